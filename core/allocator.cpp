@@ -1,0 +1,122 @@
+#include "core/allocator.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <limits>
+#include <numeric>
+
+namespace trident {
+namespace {
+
+constexpr size_t kHugePage = size_t{2} << 20;
+
+size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+size_t tensor_bytes(const Shape& shape, DType dtype) { return static_cast<size_t>(shape.elements()) * size_of(dtype); }
+
+Error out_of_memory(size_t bytes) {
+  return {ErrorCode::config, "memory", "the system has no " + std::to_string(bytes >> 20) + " MiB left",
+          "lower training.micro_batch_size, set training.recompute, or use more ranks"};
+}
+
+bool overlap_in_time(const ArenaPlan::Block& a, const ArenaPlan::Block& b) {
+  return a.birth < b.death && b.birth < a.death;
+}
+
+}  // namespace
+
+Tensor HeapAllocator::allocate(Shape shape, DType dtype) {
+  const size_t bytes = tensor_bytes(shape, dtype);
+  if (device_.kind == DeviceKind::meta)
+    return {std::make_shared<Buffer>(nullptr, bytes, device_, nullptr), 0, shape, dtype};
+  void* data = std::aligned_alloc(64, std::max<size_t>(64, round_up(bytes, 64)));
+  if (data == nullptr) throw out_of_memory(bytes);
+  return {std::make_shared<Buffer>(data, bytes, device_, [](void* pointer) { std::free(pointer); }), 0, shape, dtype};
+}
+
+std::shared_ptr<Buffer> map_memory(size_t bytes) {
+  const size_t size = std::max(kHugePage, round_up(bytes, kHugePage));
+  // One huge page more, so that the start can be aligned to one.
+  void* base =
+      mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (base == MAP_FAILED) throw out_of_memory(bytes);
+  const auto address = reinterpret_cast<uintptr_t>(base);
+  void* data = static_cast<std::byte*>(base) + (round_up(address, kHugePage) - address);
+  madvise(data, size, MADV_HUGEPAGE);
+  return std::make_shared<Buffer>(data, bytes, Device::cpu(), [base, size](void*) { munmap(base, size + kHugePage); });
+}
+
+size_t ArenaPlan::lower_bound() const {
+  size_t highest = 0;
+  for (const Block& at : blocks) {
+    size_t sum = 0;
+    for (const Block& other : blocks)
+      if (other.birth <= at.birth && at.birth < other.death) sum += other.bytes;
+    highest = std::max(highest, sum);
+  }
+  return highest;
+}
+
+ArenaPlan plan_arena(std::vector<ArenaPlan::Block> blocks) {
+  ArenaPlan plan;
+  plan.blocks = std::move(blocks);
+  std::vector<size_t> order(plan.blocks.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return plan.blocks[a].bytes > plan.blocks[b].bytes; });
+
+  std::vector<const ArenaPlan::Block*> placed;  // sorted by offset
+  for (const size_t index : order) {
+    ArenaPlan::Block& block = plan.blocks[index];
+    size_t offset = 0;
+    for (const ArenaPlan::Block* other : placed) {
+      if (!overlap_in_time(block, *other)) continue;
+      if (offset + block.bytes <= other->offset) break;
+      offset = std::max(offset, other->offset + other->bytes);
+    }
+    block.offset = offset;
+    plan.total_bytes = std::max(plan.total_bytes, offset + block.bytes);
+    const auto position = std::upper_bound(placed.begin(), placed.end(), offset,
+                                           [](size_t value, const auto* other) { return value < other->offset; });
+    placed.insert(position, &block);
+  }
+  return plan;
+}
+
+ArenaRecorder::ArenaRecorder() : log_(std::make_shared<Log>()) {}
+
+Tensor ArenaRecorder::allocate(Shape shape, DType dtype) {
+  const size_t bytes = tensor_bytes(shape, dtype);
+  const size_t index = log_->blocks.size();
+  log_->blocks.push_back({std::max(ArenaPlan::kAlignment, round_up(bytes, ArenaPlan::kAlignment)), log_->clock++,
+                          std::numeric_limits<int64_t>::max(), 0});
+  auto release = [log = log_, index](void*) { log->blocks[index].death = log->clock++; };
+  return {std::make_shared<Buffer>(nullptr, bytes, Device::meta(), std::move(release)), 0, shape, dtype};
+}
+
+ArenaPlan ArenaRecorder::plan() const { return plan_arena(log_->blocks); }
+
+Arena::Arena(ArenaPlan plan)
+    : plan_(std::move(plan)), memory_(map_memory(plan_.total_bytes)), live_(std::make_shared<int64_t>(0)) {}
+
+void Arena::rewind() {
+  TRIDENT_CHECK(*live_ == 0, std::to_string(*live_) + " tensors of the last run are still held");
+  next_ = 0;
+}
+
+Tensor Arena::allocate(Shape shape, DType dtype) {
+  const size_t bytes = tensor_bytes(shape, dtype);
+  TRIDENT_CHECK(next_ < plan_.blocks.size(), "allocation that was not planned: " + shape.to_string());
+  const ArenaPlan::Block& block = plan_.blocks[next_++];
+  TRIDENT_CHECK(std::max(ArenaPlan::kAlignment, round_up(bytes, ArenaPlan::kAlignment)) == block.bytes,
+                "allocation differs from the plan: " + shape.to_string());
+  ++*live_;
+  // The tensor holds on to the memory, so it stays valid even if it outlives the arena.
+  auto release = [memory = memory_, live = live_](void*) { --*live; };
+  void* data = static_cast<std::byte*>(memory_->data()) + block.offset;
+  return {std::make_shared<Buffer>(data, bytes, Device::cpu(), std::move(release)), 0, shape, dtype};
+}
+
+}  // namespace trident

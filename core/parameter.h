@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/allocator.h"
+#include "core/layout.h"
+#include "core/tensor.h"
+
+namespace trident {
+
+/// How a parameter starts: a pure function of (seed, name, global element).
+struct Initializer {
+  enum class Kind { zeros, ones, normal };
+  Kind kind = Kind::zeros;
+  double std = 0.0;
+
+  static Initializer zeros() { return {}; }
+  static Initializer ones() { return {Kind::ones, 0.0}; }
+  static Initializer normal(double std) { return {Kind::normal, std}; }
+};
+
+/// One logical tensor of the model and this rank's part of it. Everything that must know how tensors are split
+/// (initialisation, norms, checkpoints, export, memory plans) reads it here.
+struct Parameter {
+  std::string name;    ///< global name, such as layers.3.attention.query.weight
+  Shape global_shape;  ///< shape of the whole
+  Layout layout;
+  Initializer initializer;
+
+  Tensor value;             ///< local part, compute dtype
+  Tensor grad;              ///< local part, accumulation dtype; backward passes add to it
+  int64_t flat_offset = 0;  ///< first element of the local part in the rank's flat storage
+
+  /// AdamW decays matrices and embeddings, but neither gains nor biases.
+  [[nodiscard]] bool decays() const { return global_shape.rank() >= 2; }
+  [[nodiscard]] Shape local_shape() const { return global_shape; }
+};
+
+/// Parameters that are stored one behind the other, so that kernels may treat them as one matrix: query, key and value
+/// are three logical tensors and one product. Most groups have one member.
+struct ParameterGroup {
+  std::vector<Parameter> members;
+  Tensor value;  ///< all members' rows, compute dtype
+  Tensor grad;   ///< the same, accumulation dtype
+
+  ParameterGroup() = default;
+  explicit ParameterGroup(std::vector<Parameter> parameters) : members(std::move(parameters)) {}
+};
+
+/// The rank's weights and gradients as two flat pieces of memory, groups aligned, gaps zero. With bf16 compute
+/// there is a third: the fp32 master weights, which the optimizer steps and the compute weights are rounded from.
+class ParameterStorage {
+ public:
+  /// Allocates for `groups` (on the meta device: only counts) and points their tensors into it.
+  ParameterStorage(std::vector<ParameterGroup*> groups, DType compute, Device device);
+
+  /// Gives every parameter its initial value for `seed`, in parallel on `stream`.
+  void initialize(uint64_t seed, const Stream& stream);
+  /// Rounds the master weights into the compute weights; nothing to do where they are the same memory.
+  void refresh_compute_weights(const Stream& stream);
+  void zero_gradients(const Stream& stream);
+
+  [[nodiscard]] std::span<Parameter* const> parameters() const { return parameters_; }
+  [[nodiscard]] Parameter& find(const std::string& name) const;
+  [[nodiscard]] DType compute_dtype() const { return values_.dtype(); }
+  [[nodiscard]] Tensor values() const { return values_; }  ///< flat, compute dtype
+  [[nodiscard]] Tensor master() const { return master_; }  ///< flat, accumulation dtype; == values() unless bf16
+  [[nodiscard]] Tensor grads() const { return grads_; }    ///< flat, accumulation dtype
+  /// This parameter's part of master().
+  [[nodiscard]] Tensor master_of(const Parameter& parameter) const;
+
+ private:
+  std::vector<Parameter*> parameters_;
+  Tensor values_, master_, grads_;
+};
+
+}  // namespace trident
