@@ -19,7 +19,7 @@ std::string to_string(Device device) {
 
 Stream Stream::cpu(int threads) {
   Stream stream;
-  stream.pool_ = std::make_shared<ThreadPool>(threads);
+  stream.shared_->pool = std::make_unique<ThreadPool>(threads);
   return stream;
 }
 
@@ -30,8 +30,8 @@ Stream Stream::meta() {
 }
 
 ThreadPool& Stream::pool() const {
-  TRIDENT_CHECK(pool_ != nullptr, "stream without threads: " + to_string(device_));
-  return *pool_;
+  TRIDENT_CHECK(shared_->pool != nullptr, "stream without threads: " + to_string(device_));
+  return *shared_->pool;
 }
 
 int available_cpus() {

@@ -25,6 +25,12 @@ struct Device {
 
 [[nodiscard]] std::string to_string(Device device);
 
+/// What a kernel library keeps for one stream: BLAS choices, cuBLASLt handles. Kernels attach it and know its type.
+class StreamState {
+ public:
+  virtual ~StreamState() = default;
+};
+
 /// An ordered queue of work on one device. On the CPU work is done when the call returns, by the stream's threads.
 /// Cheap to copy; copies are the same queue.
 class Stream {
@@ -36,12 +42,19 @@ class Stream {
   [[nodiscard]] Device device() const { return device_; }
   /// The compute threads; CPU streams only.
   [[nodiscard]] ThreadPool& pool() const;
+  /// Copies of the stream made before or after share the state.
+  void attach(std::shared_ptr<StreamState> state) const { shared_->state = std::move(state); }
+  [[nodiscard]] StreamState* state() const { return shared_->state.get(); }
   /// Waits until all work given so far is done.
   void synchronize() const {}
 
  private:
+  struct Shared {
+    std::unique_ptr<ThreadPool> pool;
+    std::shared_ptr<StreamState> state;
+  };
   Device device_;
-  std::shared_ptr<ThreadPool> pool_;
+  std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
 };
 
 /// A point in a stream's order that another stream or the host can wait for. Empty on the CPU.
