@@ -1,0 +1,77 @@
+#include "model/head.h"
+
+#include "kernels/cross_entropy.h"
+#include "kernels/linear.h"
+
+namespace trident {
+namespace {
+
+// Tensors of the head's Saved after forward; after backward_input kLogits holds their gradient.
+enum Kept : size_t { kNormed, kLogits, kLse };
+
+template <class T>
+double sum_in_order(const Tensor& losses) {
+  double sum = 0.0;
+  const T* data = losses.data<T>();
+  for (int64_t row = 0; row < losses.elements(); ++row) sum += static_cast<double>(data[row]);
+  return sum;
+}
+
+double sum_of(const Tensor& losses) {
+  if (losses.raw() == nullptr) return 0.0;
+  return losses.dtype() == DType::fp64 ? sum_in_order<double>(losses) : sum_in_order<float>(losses);
+}
+
+}  // namespace
+
+Head::Head(Norm norm, ParameterGroup weight, const Embedding& embedding)
+    : norm_(std::move(norm)), weight_(std::move(weight)), embedding_(&embedding) {}
+
+Tensor Head::product(Context& context, const Tensor& normed) const {
+  Tensor logits = context.activations.allocate({normed.rows(), weight().value.dim(0)}, normed.dtype());
+  linear_forward(context.stream, normed, weight().value, Tensor(), logits);
+  return logits;
+}
+
+Tensor Head::forward(Context& context, const Tensor& x, Saved& saved) const {
+  saved.children.resize(1);
+  const Tensor normed = norm_.forward(context, x, saved.children[0]);
+  const Tensor logits = product(context, normed);
+  const DType accumulation = accumulation_dtype(x.dtype());
+  Tensor lse = context.activations.allocate({x.rows()}, accumulation);
+  Tensor losses = context.activations.allocate({x.rows()}, accumulation);
+  cross_entropy_forward(context.stream, logits, context.microbatch->labels.reshape({x.rows()}), losses, lse);
+  context.loss_sum += sum_of(losses);
+  saved.tensors = {normed, logits, lse};
+  return {};
+}
+
+Tensor Head::backward_input(Context& context, const Tensor&, Saved& saved) const {
+  Tensor& logits = saved.tensors.at(kLogits);
+  const Tensor& normed = saved.tensors.at(kNormed);
+  cross_entropy_backward(context.stream, context.microbatch->labels.reshape({logits.rows()}), saved.tensors.at(kLse),
+                         context.microbatch->loss_weight, logits);
+  saved.tensors.at(kLse).reset();
+  Tensor dnormed = context.activations.allocate(normed.shape(), normed.dtype());
+  linear_backward_input(context.stream, logits, weight().value, dnormed);
+  return norm_.backward_input(context, dnormed, saved.children.at(0));
+}
+
+void Head::backward_weight(Context& context, Saved& saved) const {
+  Tensor dw = weight().grad, no_bias;
+  linear_backward_weight(context.stream, saved.tensors.at(kLogits), saved.tensors.at(kNormed), dw, no_bias);
+  norm_.backward_weight(context, saved.children.at(0));
+  saved.clear();
+}
+
+Tensor Head::logits(Context& context, const Tensor& x) const {
+  Saved discarded;
+  return product(context, norm_.forward(context, x, discarded));
+}
+
+void Head::collect(std::vector<ParameterGroup*>& groups) {
+  norm_.collect(groups);
+  if (!weight_.members.empty()) groups.push_back(&weight_);
+}
+
+}  // namespace trident

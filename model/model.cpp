@@ -1,0 +1,76 @@
+#include "model/model.h"
+
+#include "kernels/rope.h"
+#include "model/build.h"
+
+namespace trident {
+
+Model::Model(const ModelConfig& config, DType compute, Recompute recompute, const Stream& stream)
+    : config_(config), rope_(std::make_unique<Tensor>()) {
+  validate(config_);
+  if (config_.architecture == Architecture::llama) {
+    *rope_ = HeapAllocator(stream.device())
+                 .allocate({config_.max_position_embeddings, config_.head_dim}, accumulation_dtype(compute));
+    rope_table(stream, config_.rope_theta, *rope_);
+  }
+  embedding_ = std::make_unique<Embedding>(build_embedding(config_));
+  layers_.push_back(embedding_.get());
+  for (int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
+    blocks_.push_back(std::make_unique<TransformerBlock>(build_block(config_, layer, recompute, rope_.get())));
+    layers_.push_back(blocks_.back().get());
+  }
+  head_ = std::make_unique<Head>(build_head(config_, *embedding_));
+  layers_.push_back(head_.get());
+
+  std::vector<ParameterGroup*> groups;
+  embedding_->collect(groups);
+  for (const auto& block : blocks_) block->collect(groups);
+  head_->collect(groups);
+  storage_ = std::make_unique<ParameterStorage>(std::move(groups), compute, stream.device());
+}
+
+void Model::forward_backward(Context& context) const {
+  std::vector<Saved> saved(layers_.size());
+  Tensor x = context.microbatch->tokens;
+  for (size_t i = 0; i < layers_.size(); ++i) x = layers_[i]->forward(context, x, saved[i]);
+  Tensor dx;
+  for (size_t i = layers_.size(); i-- > 0;) {
+    dx = layers_[i]->backward_input(context, dx, saved[i]);
+    layers_[i]->backward_weight(context, saved[i]);
+  }
+}
+
+void Model::forward(Context& context) const {
+  Tensor x = context.microbatch->tokens;
+  for (const Layer* layer : layers_) {
+    Saved discarded;
+    x = layer->forward(context, x, discarded);
+  }
+}
+
+std::vector<KeyValueCache> Model::make_cache(int64_t batch, int64_t capacity) const {
+  HeapAllocator heap(storage_->values().device());
+  const Shape shape{batch, capacity, config_.num_key_value_heads * config_.head_dim};
+  std::vector<KeyValueCache> caches;
+  for (size_t i = 0; i < blocks_.size(); ++i)
+    caches.push_back(
+        {heap.allocate(shape, storage_->compute_dtype()), heap.allocate(shape, storage_->compute_dtype())});
+  return caches;
+}
+
+Tensor Model::forward_cached(Context& context, const Tensor& tokens, int64_t first_position,
+                             std::vector<KeyValueCache>& caches) const {
+  TRIDENT_CHECK(caches.size() == blocks_.size());
+  Tensor x = embedding_->forward_at(context, tokens, first_position);
+  for (size_t i = 0; i < blocks_.size(); ++i) x = blocks_[i]->forward_cached(context, x, first_position, caches[i]);
+  return head_->logits(context, x);
+}
+
+std::vector<Parameter> describe_parameters(const ModelConfig& config) {
+  const Model model(config, DType::fp32, Recompute::none, Stream::meta());
+  std::vector<Parameter> parameters;
+  for (const Parameter* parameter : model.storage().parameters()) parameters.push_back(*parameter);
+  return parameters;
+}
+
+}  // namespace trident

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "model/block.h"
+#include "model/embedding.h"
+#include "model/head.h"
+#include "model/model_config.h"
+
+namespace trident {
+
+/// A Llama or GPT-2 with its weights and gradients. Parameters are named in docs/architecture.md, "Parameter names".
+class Model {
+ public:
+  /// Builds the layers and allocates their storage; weights are undefined until initialised or loaded.
+  /// On the meta device nothing is allocated. Throws Error(ErrorCode::config) for sizes that do not fit together.
+  Model(const ModelConfig& config, DType compute, Recompute recompute, const Stream& stream);
+
+  [[nodiscard]] const ModelConfig& config() const { return config_; }
+  [[nodiscard]] ParameterStorage& storage() { return *storage_; }
+  [[nodiscard]] const ParameterStorage& storage() const { return *storage_; }
+
+  /// One microbatch forward and backward: adds to the gradients and to the context's loss_sum.
+  void forward_backward(Context& context) const;
+  /// One microbatch forward only; each layer's activations go before the next begins.
+  void forward(Context& context) const;
+
+  /// Fresh key-value caches, one a layer.
+  [[nodiscard]] std::vector<KeyValueCache> make_cache(int64_t batch, int64_t capacity) const;
+  /// Logits [batch · sequence, vocabulary] of tokens [batch, sequence] at positions first_position …
+  [[nodiscard]] Tensor forward_cached(Context& context, const Tensor& tokens, int64_t first_position,
+                                      std::vector<KeyValueCache>& caches) const;
+
+ private:
+  ModelConfig config_;
+  std::unique_ptr<Tensor> rope_;  // behind a pointer: layers keep its address
+  std::unique_ptr<Embedding> embedding_;
+  std::vector<std::unique_ptr<TransformerBlock>> blocks_;
+  std::unique_ptr<Head> head_;
+  std::vector<const Layer*> layers_;  // all of the above, first to last
+  std::unique_ptr<ParameterStorage> storage_;
+};
+
+/// Names, shapes, layouts and initial values of every parameter of `config`, without building the model.
+[[nodiscard]] std::vector<Parameter> describe_parameters(const ModelConfig& config);
+
+}  // namespace trident
