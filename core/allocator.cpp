@@ -98,8 +98,10 @@ Tensor ArenaRecorder::allocate(Shape shape, DType dtype) {
 
 ArenaPlan ArenaRecorder::plan() const { return plan_arena(log_->blocks); }
 
-Arena::Arena(ArenaPlan plan)
-    : plan_(std::move(plan)), memory_(map_memory(plan_.total_bytes)), live_(std::make_shared<int64_t>(0)) {}
+Arena::Arena(ArenaPlan plan, std::shared_ptr<Buffer> memory)
+    : plan_(std::move(plan)), memory_(std::move(memory)), live_(std::make_shared<int64_t>(0)) {
+  TRIDENT_CHECK(memory_->bytes() >= plan_.total_bytes);
+}
 
 void Arena::rewind() {
   TRIDENT_CHECK(*live_ == 0, std::to_string(*live_) + " tensors of the last run are still held");

@@ -69,14 +69,15 @@ class ArenaRecorder final : public Allocator {
 /// Replays a planned program in one piece of memory: allocation costs no search and the peak is the plan's.
 class Arena final : public Allocator {
  public:
-  explicit Arena(ArenaPlan plan);
+  /// Needs memory of at least plan.total_bytes; arenas that never run at the same time may share it.
+  Arena(ArenaPlan plan, std::shared_ptr<Buffer> memory);
 
   /// Starts the program again. Every tensor of the previous run must be gone.
   void rewind();
+  [[nodiscard]] const std::shared_ptr<Buffer>& memory() const { return memory_; }
+
   /// The next allocation of the plan; throws Error(ErrorCode::internal) if it is not the one that was planned.
   [[nodiscard]] Tensor allocate(Shape shape, DType dtype) override;
-
-  [[nodiscard]] size_t bytes() const { return plan_.total_bytes; }
 
  private:
   ArenaPlan plan_;

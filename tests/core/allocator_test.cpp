@@ -44,7 +44,8 @@ TEST(Arena, BlocksThatLiveAtOnceNeverOverlapAndThePlanIsTight) {
 TEST(Arena, ReplayKeepsEveryLiveTensorsContents) {
   ArenaRecorder recorder;
   random_program(recorder, 3, [](auto&) {});
-  Arena arena(recorder.plan());
+  const ArenaPlan plan = recorder.plan();
+  Arena arena(plan, map_memory(plan.total_bytes));
   for (int round = 0; round < 2; ++round) {
     arena.rewind();
     float stamp = 0;
@@ -61,7 +62,8 @@ TEST(Arena, ReplayKeepsEveryLiveTensorsContents) {
 TEST(Arena, AnotherProgramThanThePlannedOneIsRefused) {
   ArenaRecorder recorder;
   { const Tensor a = recorder.allocate({100}, DType::fp32); }
-  Arena arena(recorder.plan());
+  const ArenaPlan plan = recorder.plan();
+  Arena arena(plan, map_memory(plan.total_bytes));
   EXPECT_THROW((void)arena.allocate({1000}, DType::fp32), Error);
   arena.rewind();
   std::optional<Tensor> tensor = arena.allocate({100}, DType::fp32);
