@@ -48,22 +48,23 @@ void Model::forward(Context& context) const {
   }
 }
 
-std::vector<KeyValueCache> Model::make_cache(int64_t batch, int64_t capacity) const {
+std::vector<KeyValueCache> Model::make_caches(int64_t capacity) const {
   HeapAllocator heap(storage_->values().device());
-  const Shape shape{batch, capacity, config_.num_key_value_heads * config_.head_dim};
+  const Shape shape{1, capacity, config_.num_key_value_heads * config_.head_dim};
+  const DType dtype = storage_->compute_dtype();
   std::vector<KeyValueCache> caches;
   for (size_t i = 0; i < blocks_.size(); ++i)
-    caches.push_back(
-        {heap.allocate(shape, storage_->compute_dtype()), heap.allocate(shape, storage_->compute_dtype())});
+    caches.push_back({heap.allocate(shape, dtype), heap.allocate(shape, dtype)});
   return caches;
 }
 
 Tensor Model::forward_cached(Context& context, const Tensor& tokens, int64_t first_position,
                              std::vector<KeyValueCache>& caches) const {
-  TRIDENT_CHECK(caches.size() == blocks_.size());
+  TRIDENT_CHECK(caches.size() == blocks_.size() && tokens.dim(0) == 1);
   Tensor x = embedding_->forward_at(context, tokens, first_position);
   for (size_t i = 0; i < blocks_.size(); ++i) x = blocks_[i]->forward_cached(context, x, first_position, caches[i]);
-  return head_->logits(context, x);
+  const int64_t hidden = x.columns();
+  return head_->logits(context, x.flat_view((tokens.dim(1) - 1) * hidden, {1, hidden}));
 }
 
 std::vector<Parameter> describe_parameters(const ModelConfig& config) {

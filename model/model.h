@@ -26,9 +26,9 @@ class Model {
   /// One microbatch forward only; each layer's activations go before the next begins.
   void forward(Context& context) const;
 
-  /// Fresh key-value caches, one a layer.
-  [[nodiscard]] std::vector<KeyValueCache> make_cache(int64_t batch, int64_t capacity) const;
-  /// Logits [batch · sequence, vocabulary] of tokens [batch, sequence] at positions first_position …
+  /// Fresh key-value caches for one sequence of up to `capacity` positions, one a layer.
+  [[nodiscard]] std::vector<KeyValueCache> make_caches(int64_t capacity) const;
+  /// Takes tokens [1, n] at positions first_position … into the caches; the logits [1, vocabulary] after the last one.
   [[nodiscard]] Tensor forward_cached(Context& context, const Tensor& tokens, int64_t first_position,
                                       std::vector<KeyValueCache>& caches) const;
 
