@@ -21,6 +21,9 @@ class Model {
   [[nodiscard]] ParameterStorage& storage() { return *storage_; }
   [[nodiscard]] const ParameterStorage& storage() const { return *storage_; }
 
+  /// Embedding, blocks and head, first to last.
+  [[nodiscard]] std::span<const Layer* const> layers() const { return layers_; }
+
   /// One microbatch forward and backward: adds to the gradients and to the context's loss_sum.
   void forward_backward(Context& context) const;
   /// One microbatch forward only; each layer's activations go before the next begins.

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <vector>
+
+#include "core/philox.h"
+#include "model/model.h"
+
+namespace trident::testing {
+
+enum class Family { llama_gqa, llama_tied, gpt2 };
+
+inline std::string name_of(Family family) {
+  return family == Family::llama_gqa ? "llama_gqa" : family == Family::llama_tied ? "llama_tied" : "gpt2";
+}
+
+/// A model small enough for finite differences, with sizes that divide nothing.
+inline ModelConfig tiny_config(Family family) {
+  ModelConfig config;
+  config.architecture = family == Family::gpt2 ? Architecture::gpt2 : Architecture::llama;
+  config.hidden_size = 12;
+  config.intermediate_size = 20;
+  config.num_hidden_layers = 2;
+  config.num_attention_heads = family == Family::llama_gqa ? 4 : 3;
+  config.num_key_value_heads = family == Family::llama_gqa ? 2 : 3;
+  config.head_dim = family == Family::llama_gqa ? 6 : 4;
+  config.vocab_size = 17;
+  config.max_position_embeddings = 11;
+  config.initializer_range = 0.2;
+  config.tie_word_embeddings = family != Family::llama_gqa;
+  return config;
+}
+
+/// Random tokens and labels, two of the labels masked.
+struct TokenData {
+  std::vector<int32_t> tokens, labels;
+  Microbatch microbatch;
+
+  TokenData(int64_t batch, int64_t sequence, int64_t vocabulary, uint64_t seed = 1) {
+    const RandomStream random(seed, "tokens");
+    const auto count = static_cast<uint64_t>(batch * sequence);
+    for (uint64_t i = 0; i < count; ++i) {
+      tokens.push_back(static_cast<int32_t>(random.uniform(2 * i) * static_cast<double>(vocabulary)));
+      labels.push_back(static_cast<int32_t>(random.uniform(2 * i + 1) * static_cast<double>(vocabulary)));
+    }
+    labels.front() = labels[count / 2] = -1;
+    microbatch.tokens = Tensor::borrow(tokens.data(), {batch, sequence}, DType::int32);
+    microbatch.labels = Tensor::borrow(labels.data(), {batch, sequence}, DType::int32);
+    microbatch.loss_weight = 1.0 / static_cast<double>(count - 2);
+  }
+};
+
+/// Mean loss; gradients are added to the model's.
+inline double run(const Model& model, const Stream& stream, const Microbatch& microbatch) {
+  HeapAllocator heap;
+  Context context{stream, heap, &microbatch};
+  model.forward_backward(context);
+  return context.loss_sum * microbatch.loss_weight;
+}
+
+inline double run_forward(const Model& model, const Stream& stream, const Microbatch& microbatch) {
+  HeapAllocator heap;
+  Context context{stream, heap, &microbatch};
+  model.forward(context);
+  return context.loss_sum * microbatch.loss_weight;
+}
+
+}  // namespace trident::testing
