@@ -7,23 +7,27 @@
 namespace trident {
 namespace {
 
-constexpr double kWsdDecayFraction = 0.2;
-
-double remaining_linear(double progress) { return 1.0 - progress; }
-double remaining_cosine(double progress) { return 0.5 * (1.0 + std::cos(std::numbers::pi * progress)); }
-double remaining_wsd(double progress) { return std::min(1.0, (1.0 - progress) / kWsdDecayFraction); }
+// Part of the way from min_lr up to lr, at `done` of `length` steps after the warm-up.
+double linear(double done, double length) { return 1.0 - done / length; }
+double cosine(double done, double length) { return 0.5 * (1.0 + std::cos(std::numbers::pi * done / length)); }
 
 }  // namespace
 
 double LrSchedule::at(int64_t step) const {
   if (step < warmup_steps) return lr * static_cast<double>(step + 1) / static_cast<double>(warmup_steps);
-  if (decay == LrDecay::constant) return lr;
   const auto length = static_cast<double>(std::max<int64_t>(1, steps - warmup_steps));
-  const double progress = std::min(1.0, static_cast<double>(step - warmup_steps) / length);
-  const double remaining = decay == LrDecay::linear   ? remaining_linear(progress)
-                           : decay == LrDecay::cosine ? remaining_cosine(progress)
-                                                      : remaining_wsd(progress);
-  return min_lr + (lr - min_lr) * remaining;
+  const double done = std::min(length, static_cast<double>(step - warmup_steps));
+  const auto between = [&](double part) { return min_lr + (lr - min_lr) * part; };
+  switch (decay) {
+    case LrDecay::constant: return lr;
+    case LrDecay::linear: return between(linear(done, length));
+    case LrDecay::cosine: return between(cosine(done, length));
+    case LrDecay::wsd: {
+      const double tail = std::min(length, static_cast<double>(decay_steps > 0 ? decay_steps : (steps + 4) / 5));
+      return between(std::min(1.0, linear(done - (length - tail), tail)));
+    }
+  }
+  return lr;
 }
 
 }  // namespace trident
