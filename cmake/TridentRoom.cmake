@@ -1,17 +1,36 @@
 # trident_room(NAME SOURCES ... DEPENDS rooms... LIBRARIES public-libs... PRIVATE_LIBRARIES libs...)
-# One static library per room: target trident_NAME, alias Trident::NAME.
+# One static library per room: target trident_NAME, alias Trident::NAME, installed with the headers that lie in its
+# folder and its sources' folders (those in cpu/, cuda/ and no_cuda/ are private).
 function(trident_room name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LIBRARIES;PRIVATE_LIBRARIES" ${ARGN})
   add_library(trident_${name} STATIC ${ARG_SOURCES})
   add_library(Trident::${name} ALIAS trident_${name})
   set_target_properties(trident_${name} PROPERTIES EXPORT_NAME ${name})
   target_include_directories(trident_${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
-                                                    $<INSTALL_INTERFACE:include/trident>)
+                                                    $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/generated>)
+  target_compile_features(trident_${name} PUBLIC cxx_std_20)
   foreach(room ${ARG_DEPENDS})
     target_link_libraries(trident_${name} PUBLIC trident_${room})
   endforeach()
   target_link_libraries(trident_${name} PUBLIC ${ARG_LIBRARIES} PRIVATE ${ARG_PRIVATE_LIBRARIES})
   trident_warnings(trident_${name})
+
+  set(folders ${CMAKE_CURRENT_SOURCE_DIR})
+  foreach(source ${ARG_SOURCES})
+    cmake_path(ABSOLUTE_PATH source NORMALIZE)
+    cmake_path(GET source PARENT_PATH folder)
+    list(APPEND folders ${folder})
+  endforeach()
+  list(TRANSFORM folders APPEND "/*.h")
+  file(GLOB headers CONFIGURE_DEPENDS ${folders})
+  list(FILTER headers EXCLUDE REGEX "/(cpu|cuda|no_cuda)/")
+  list(REMOVE_DUPLICATES headers)
+  target_sources(trident_${name} PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${headers})
+  install(TARGETS trident_${name} EXPORT TridentTargets COMPONENT development
+          ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
+          FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/trident)
+  set_property(GLOBAL APPEND PROPERTY TRIDENT_ROOMS ${name})
+  set_property(GLOBAL APPEND PROPERTY TRIDENT_LIBRARIES ${ARG_LIBRARIES} ${ARG_PRIVATE_LIBRARIES})
 endfunction()
 
 # trident_test(NAME SOURCES ... DEPENDS rooms... LIBRARIES libs...): one GoogleTest binary, every case a CTest test.
@@ -25,5 +44,9 @@ function(trident_test name)
   target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE TRIDENT_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   trident_warnings(${name})
-  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300)
+  set(timeout 300)
+  if(TRIDENT_SANITIZE)
+    set(timeout 900)
+  endif()
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${timeout})
 endfunction()
