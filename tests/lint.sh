@@ -1,0 +1,66 @@
+#!/bin/bash
+# Format, shellcheck, self-contained headers and clang-tidy over a finished build; prints offenders, fails on any.
+#   tests/lint.sh [BUILD_DIR]
+# A file that clang-tidy passed is not looked at again until it, a header of ours that it includes, or .clang-tidy changes.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+build=$(realpath -m "${1:-${TRIDENT_BUILD_DIR:-$root/build}}")
+stamps=$build/lint
+cd "$root"
+mkdir -p "$stamps"
+status=0
+
+# Our files that match a pattern: git's idea of them, or, without git, everything outside build folders.
+ours() {
+  { git -c safe.directory='*' ls-files --cached --others --exclude-standard 2>/dev/null ||
+    find . -path './build*' -prune -o -path './.*' -prune -o -type f -print | sed 's|^\./||'; } |
+    grep -E "$1" | while IFS= read -r file; do [ ! -f "$file" ] || printf '%s\n' "$file"; done
+}
+
+check() {
+  local name=$1
+  shift
+  if "$@"; then echo "lint: $name ok"; else echo "lint: $name FAILED"; status=1; fi
+}
+
+format() { ours '\.(h|cpp|cu|cuh)$' | xargs -r clang-format-14 --dry-run -Werror; }
+
+scripts() { ours '(\.sh|^\.ci/run)$' | xargs -r shellcheck; }
+
+headers() { cmake --build "$build" --target all_verify_interface_header_sets --parallel "$(nproc)" >"$stamps/headers.log" 2>&1 ||
+  { cat "$stamps/headers.log"; return 1; } }
+
+# "SOURCE HEADER..." per translation unit, ours only, from the dependencies that Ninja recorded.
+units() {
+  ninja -C "$build" -t deps | awk -v root="$root/" -v build="$build/" '
+    function flush() { if (unit ~ /\.cpp/) print unit; unit = "" }
+    /^[^ ]/ { flush(); skip = /verify_interface_header_sets/ }
+    /^    / && !skip && index($1, root) == 1 && index($1, build) != 1 { unit = unit (unit == "" ? "" : " ") substr($1, length(root) + 1) }
+    END { flush() }' | sort -u
+}
+
+tidy_unit() {
+  local stamp
+  stamp=$stamps/$(cat .clang-tidy "$@" | sha256sum | cut -c1-32).tidy
+  [ ! -e "$stamp" ] || return 0
+  # --quiet still counts suppressed warnings of other people's headers on stderr.
+  clang-tidy-14 --quiet -p "$build" "$1" 2>"$stamp.err" >"$stamp.out" && { rm -f "$stamp".*; touch "$stamp"; return 0; }
+  cat "$stamp.out"
+  grep -v 'warnings\? generated\|warnings treated as errors' "$stamp.err" || true
+  rm -f "$stamp".*
+  return 1
+}
+export -f tidy_unit
+export stamps build
+
+tidy() {
+  # shellcheck disable=SC2016  # the inner shell expands
+  units | xargs -r -P "$(nproc)" -d '\n' -I{} bash -c 'IFS=" " read -ra unit <<<"$1"; tidy_unit "${unit[@]}"' _ {}
+}
+
+check "format" format
+check "shell scripts" scripts
+check "headers stand alone" headers
+check "clang-tidy" tidy
+exit $status
