@@ -1,0 +1,75 @@
+#!/bin/bash
+# From a fresh Debian 12 to a trained model: installs what is missing, builds, trains a small Llama on the
+# King James Bible, and shows a sample of what it learned.
+#
+#   launch/quickstart.sh [--steps N] [--dir DIR]
+#
+#   --steps N   train N steps only (default: those of configs/quickstart.yaml)
+#   --dir DIR   folder for the text, tokens and run (default: the checkout)
+#
+# TRIDENT_BUILD_DIR  the build folder (default: build/ in the checkout)
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+build=$(realpath -m "${TRIDENT_BUILD_DIR:-$root/build}")
+dir=$root steps=
+
+fail() {
+  printf 'quickstart: error: %s\n' "$*" >&2
+  exit 1
+}
+
+while [ $# -gt 0 ]; do
+  case $1 in
+    --steps) [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || fail "--steps needs a positive number"; steps=$2; shift ;;
+    --dir) [ -n "${2:-}" ] || fail "--dir needs a folder"; dir=$2; shift ;;
+    -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    *) fail "unknown option '$1'; see --help" ;;
+  esac
+  shift
+done
+
+# quietly WHAT COMMAND...: says what it does; the command's own words appear only when it fails.
+quietly() {
+  local log
+  printf 'quickstart: %s ...' "$1"
+  shift
+  log=$(mktemp)
+  "$@" >"$log" 2>&1 || { echo; tail -n 30 "$log" >&2; rm -f "$log"; fail "failed: $*"; }
+  rm -f "$log"
+  echo " done"
+}
+
+configure() { cd "$root" && cmake -S "$root" -B "$build" ${generator[@]+"${generator[@]}"}; }
+
+"$root/launch/setup.sh" build data
+generator=(-G Ninja)
+[ ! -f "$build/CMakeCache.txt" ] || generator=()
+quietly "configuring $build" configure
+quietly "building the program (minutes the first time)" cmake --build "$build" --target trident --parallel "$(nproc)"
+trident=$build/trident
+
+mkdir -p "$dir"
+cd "$dir"
+text=data/kjv.txt
+"$root/launch/prepare_kjv.sh" "$text"
+if [ ! -f data/kjv.idx ] || [ ! -f data/kjv-val.idx ] || [ "$text" -nt data/kjv.idx ]; then
+  "$trident" tokenize "$text" --tokenizer byte --validation-fraction 0.05 --out data/kjv
+fi
+
+# Each quick start trains anew: the folder of an earlier one moves aside.
+run=runs/quickstart
+if [ -e "$run" ]; then
+  earlier=$run-$(date -u -r "$run" +%Y%m%dT%H%M%SZ)
+  mv "$run" "$earlier"
+  echo "quickstart: the earlier run is now $dir/$earlier"
+fi
+overrides=()
+[ -z "$steps" ] || overrides+=("training.steps=$steps")
+"$trident" train "$root/configs/quickstart.yaml" ${overrides[@]+"${overrides[@]}"}
+
+echo
+echo "quickstart: what the model writes after \"In the beginning\":"
+"$trident" generate "$run" --prompt "In the beginning" --tokens 400 --temperature 0.8 --seed 1
+echo
+echo "quickstart: report: $(realpath "$run")/report.html"
