@@ -55,6 +55,7 @@ export -f tidy_unit
 export stamps build
 
 tidy() {
+  [ -n "$(units)" ] || { echo "no translation units of ours in $build"; return 1; }
   # shellcheck disable=SC2016  # the inner shell expands
   units | xargs -r -P "$(nproc)" -d '\n' -I{} bash -c 'IFS=" " read -ra unit <<<"$1"; tidy_unit "${unit[@]}"' _ {}
 }

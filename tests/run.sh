@@ -80,7 +80,6 @@ sanitized_suite() {
 # Open MPI refuses root and more ranks than cores unless told; tests need both.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1} TSAN_OPTIONS=${TSAN_OPTIONS:-second_deadlock_stack=1}
-export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$root}
 [ $long = no ] || export TRIDENT_LONG_TESTS=1
 
 "$root/launch/setup.sh" build data tests
