@@ -47,7 +47,7 @@ void initialize_parameter(const Parameter& parameter, Tensor master, uint64_t se
 
 }  // namespace
 
-ParameterStorage::ParameterStorage(std::vector<ParameterGroup*> groups, DType compute, Device device) {
+ParameterStorage::ParameterStorage(const std::vector<ParameterGroup*>& groups, DType compute, Device device) {
   int64_t total = 0;
   for (ParameterGroup* group : groups) {
     for (Parameter& member : group->members) {

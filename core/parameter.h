@@ -56,7 +56,7 @@ struct ParameterGroup {
 class ParameterStorage {
  public:
   /// Allocates for `groups` (on the meta device: only counts) and points their tensors into it.
-  ParameterStorage(std::vector<ParameterGroup*> groups, DType compute, Device device);
+  ParameterStorage(const std::vector<ParameterGroup*>& groups, DType compute, Device device);
 
   /// Gives every parameter its initial value for `seed`, in parallel on `stream`.
   void initialize(uint64_t seed, const Stream& stream);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace trident {
 namespace {
@@ -44,8 +45,8 @@ void check_prompt(std::span<const int32_t> prompt, int64_t vocabulary) {
 
 }  // namespace
 
-Generator::Generator(const Model& model, const Stream& stream)
-    : model_(model), stream_(stream), caches_(model.make_caches(model.config().max_position_embeddings)) {}
+Generator::Generator(const Model& model, Stream stream)
+    : model_(model), stream_(std::move(stream)), caches_(model.make_caches(model.config().max_position_embeddings)) {}
 
 std::vector<double> Generator::next_logits(std::vector<int32_t>& window) {
   const int64_t capacity = model_.config().max_position_embeddings;

@@ -12,7 +12,7 @@ namespace trident {
 /// of them is read again and generation goes on.
 class Generator {
  public:
-  Generator(const Model& model, const Stream& stream);
+  Generator(const Model& model, Stream stream);
 
   /// Samples `count` tokens after `prompt` (at least one token). `visit` sees each as it comes; it returns false to
   /// stop.
