@@ -12,10 +12,10 @@ namespace trident {
 
 struct TrainingDataConfig {
   struct Source {
-    std::string path;  ///< as IndexedDataset takes it
+    std::string path{};  ///< as IndexedDataset takes it
     double weight = 1.0;
   };
-  std::vector<Source> sources;
+  std::vector<Source> sources{};
   int64_t sequence_length = 0;
   int64_t vocab_size = 0;
   uint64_t seed = 0;
