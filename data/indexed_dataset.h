@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "data/mapped_file.h"
+#include "core/mapped_file.h"
 #include "data/megatron_index.h"
 #include "data/token_dtype.h"
 

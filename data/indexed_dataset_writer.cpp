@@ -9,7 +9,7 @@
 #include <limits>
 
 #include "core/error.h"
-#include "data/atomic_file.h"
+#include "core/atomic_file.h"
 
 namespace trident {
 namespace {
