@@ -14,7 +14,7 @@ struct CorpusChunk {
   enum class Kind { text, json_lines };
   Kind kind = Kind::text;
   std::string file{};
-  std::string bytes{};            ///< part of one document, or whole lines
+  std::string bytes{};          ///< part of one document, or whole lines
   int64_t first_line = 1;       ///< json_lines: the file's line that `bytes` starts with
   bool begins_file = true;      ///< `bytes` is the very start of the file
   bool ends_document = false;   ///< text only: the document ends with these bytes

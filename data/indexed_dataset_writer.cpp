@@ -8,8 +8,8 @@
 #include <cstring>
 #include <limits>
 
-#include "core/error.h"
 #include "core/atomic_file.h"
+#include "core/error.h"
 
 namespace trident {
 namespace {

@@ -115,7 +115,7 @@ TEST(IndexedDatasetWriter, FullDiskIsAnErrorThatNamesTheFile) {
   }
   ::setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, old_handler);
-  EXPECT_THAT(message, HasSubstr("cannot write " + scratch.path("a.bin")));
+  EXPECT_THAT(message, HasSubstr(scratch.path("a.bin") + ": cannot write"));
   EXPECT_THAT(scratch.files(), ElementsAre());
 }
 
