@@ -197,7 +197,7 @@ void Trainer::sample_if_due(int64_t step) {
 void Trainer::save_weights(int64_t step) {
   Clock clock;
   metrics_->event({.event = RunEvent::checkpoint_begin, .step = step});
-  const auto folder = write_weights(run_, step, job_, engine_->model().storage(), *tokenizer_);
+  const auto folder = write_weights(run_, step, job_, engine_->model().storage());
   metrics_->event({.event = RunEvent::checkpoint_commit, .step = step, .seconds = clock.lap()});
   log::info("weights in {}", folder.string());
 }

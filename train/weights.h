@@ -2,12 +2,10 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <memory>
 #include <optional>
 #include <string>
 
 #include "core/parameter.h"
-#include "data/tokenizer.h"
 #include "model/model_config.h"
 #include "train/config/job_config.h"
 #include "train/metrics/run_directory.h"
@@ -18,7 +16,7 @@ namespace trident {
 
 /// Writes the master weights after `step` steps; the folder appears whole or not at all. Returns it.
 std::filesystem::path write_weights(const RunDirectory& run, int64_t step, const JobConfig& job,
-                                    const ParameterStorage& storage, const Tokenizer& tokenizer);
+                                    const ParameterStorage& storage);
 
 /// Where a job's weights start: the path in checkpoint.resume, the run's own step 0 (imported weights), or nowhere.
 [[nodiscard]] std::optional<std::filesystem::path> initial_weights(const JobConfig& job, const RunDirectory& run);

@@ -1,0 +1,49 @@
+#include "train/config/config.h"
+
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "launch/verbs.h"
+
+namespace trident {
+namespace {
+
+struct Arguments {
+  std::string job;
+  std::vector<std::string> overrides;
+  bool origin = false;
+};
+
+int show(const Arguments& arguments) {
+  ResolvedOrigins origins;
+  const JobConfig job = load_job(arguments.job, arguments.overrides, &origins);
+  for (const std::string& warning : origins.warnings) std::cerr << warning << '\n';
+  std::cout << (arguments.origin ? to_yaml_with_origins(job, origins) : to_yaml(job));
+  return 0;
+}
+
+int schema() {
+  std::cout << json_schema() << '\n';
+  return 0;
+}
+
+}  // namespace
+
+void add_config(CLI::App& program, Action& action) {
+  CLI::App* verb = program.add_subcommand("config", "Look at a job's configuration");
+  verb->require_subcommand(1);
+
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* shown = verb->add_subcommand("show", "The resolved configuration, which can be run again");
+  shown->add_option("job", arguments->job, "The job file (YAML)")->required()->type_name("JOB.yaml");
+  shown->add_option("overrides", arguments->overrides, "Values that replace the file's")->type_name("key=value");
+  shown->add_flag("--origin", arguments->origin, "Say where each value comes from");
+  shown->footer("Example:\n  trident config show configs/smoke.yaml training.steps=10 --origin");
+  shown->callback([&action, arguments] { action = [arguments] { return show(*arguments); }; });
+
+  CLI::App* printed = verb->add_subcommand("schema", "JSON Schema of the job file, for editors");
+  printed->callback([&action] { action = schema; });
+}
+
+}  // namespace trident

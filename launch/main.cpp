@@ -1,0 +1,40 @@
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <iostream>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "launch/exit.h"
+#include "launch/suggest_verb.h"
+#include "launch/verbs.h"
+#include "launch/version.h"
+
+int main(int argc, char** argv) {
+  using namespace trident;
+  log::configure(log::Level::info, -1);
+  CLI::App program("Trident trains large language models with data, tensor and pipeline parallelism.", "trident");
+  program.set_version_flag("--version", version_text());
+  program.set_help_all_flag("--help-all", "Help of every verb");
+  program.require_subcommand(1);
+  program.footer(
+      "Exit codes: 0 ok, 64 usage, 65 bad data, 66 input missing, 69 peer lost, 70 bug, 74 I/O,\n"
+      "75 preempted after saving, 76 diverged, 78 configuration.");
+  Action action;
+  add_train(program, action);
+  add_generate(program, action);
+  add_eval(program, action);
+  add_tokenize(program, action);
+  add_checkpoint(program, action);
+  add_config(program, action);
+  add_doctor(program, action);
+
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return program.exit(error);  // --help, --version
+    std::cerr << usage_problem(program, error, argc, argv);
+    return static_cast<int>(ErrorCode::usage);
+  }
+  return guarded(action);
+}

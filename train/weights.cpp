@@ -1,0 +1,141 @@
+#include "train/weights.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "checkpoint/huggingface.h"
+#include "core/atomic_file.h"
+#include "train/config/config.h"
+
+namespace trident {
+namespace {
+
+namespace fs = std::filesystem;
+
+template <class T>
+void copy_rows(const Tensor& from, int64_t row0, std::span<float> out) {
+  const int64_t row = from.elements() / from.dim(0);
+  const T* data = from.data<T>() + row0 * row;
+  std::transform(data, data + std::ssize(out), out.begin(), [](T value) { return static_cast<float>(value); });
+}
+
+TensorSource source_of(const ParameterStorage& storage) {
+  return [&storage](const std::string& name, int64_t row0, int64_t, std::span<float> out) {
+    const Tensor master = storage.master_of(storage.find(name));
+    if (master.dtype() == DType::fp64)
+      copy_rows<double>(master, row0, out);
+    else
+      copy_rows<float>(master, row0, out);
+  };
+}
+
+// Tokenizer files that belong beside exported weights.
+HuggingFaceExport export_options(const JobConfig& job) {
+  HuggingFaceExport options;
+  options.overwrite = true;
+  options.byte_tokenizer = job.tokenizer.kind == config::TokenizerKind::byte;
+  if (!job.tokenizer.path) return options;
+  const fs::path path = *job.tokenizer.path;
+  const fs::path folder = fs::is_directory(path) ? path : path.parent_path();
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.bpe",
+                           "encoder.json", "vocab.json", "merges.txt"}) {
+    if (fs::exists(folder / name)) options.tokenizer_files.push_back(folder / name);
+  }
+  return options;
+}
+
+std::string read_first_line(const fs::path& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+// The newest checkpoint of a run, by its `latest` file.
+std::optional<fs::path> latest_checkpoint(const RunDirectory& run) {
+  const std::string name = read_first_line(run.latest());
+  if (name.empty() || name.find('/') != std::string::npos) return std::nullopt;
+  const fs::path folder = run.checkpoints() / name;
+  if (!fs::exists(folder / "config.json")) return std::nullopt;
+  return folder;
+}
+
+bool has_tokenizer(const fs::path& folder) {
+  return fs::exists(folder / "tokenizer.json") || fs::exists(folder / "vocab.bpe") || fs::exists(folder / "merges.txt");
+}
+
+void refuse_other_model(const ModelConfig& found, const ModelConfig& wanted, const fs::path& folder) {
+  std::string problems;
+  const auto compare = [&](const char* key, auto theirs, auto ours) {
+    if (theirs == ours) return;
+    problems += fmt::format("{}{}: {} there, {} in the job", problems.empty() ? "" : "; ", key, theirs, ours);
+  };
+  compare("architecture", to_string(found.architecture), to_string(wanted.architecture));
+  compare("hidden_size", found.hidden_size, wanted.hidden_size);
+  compare("intermediate_size", found.intermediate_size, wanted.intermediate_size);
+  compare("num_hidden_layers", found.num_hidden_layers, wanted.num_hidden_layers);
+  compare("num_attention_heads", found.num_attention_heads, wanted.num_attention_heads);
+  compare("num_key_value_heads", found.num_key_value_heads, wanted.num_key_value_heads);
+  compare("head_dim", found.head_dim, wanted.head_dim);
+  compare("vocab_size", found.vocab_size, wanted.vocab_size);
+  compare("tie_word_embeddings", found.tie_word_embeddings, wanted.tie_word_embeddings);
+  compare("norm epsilon", found.norm_eps, wanted.norm_eps);
+  if (wanted.architecture == Architecture::llama) compare("rope_theta", found.rope_theta, wanted.rope_theta);
+  if (wanted.architecture == Architecture::gpt2)
+    compare("max_position_embeddings", found.max_position_embeddings, wanted.max_position_embeddings);
+  if (!problems.empty())
+    throw Error(ErrorCode::config, "weights", folder.string() + " holds another model: " + problems,
+                "change the job's model section, or point checkpoint.resume elsewhere");
+}
+
+}  // namespace
+
+fs::path write_weights(const RunDirectory& run, int64_t step, const JobConfig& job, const ParameterStorage& storage) {
+  const fs::path folder = run.checkpoint(step);
+  export_huggingface(folder, job.model, source_of(storage), export_options(job));
+  write_file_atomically(run.latest(), folder.filename().string() + "\n");
+  return folder;
+}
+
+std::optional<fs::path> initial_weights(const JobConfig& job, const RunDirectory& run) {
+  using Kind = config::Resume::Kind;
+  const config::Resume& resume = job.checkpoint.resume;
+  if (resume.kind == Kind::path) return find_model(resume.path).folder;
+  if (resume.kind == Kind::step) return find_model(run.checkpoint(resume.step)).folder;
+  if (resume.kind == Kind::automatic && fs::exists(run.checkpoint(0) / "config.json")) return run.checkpoint(0);
+  return std::nullopt;
+}
+
+void load_weights(const fs::path& folder, const ModelConfig& config, ParameterStorage& storage, const Stream& stream) {
+  const HuggingFaceReader reader(folder);
+  refuse_other_model(reader.config(), config, folder);
+  for (const Parameter* parameter : storage.parameters()) {
+    const Tensor master = storage.master_of(*parameter);
+    const auto elements = static_cast<size_t>(master.elements());
+    if (master.dtype() == DType::fp64)
+      reader.read(parameter->name, 0, master.dim(0), std::span(master.data<double>(), elements));
+    else
+      reader.read(parameter->name, 0, master.dim(0), std::span(master.data<float>(), elements));
+  }
+  storage.refresh_compute_weights(stream);
+}
+
+ModelSource find_model(const fs::path& path) {
+  fs::path folder = path;
+  if (const RunDirectory run(path); fs::exists(run.latest())) {
+    const auto latest = latest_checkpoint(run);
+    if (!latest)
+      throw Error(ErrorCode::input_missing, "weights", run.latest().string() + " names no checkpoint that is there",
+                  "give the checkpoint's folder itself");
+    folder = *latest;
+  }
+  if (!fs::exists(folder / "config.json")) {
+    throw Error(ErrorCode::input_missing, "weights", path.string() + " is neither a run nor a Hugging Face directory",
+                "a run has checkpoints/latest, a Hugging Face directory has config.json and model.safetensors");
+  }
+  return {folder, has_tokenizer(folder) ? folder.string() : std::string()};
+}
+
+}  // namespace trident
