@@ -2,13 +2,13 @@
 #include <nlohmann/json.hpp>
 
 #include <iostream>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include "core/error.h"
 #include "data/tokenize_corpus.h"
 #include "data/tokenizer.h"
+#include "launch/token_ids.h"
 #include "launch/verbs.h"
 
 namespace trident {
@@ -23,27 +23,6 @@ struct Arguments {
   CLI::Option* decode = nullptr;
   bool json = false;
 };
-
-// "1,2 3" as numbers.
-std::vector<int32_t> parse_ids(const std::string& text) {
-  std::string spaced = text;
-  std::replace(spaced.begin(), spaced.end(), ',', ' ');
-  std::istringstream stream(spaced);
-  std::vector<int32_t> ids;
-  for (std::string word; stream >> word;) {
-    size_t used = 0;
-    int value = 0;
-    try {
-      value = std::stoi(word, &used);
-    } catch (const std::exception&) {
-      used = 0;
-    }
-    if (used != word.size() || value < 0)
-      throw Error(ErrorCode::usage, "tokenize", "'" + word + "' is no token id", "give numbers, such as 1,2,3");
-    ids.push_back(value);
-  }
-  return ids;
-}
 
 void tokenize_files(const Arguments& arguments, const Tokenizer& tokenizer) {
   if (arguments.corpus.inputs.empty() || arguments.corpus.out_prefix.empty())
@@ -77,7 +56,7 @@ int run(const Arguments& arguments) {
   if (arguments.encode->count() > 0) {
     std::cout << fmt::format("{}\n", fmt::join(tokenizer->encode(arguments.text), " "));
   } else if (arguments.decode->count() > 0) {
-    std::cout << tokenizer->decode(parse_ids(arguments.ids)) << '\n';
+    std::cout << tokenizer->decode(parse_token_ids(arguments.ids)) << '\n';
   } else {
     tokenize_files(arguments, *tokenizer);
   }

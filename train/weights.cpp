@@ -31,18 +31,11 @@ TensorSource source_of(const ParameterStorage& storage) {
   };
 }
 
-// Tokenizer files that belong beside exported weights.
 HuggingFaceExport export_options(const JobConfig& job) {
   HuggingFaceExport options;
   options.overwrite = true;
   options.byte_tokenizer = job.tokenizer.kind == config::TokenizerKind::byte;
-  if (!job.tokenizer.path) return options;
-  const fs::path path = *job.tokenizer.path;
-  const fs::path folder = fs::is_directory(path) ? path : path.parent_path();
-  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.bpe",
-                           "encoder.json", "vocab.json", "merges.txt"}) {
-    if (fs::exists(folder / name)) options.tokenizer_files.push_back(folder / name);
-  }
+  if (job.tokenizer.path) options.tokenizer_files = tokenizer_files_in(*job.tokenizer.path);
   return options;
 }
 
@@ -111,6 +104,10 @@ std::optional<fs::path> initial_weights(const JobConfig& job, const RunDirectory
 void load_weights(const fs::path& folder, const ModelConfig& config, ParameterStorage& storage, const Stream& stream) {
   const HuggingFaceReader reader(folder);
   refuse_other_model(reader.config(), config, folder);
+  load_weights(reader, storage, stream);
+}
+
+void load_weights(const HuggingFaceReader& reader, ParameterStorage& storage, const Stream& stream) {
   for (const Parameter* parameter : storage.parameters()) {
     const Tensor master = storage.master_of(*parameter);
     const auto elements = static_cast<size_t>(master.elements());
@@ -120,6 +117,16 @@ void load_weights(const fs::path& folder, const ModelConfig& config, ParameterSt
       reader.read(parameter->name, 0, master.dim(0), std::span(master.data<float>(), elements));
   }
   storage.refresh_compute_weights(stream);
+}
+
+std::vector<fs::path> tokenizer_files_in(const fs::path& path) {
+  const fs::path folder = fs::is_directory(path) ? path : path.parent_path();
+  std::vector<fs::path> files;
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.bpe",
+                           "encoder.json", "vocab.json", "merges.txt"}) {
+    if (fs::exists(folder / name)) files.push_back(folder / name);
+  }
+  return files;
 }
 
 ModelSource find_model(const fs::path& path) {

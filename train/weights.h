@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/parameter.h"
 #include "model/model_config.h"
@@ -11,6 +12,8 @@
 #include "train/metrics/run_directory.h"
 
 namespace trident {
+
+class HuggingFaceReader;
 
 // A run keeps weights as Hugging Face directories, checkpoints/step_NNNNNNNN/, with `latest` naming the newest.
 
@@ -26,6 +29,9 @@ std::filesystem::path write_weights(const RunDirectory& run, int64_t step, const
 void load_weights(const std::filesystem::path& folder, const ModelConfig& config, ParameterStorage& storage,
                   const Stream& stream);
 
+/// The same from an opened directory, for a storage built from its own configuration.
+void load_weights(const HuggingFaceReader& reader, ParameterStorage& storage, const Stream& stream);
+
 /// What `generate`, `eval` and `export` are pointed at.
 struct ModelSource {
   std::filesystem::path folder;  ///< a Hugging Face directory
@@ -34,5 +40,8 @@ struct ModelSource {
 
 /// `path` is a run, one of its checkpoints, or a Hugging Face directory. Throws Error(ErrorCode::input_missing).
 [[nodiscard]] ModelSource find_model(const std::filesystem::path& path);
+
+/// The files of a tokenizer at `path`, a folder or one of them, that belong beside exported weights.
+[[nodiscard]] std::vector<std::filesystem::path> tokenizer_files_in(const std::filesystem::path& path);
 
 }  // namespace trident

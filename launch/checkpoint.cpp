@@ -1,0 +1,82 @@
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <filesystem>
+#include <iostream>
+#include <map>
+#include <string>
+
+#include "launch/verbs.h"
+#include "train/convert.h"
+
+namespace trident {
+namespace {
+
+struct Arguments {
+  std::string source;
+  std::string out;
+  DType dtype = DType::fp32;
+  bool overwrite = false;
+  bool json = false;
+};
+
+void print(const Arguments& arguments, const Conversion& result) {
+  if (arguments.json) {
+    const nlohmann::ordered_json json = {{"out", result.folder.string()}, {"parameters", result.parameters}};
+    std::cout << json.dump() << '\n';
+  } else {
+    std::cout << fmt::format("{} parameters in {}\n", result.parameters, result.folder.string());
+  }
+}
+
+void add_export(CLI::App& verb, Action& action) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* exported = verb.add_subcommand("export", "Write a Hugging Face directory");
+  exported->add_option("source", arguments->source, "A run or one of its checkpoints")
+      ->required()
+      ->type_name("RUN_OR_CKPT");
+  exported->add_option("--out", arguments->out, "The directory to write")->required()->type_name("HF_DIR");
+  const std::map<std::string, DType> names = {{"fp32", DType::fp32}, {"bf16", DType::bf16}};
+  exported->add_option("--dtype", arguments->dtype, "fp32 (default) or bf16")
+      ->transform(CLI::CheckedTransformer(names).description(""))
+      ->type_name("DTYPE");
+  exported->add_flag("--overwrite", arguments->overwrite, "Replace what is in HF_DIR");
+  exported->add_flag("--json", arguments->json, "Report as JSON");
+  exported->footer("Example:\n  trident checkpoint export runs/kjv --out kjv-hf --dtype bf16");
+  exported->callback([&action, arguments] {
+    action = [arguments] {
+      print(*arguments, export_model(arguments->source, arguments->out, arguments->dtype, arguments->overwrite));
+      return 0;
+    };
+  });
+}
+
+void add_import(CLI::App& verb, Action& action) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* imported = verb.add_subcommand("import", "Make a run at step 0 from a Hugging Face directory");
+  imported->add_option("source", arguments->source, "Llama or GPT-2: config.json and safetensors")
+      ->required()
+      ->type_name("HF_DIR");
+  imported->add_option("--out", arguments->out, "The run to make, <run.dir>/<run.name>")->required()->type_name("RUN");
+  imported->add_flag("--json", arguments->json, "Report as JSON");
+  imported->footer(
+      "Example:\n  trident checkpoint import gpt2/ --out runs/gpt2\n"
+      "  trident train job.yaml run.name=gpt2   # trains on from these weights");
+  imported->callback([&action, arguments] {
+    action = [arguments] {
+      print(*arguments, import_model(arguments->source, arguments->out));
+      return 0;
+    };
+  });
+}
+
+}  // namespace
+
+void add_checkpoint(CLI::App& program, Action& action) {
+  CLI::App* verb = program.add_subcommand("checkpoint", "Convert weights from and to Hugging Face directories");
+  verb->require_subcommand(1);
+  add_export(*verb, action);
+  add_import(*verb, action);
+}
+
+}  // namespace trident
