@@ -30,6 +30,10 @@ if(TRIDENT_SANITIZE)
   add_link_options(-fsanitize=${TRIDENT_SANITIZE})
 endif()
 
+if(TRIDENT_FUZZERS)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 find_program(CCACHE_PROGRAM ccache)
 mark_as_advanced(CCACHE_PROGRAM)
 foreach(language CXX C CUDA)
