@@ -1,7 +1,10 @@
 #include "data/oniguruma.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cctype>
+#include <utility>
 #include <vector>
 
 #include "core/error.h"
@@ -85,16 +88,16 @@ class Translator {
     if (!more()) refuse("a backslash at the end");
     const char c = in_[at_++];
     switch (c) {
-      case 's': out_ += std::string("[") + kSpace + "]"; return;
-      case 'S': out_ += std::string("[^") + kSpace + "]"; return;
-      case 'w': out_ += "[" + word() + "]"; return;
-      case 'W': out_ += "[^" + word() + "]"; return;
-      case 'd': out_ += "[" + category("Nd") + "]"; return;
-      case 'D': out_ += "[^" + category("Nd") + "]"; return;
-      case 'h': out_ += std::string("[") + kHexDigit + "]"; return;
-      case 'H': out_ += std::string("[^") + kHexDigit + "]"; return;
-      case 'b': out_ += "(?:(?<=[" + word() + "])(?![" + word() + "])|(?<![" + word() + "])(?=[" + word() + "]))"; return;
-      case 'B': out_ += "(?:(?<=[" + word() + "])(?=[" + word() + "])|(?<![" + word() + "])(?![" + word() + "]))"; return;
+      case 's': out_ += fmt::format("[{}]", kSpace); return;
+      case 'S': out_ += fmt::format("[^{}]", kSpace); return;
+      case 'w': out_ += fmt::format("[{}]", word()); return;
+      case 'W': out_ += fmt::format("[^{}]", word()); return;
+      case 'd': out_ += fmt::format("[{}]", category("Nd")); return;
+      case 'D': out_ += fmt::format("[^{}]", category("Nd")); return;
+      case 'h': out_ += fmt::format("[{}]", kHexDigit); return;
+      case 'H': out_ += fmt::format("[^{}]", kHexDigit); return;
+      case 'b': out_ += fmt::format("(?:(?<=[{0}])(?![{0}])|(?<![{0}])(?=[{0}]))", word()); return;
+      case 'B': out_ += fmt::format("(?:(?<=[{0}])(?=[{0}])|(?<![{0}])(?![{0}]))", word()); return;
       case 'A':
       case 'z':
       case 'Z': out_ += {'\\', c}; atom_ = kNone; return;
@@ -102,7 +105,7 @@ class Translator {
       case 'P': {
         bool negated = c == 'P';
         const std::string body = property(negated);
-        out_ += (negated ? "[^" : "[") + body + "]";
+        out_ += fmt::format("[{}{}]", negated ? "^" : "", body);
         return;
       }
       default: out_ += character_escape(c); return;
@@ -120,7 +123,7 @@ class Translator {
       case 'a': return "\\x{7}";
       case 'e': return "\\x{1b}";
       case 'x': return hex_escape();
-      case 'u': return "\\x{" + hex_digits(4, 4) + "}";
+      case 'u': return fmt::format("\\x{{{}}}", hex_digits(4, 4));
       default: break;
     }
     if (static_cast<unsigned char>(c) >= 0x80 || std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '\0') {
@@ -133,14 +136,14 @@ class Translator {
   std::string hex_escape() {
     if (!next_is("{")) {
       const std::string digits = hex_digits(1, 2);
-      if (digits.size() == 2 && digits[0] >= '8') refuse("a raw byte \\x" + digits);
-      return "\\x{" + digits + "}";
+      if (digits.size() == 2 && digits[0] >= '8') refuse(fmt::format("a raw byte \\x{}", digits));
+      return fmt::format("\\x{{{}}}", digits);
     }
     ++at_;
     const std::string digits = hex_digits(1, 6);
     if (!next_is("}")) refuse("\\x{ without }");
     ++at_;
-    return "\\x{" + digits + "}";
+    return fmt::format("\\x{{{}}}", digits);
   }
 
   std::string hex_digits(size_t least, size_t most) {
@@ -154,7 +157,7 @@ class Translator {
 
   /// The inside of a class for a general category.
   std::string category(const std::string& name) const {
-    std::string body = "\\p{" + name + "}";
+    std::string body = fmt::format("\\p{{{}}}", name);
     if (tables_ == UnicodeTables::extended) body += newer_ranges(name);
     return body;
   }
@@ -173,7 +176,7 @@ class Translator {
       name.erase(0, 1);
     }
     const bool plain = std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; });
-    if (name.empty() || !plain) refuse("the property \\p{" + name + "}");
+    if (name.empty() || !plain) refuse(fmt::format("the property \\p{{{}}}", name));
     return named_set(name);
   }
 
@@ -184,10 +187,10 @@ class Translator {
     const std::string general = general_category(name);
     if (!general.empty()) {
       const bool cased = general == "Lu" || general == "Ll" || general == "Lt";
-      if (cased && caseless_) refuse("\\p{" + name + "} under (?i)");
+      if (cased && caseless_) refuse(fmt::format("\\p{{{}}} under (?i)", name));
       return category(general);
     }
-    std::string body = "\\p{sc:" + name + "}";  // a bare name would mean Script_Extensions to PCRE2
+    std::string body = fmt::format("\\p{{sc:{}}}", name);  // a bare name would mean Script_Extensions to PCRE2
     if (name == "Han" && tables_ == UnicodeTables::extended) body += kNewerHan;
     return body;
   }
@@ -202,7 +205,7 @@ class Translator {
     }
     static constexpr std::string_view kShort =
         " L Lu Ll Lt Lm Lo M Mn Mc Me N Nd Nl No P Pc Pd Ps Pe Pi Pf Po S Sm Sc Sk So Z Zs Zl Zp Cc Cf Co ";
-    return kShort.find(" " + name + " ") != std::string_view::npos ? name : std::string();
+    return kShort.find(fmt::format(" {} ", name)) != std::string_view::npos ? name : std::string();
   }
 
   void bracket() {
@@ -236,8 +239,11 @@ class Translator {
         const std::string body = property(negated);
         if (!negated) {
           out_ += body;
+        } else if (body.compare(0, 2, "\\p") != 0) {
+          refuse("\\P of this property in a class");
         } else {
-          out_ += "\\P" + body.substr(2, body.find('}') - 1);
+          out_ += "\\P";
+          out_ += body.substr(2, body.find('}') - 1);
         }
         return;
       }
@@ -277,7 +283,7 @@ class Translator {
     const std::string options = option_letters(in_.substr(at_ + 2, end - at_ - 2));
     const bool bare = in_[end] == ')';
     if (bare && at_ != 0) refuse("an option in the middle of a pattern (write (?i:...))");
-    out_ += "(?" + options + in_[end];
+    out_ += fmt::format("(?{}{}", options, in_[end]);
     at_ = end + 1;
     return bare;
   }
@@ -292,7 +298,7 @@ class Translator {
       } else if (c == 'i') {
         caseless_ = on;
       } else if (c != 'm') {
-        refuse("the group (?" + std::string(letters.substr(0, 20)));
+        refuse(fmt::format("the group (?{}", letters.substr(0, 20)));
       }
       options += c == 'm' ? 's' : c;
     }
@@ -335,7 +341,7 @@ class Translator {
       return;
     }
     need_atom();
-    out_ += body[0] == ',' ? "{0" + std::string(body) + "}" : "{" + std::string(body) + "}";
+    out_ += fmt::format("{{{}{}}}", body[0] == ',' ? "0" : "", body);
     at_ = close + 1;
     after_interval(body.find(',') == std::string_view::npos);
   }

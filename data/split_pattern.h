@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <memory>
 #include <string_view>
+#include <utility>
 
 struct pcre2_real_code_8;
 struct pcre2_real_match_data_8;
