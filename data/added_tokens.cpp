@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "data/newer_unicode.h"
 #include "data/utf8.h"
 
 namespace trident {
@@ -12,6 +13,8 @@ namespace {
 uint64_t edge(uint32_t node, char byte) { return (uint64_t{node} << 8) | static_cast<unsigned char>(byte); }
 
 bool is_word(char32_t c) {
+  const std::string_view newer = newer_category(c);
+  if (!newer.empty()) return newer[0] == 'L' || newer[0] == 'M' || newer == "Nd" || newer == "Pc";
   const auto code = static_cast<UChar32>(c);
   const auto category = u_charType(code);
   return u_isUAlphabetic(code) != 0 || category == U_NON_SPACING_MARK || category == U_COMBINING_SPACING_MARK ||

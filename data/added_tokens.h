@@ -44,7 +44,7 @@ class AddedTokenMatcher {
   const Pattern* longest_at(std::string_view text, size_t at) const;
 
   std::vector<Pattern> patterns_;
-  std::vector<Node> nodes_{1};                        // a trie over bytes
+  std::vector<Node> nodes_{1};                       // a trie over bytes
   std::unordered_map<uint64_t, uint32_t> children_;  // (node, byte) -> node
   std::array<bool, 256> starts_{};
 };

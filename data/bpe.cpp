@@ -66,8 +66,8 @@ void Bpe::merge_piece(std::string_view piece, std::vector<int32_t>& out) const {
   thread_local std::vector<int32_t> symbols;
   symbols.clear();
   if (!initial_symbols(piece, symbols)) {
-    const auto missing = std::find_if(piece.begin(), piece.end(),
-                                      [&](char c) { return byte_ids_[static_cast<unsigned char>(c)] < 0; });
+    const auto missing =
+        std::find_if(piece.begin(), piece.end(), [&](char c) { return byte_ids_[static_cast<unsigned char>(c)] < 0; });
     throw Error(ErrorCode::bad_data, "data/tokenizer",
                 fmt::format("byte 0x{:02x} has no token and the vocabulary names no unk_token",
                             static_cast<unsigned char>(*missing)),

@@ -12,9 +12,9 @@
 namespace trident {
 
 struct BpeOptions {
-  bool ignore_merges = false;            ///< a piece that is a token is that token, whatever the merges say
-  std::optional<int32_t> unknown;        ///< stands for bytes that have no token
-  bool fuse_unknown = false;             ///< one `unknown` for a run of them
+  bool ignore_merges = false;      ///< a piece that is a token is that token, whatever the merges say
+  std::optional<int32_t> unknown;  ///< stands for bytes that have no token
+  bool fuse_unknown = false;       ///< one `unknown` for a run of them
 };
 
 /// Byte-level byte-pair encoding of one piece: the lowest-ranked pair is merged, leftmost first, until none is left.

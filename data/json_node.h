@@ -1,15 +1,16 @@
 #pragma once
 
-#include <cstdint>
 #include <nlohmann/json.hpp>
+
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 
 namespace trident {
 
-/// A place in a JSON file, for reading it with errors that say where: "t.json: model.vocab[3]: found ..., expected ...".
-/// The document outlives its nodes.
+/// A place in a JSON file, for reading it with errors that say where: "t.json: model.vocab[3]: found ..., expected
+/// ...". The document outlives its nodes.
 class JsonNode {
  public:
   JsonNode(std::string file, const nlohmann::json& value) : file_(std::move(file)), value_(&value) {}

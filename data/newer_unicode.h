@@ -11,6 +11,9 @@ namespace trident {
 /// Whether `text` (well-formed UTF-8) has a code point whose category is newer than Unicode 14.
 bool has_newer_code_point(std::string_view text);
 
+/// The general category of a code point newer than Unicode 14; empty for all others.
+std::string_view newer_category(char32_t code_point);
+
 /// Those of a general category ("L", "Lu", ...) as the inside of a PCRE2 character class; may be empty.
 std::string newer_ranges(std::string_view category);
 

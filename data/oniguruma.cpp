@@ -54,18 +54,33 @@ class Translator {
 
   void step() {
     switch (in_[at_]) {
-      case '\\': start_atom(); escape(); return;
-      case '[': start_atom(); bracket(); return;
+      case '\\':
+        start_atom();
+        escape();
+        return;
+      case '[':
+        start_atom();
+        bracket();
+        return;
       case '(': open_group(); return;
       case ')': close_group(); return;
-      case '|': out_ += in_[at_++]; atom_ = kNone; return;
+      case '|':
+        out_ += in_[at_++];
+        atom_ = kNone;
+        return;
       case '^':
-      case '$': out_ += in_[at_++]; atom_ = kNone; return;
+      case '$':
+        out_ += in_[at_++];
+        atom_ = kNone;
+        return;
       case '*':
       case '+':
       case '?': quantifier(); return;
       case '{': brace(); return;
-      default: start_atom(); literal(); return;
+      default:
+        start_atom();
+        literal();
+        return;
     }
   }
 
@@ -100,7 +115,10 @@ class Translator {
       case 'B': out_ += fmt::format("(?:(?<=[{0}])(?=[{0}])|(?<![{0}])(?![{0}]))", word()); return;
       case 'A':
       case 'z':
-      case 'Z': out_ += {'\\', c}; atom_ = kNone; return;
+      case 'Z':
+        out_ += {'\\', c};
+        atom_ = kNone;
+        return;
       case 'p':
       case 'P': {
         bool negated = c == 'P';
@@ -162,7 +180,12 @@ class Translator {
     return body;
   }
 
-  std::string word() const { return "\\p{Alphabetic}" + category("L") + category("M") + category("Nd") + category("Pc"); }
+  /// Oniguruma's \w, which takes Latin-1's superscripts and fractions too.
+  std::string word() const {
+    std::string body = R"(\p{Alphabetic}\x{b2}\x{b3}\x{b9}\x{bc}-\x{be})";
+    for (const char* name : {"L", "M", "Nd", "Pc"}) body += category(name);
+    return body;
+  }
 
   /// `{name}` behind \p or \P as the inside of a class; flips `negated` on \p{^name}.
   std::string property(bool& negated) {
@@ -175,7 +198,8 @@ class Translator {
       negated = !negated;
       name.erase(0, 1);
     }
-    const bool plain = std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; });
+    const bool plain =
+        std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; });
     if (name.empty() || !plain) refuse(fmt::format("the property \\p{{{}}}", name));
     return named_set(name);
   }
@@ -196,10 +220,16 @@ class Translator {
   }
 
   static std::string general_category(const std::string& name) {
-    static constexpr std::pair<const char*, const char*> kLong[] = {
-        {"Letter", "L"}, {"Mark", "M"},       {"Number", "N"},           {"Punctuation", "P"},
-        {"Symbol", "S"}, {"Separator", "Z"},  {"Uppercase_Letter", "Lu"}, {"Lowercase_Letter", "Ll"},
-        {"Other", "C"},  {"Decimal_Number", "Nd"}};
+    static constexpr std::pair<const char*, const char*> kLong[] = {{"Letter", "L"},
+                                                                    {"Mark", "M"},
+                                                                    {"Number", "N"},
+                                                                    {"Punctuation", "P"},
+                                                                    {"Symbol", "S"},
+                                                                    {"Separator", "Z"},
+                                                                    {"Uppercase_Letter", "Lu"},
+                                                                    {"Lowercase_Letter", "Ll"},
+                                                                    {"Other", "C"},
+                                                                    {"Decimal_Number", "Nd"}};
     for (const auto& [long_name, short_name] : kLong) {
       if (name == long_name) return short_name;
     }

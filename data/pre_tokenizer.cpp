@@ -102,7 +102,9 @@ void PreTokenizer::run(size_t index, std::string_view text, const Sink& sink) co
   const Step& step = steps_[index];
   if (step.pattern.empty()) {
     if (text.front() == ' ') return run(index + 1, text, sink);
-    return run(index + 1, " " + std::string(text), sink);
+    std::string spaced(1, ' ');
+    spaced += text;
+    return run(index + 1, spaced, sink);
   }
   if (!step.in_alphabet) {
     split_once(step.pattern[0], step.behavior, step.inverted, text,

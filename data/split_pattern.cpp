@@ -100,8 +100,8 @@ bool SplitPattern::Search::find(size_t start, Match& match) {
   auto* context = const_cast<pcre2_match_context*>(limits());
   int result = pcre2_match(code_, units(subject_), subject_.size(), start, PCRE2_NO_UTF_CHECK, data_.get(), context);
   if (result == PCRE2_ERROR_JIT_STACKLIMIT) {  // the interpreter's heap is larger than JIT's stack
-    result = pcre2_match(code_, units(subject_), subject_.size(), start, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
-                         data_.get(), context);
+    result = pcre2_match(code_, units(subject_), subject_.size(), start, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data_.get(),
+                         context);
   }
   if (result == PCRE2_ERROR_NOMATCH) return false;
   if (result < 0) {

@@ -11,9 +11,10 @@ namespace trident {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr const char* kRemedy = "name \"byte\", a tokenizer.json, or a folder that holds it or vocab.bpe + encoder.json";
+constexpr const char* kRemedy =
+    "name \"byte\", a tokenizer.json, or a folder that holds it or vocab.bpe + encoder.json";
 
-bool exists(const fs::path& path) {
+bool path_exists(const fs::path& path) {
   std::error_code ignored;
   return fs::exists(path, ignored);
 }
@@ -24,7 +25,7 @@ bool is_folder(const fs::path& path) {
 }
 
 std::unique_ptr<Tokenizer> load_folder(const fs::path& folder) {
-  if (exists(folder / "tokenizer.json")) return load_tokenizer_json((folder / "tokenizer.json").string());
+  if (path_exists(folder / "tokenizer.json")) return load_tokenizer_json((folder / "tokenizer.json").string());
   if (const auto files = find_gpt2_files(folder.string())) return load_gpt2_files(*files);
   throw Error(ErrorCode::input_missing, "data/tokenizer",
               folder.string() + ": holds neither tokenizer.json nor vocab.bpe + encoder.json", kRemedy);
@@ -42,7 +43,8 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::string& spec) {
   if (spec == "byte") return make_byte_tokenizer();
   const fs::path path(spec);
   if (is_folder(path)) return load_folder(path);
-  if (!exists(path)) throw Error(ErrorCode::input_missing, "data/tokenizer", spec + ": no such tokenizer", kRemedy);
+  if (!path_exists(path))
+    throw Error(ErrorCode::input_missing, "data/tokenizer", spec + ": no such tokenizer", kRemedy);
   if (const auto files = find_gpt2_files(spec)) return load_gpt2_files(*files);
   return load_tokenizer_json(spec);
 }

@@ -1,5 +1,8 @@
 #include "data/tokenizer_json.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <filesystem>
 #include <utility>
 
@@ -25,6 +28,8 @@ void read_vocabulary(const JsonNode& node, BpeVocabulary& vocabulary) {
     if (!problem.empty()) entry.fail(problem);
   }
   if (vocabulary.token_count() == 0) node.fail("no tokens");
+  const std::string problem = vocabulary.check_density();
+  if (!problem.empty()) node.fail(problem);
 }
 
 /// "a b" or ["a", "b"].
@@ -46,7 +51,13 @@ void refuse_text(const JsonNode& node, const char* what) {
   if (!node.is_null() && !node.string().empty()) node.fail(std::string(what) + " is not supported");
 }
 
-bool has_all_bytes(const BpeVocabulary& vocabulary);
+bool has_all_bytes(const BpeVocabulary& vocabulary) {
+  for (int byte = 0; byte < 256; ++byte) {
+    const char letter = static_cast<char>(byte);
+    if (!vocabulary.find(to_byte_alphabet({&letter, 1}))) return false;
+  }
+  return true;
+}
 
 void read_model(const JsonNode& model, BpeTokenizerParts& parts) {
   model.object();
@@ -78,14 +89,6 @@ void read_model(const JsonNode& model, BpeTokenizerParts& parts) {
   }
 }
 
-bool has_all_bytes(const BpeVocabulary& vocabulary) {
-  for (int byte = 0; byte < 256; ++byte) {
-    const char letter = static_cast<char>(byte);
-    if (!vocabulary.find(to_byte_alphabet({&letter, 1}))) return false;
-  }
-  return true;
-}
-
 AddedToken read_added_token(const JsonNode& node) {
   node.object().only({"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"});
   AddedToken token;
@@ -100,25 +103,27 @@ AddedToken read_added_token(const JsonNode& node) {
   return token;
 }
 
-/// Ids must agree with the vocabulary's, and no id may stand for two texts.
+/// The `tokenizers` library gives an added token the vocabulary's id, or the next free one, whatever the file says.
+/// Where the file says otherwise the two would disagree, so it is refused.
 void read_added_tokens(const JsonNode& node, BpeTokenizerParts& parts) {
   if (node.is_null()) return;
   BpeVocabulary all = parts.vocabulary;
+  auto next = static_cast<int64_t>(parts.vocabulary.token_count());
   for (size_t i = 0; i < node.array().size(); ++i) {
     AddedToken token = read_added_token(node[i]);
-    const int64_t id = node[i]["id"].integer();
+    const JsonNode id = node[i]["id"];
     const auto known = all.find(token.content);
-    if (known && *known != id) {
-      node[i]["id"].fail("found " + std::to_string(id) + ", but \"" + token.content + "\" has id " +
-                         std::to_string(*known));
+    const int64_t expected = known ? *known : next;
+    if (id.integer() != expected) {
+      id.fail(fmt::format("found {}, but \"{}\" {} {}", id.integer(), token.content,
+                          known ? "has id" : "must have the next free id,", expected));
     }
-    const std::string problem = known ? std::string() : all.add_token(token.content, id);
-    if (!problem.empty()) node[i]["id"].fail(problem);
-    token.id = static_cast<int32_t>(id);
+    const std::string problem = known ? std::string() : all.add_token(token.content, expected);
+    if (!problem.empty()) id.fail(problem);
+    next = std::max(next, expected + 1);
+    token.id = static_cast<int32_t>(expected);
     parts.added_tokens.push_back(std::move(token));
   }
-  const std::string problem = all.check_density();
-  if (!problem.empty()) node.fail(problem);
 }
 
 // ---- begin and end of document
@@ -149,8 +154,8 @@ void find_document_marks(BpeTokenizerParts& parts, const JsonNode& config) {
   parts.end_of_document = configured_id(parts, config["eos_token"]);
   parts.begin_of_document = configured_id(parts, config["bos_token"]);
   if (!parts.end_of_document) {
-    parts.end_of_document = first_special(parts, {"<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "[EOS]",
-                                                  "<|eos|>", "<｜end▁of▁sentence｜>"});
+    parts.end_of_document = first_special(
+        parts, {"<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "[EOS]", "<|eos|>", "<｜end▁of▁sentence｜>"});
   }
   if (!parts.begin_of_document) {
     parts.begin_of_document =
@@ -164,10 +169,6 @@ std::unique_ptr<Tokenizer> build(const JsonNode& root, const JsonNode& config) {
   parts.kind = "huggingface";
   read_model(root["model"], parts);
   read_added_tokens(root["added_tokens"], parts);
-  if (parts.added_tokens.empty()) {
-    const std::string problem = parts.vocabulary.check_density();
-    if (!problem.empty()) root["model"]["vocab"].fail(problem);
-  }
   parts.normalizer = read_normalizer(root["normalizer"]);
   parts.pre_tokenizer = read_pre_tokenizer(root["pre_tokenizer"], parts.pre_tokenizer_text);
   check_post_processor(root["post_processor"]);

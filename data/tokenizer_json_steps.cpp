@@ -122,7 +122,8 @@ class StepReader {
 UnicodeNormalizer read_normalizer(const JsonNode& node) {
   UnicodeNormalizer normalizer;
   if (node.is_null()) return normalizer;
-  for_each_step(node.object(), "normalizers", [&](const JsonNode& step) { add_normal_form(step.object(), normalizer); });
+  for_each_step(node.object(), "normalizers",
+                [&](const JsonNode& step) { add_normal_form(step.object(), normalizer); });
   return normalizer;
 }
 

@@ -2,6 +2,7 @@
 
 #include <unicode/bytestream.h>
 #include <unicode/normalizer2.h>
+#include <unicode/uniset.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -13,7 +14,7 @@ namespace {
 
 constexpr size_t kWindow = size_t{1} << 28;  // ICU counts in int32
 
-const icu::Normalizer2& instance(NormalForm form) {
+const icu::Normalizer2& complete_form(NormalForm form) {
   UErrorCode status = U_ZERO_ERROR;
   const icu::Normalizer2* found = nullptr;
   switch (form) {
@@ -24,6 +25,18 @@ const icu::Normalizer2& instance(NormalForm form) {
   }
   TRIDENT_CHECK(U_SUCCESS(status) && found != nullptr, "ICU lacks its normalization data");
   return *found;
+}
+
+/// Hugging Face's normalizers know Unicode 9: what is newer is neither decomposed nor reordered.
+const icu::UnicodeSet& known_characters() {
+  static const icu::UnicodeSet set = [] {
+    UErrorCode status = U_ZERO_ERROR;
+    icu::UnicodeSet known(icu::UnicodeString("[:Age=9.0:]"), status);
+    TRIDENT_CHECK(U_SUCCESS(status), u_errorName(status));
+    known.freeze();
+    return known;
+  }();
+  return set;
 }
 
 /// End of the next window: everything, or up to an ASCII character, before which every form has a boundary.
@@ -58,7 +71,7 @@ std::string_view UnicodeNormalizer::apply(std::string_view text, std::string& bu
   for (const NormalForm form : forms_) {
     std::string normalized;
     normalized.reserve(text.size());
-    append_normalized(instance(form), text, normalized);
+    append_normalized(icu::FilteredNormalizer2(complete_form(form), known_characters()), text, normalized);
     buffer = std::move(normalized);
     text = buffer;
   }
