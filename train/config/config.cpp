@@ -1,0 +1,82 @@
+#include "train/config/config.h"
+
+#include <cerrno>
+#include <fstream>
+#include <sstream>
+#include <utility>
+
+#include "train/config/complete.h"
+#include "train/config/keys.h"
+#include "train/config/overrides.h"
+#include "train/config/reader.h"
+
+namespace trident {
+namespace {
+
+using config::Diagnostics;
+using config::Node;
+
+constexpr std::size_t kReadAtMost = 1024 * 1024;
+
+std::string read_file(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) throw system_error(errno, "config", "cannot read job file " + path, "give the path of a YAML job file");
+  std::string text(kReadAtMost, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (in.bad() || (in.fail() && !in.eof())) throw system_error(EIO, "config", "cannot read job file " + path);
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  return text;
+}
+
+/// The command line replaces the file: `training.steps=10` also takes the place of the file's `tokens`.
+void settle_duration(Node& root) {
+  Node* training = root.find("training");
+  if (training == nullptr) return;
+  const Node* steps = training->find("steps");
+  const Node* tokens = training->find("tokens");
+  if (steps == nullptr || tokens == nullptr) return;
+  if ((steps->place.source == 0) == (tokens->place.source == 0)) return;
+  training->erase(steps->place.source == 0 ? "steps" : "tokens");
+}
+
+Node document(const std::string& text, std::span<const std::string> overrides, Diagnostics& diagnostics) {
+  Node root = config::parse_yaml(0, text, diagnostics);
+  if (root.kind == Node::Kind::null) root = {.kind = Node::Kind::map, .place = {0, 1, 1}};
+  if (root.kind == Node::Kind::scalar || root.kind == Node::Kind::sequence) {
+    diagnostics.add(root.place, "E105", "a job file is a mapping of keys",
+                    "start with e.g. `model: {preset: llama-tiny}`");
+    diagnostics.throw_if_failed();
+  }
+  config::apply_overrides(root, overrides, diagnostics);
+  settle_duration(root);
+  return root;
+}
+
+}  // namespace
+
+JobConfig parse_job(const std::string& text, const std::string& file_name, std::span<const std::string> overrides,
+                    ResolvedOrigins* origins) {
+  Diagnostics diagnostics;
+  diagnostics.add_source(file_name, text.starts_with("\xEF\xBB\xBF") ? text.substr(3) : text);
+  const Node root = document(std::string(diagnostics.source(0).text), overrides, diagnostics);
+  // Keys that a broken text hides would be reported as missing.
+  if (root.kind == Node::Kind::refused) diagnostics.throw_if_failed();
+
+  JobConfig job;
+  config::Reading reading{diagnostics, {}, {}, {}, {}, {}};
+  config::apply_preset(root, job, reading);
+  config::Reader reader(root, reading);
+  visit(reader, job);
+  reader.finish();
+  config::complete(job, reading, file_name);
+  config::check(job, reading);
+  diagnostics.throw_if_failed();
+  if (origins != nullptr) *origins = {std::move(reading.origins), diagnostics.warnings()};
+  return job;
+}
+
+JobConfig load_job(const std::string& path, std::span<const std::string> overrides, ResolvedOrigins* origins) {
+  return parse_job(read_file(path), path, overrides, origins);
+}
+
+}  // namespace trident

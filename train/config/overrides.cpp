@@ -1,0 +1,76 @@
+#include "train/config/overrides.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+namespace trident::config {
+namespace {
+
+constexpr std::size_t kMaxDepth = 8;
+
+/// The map under `node`, made where there is none; null where a value stands in the way (the reader reports it).
+Node* as_map(Node& node, Place place) {
+  if (node.kind == Node::Kind::map) return &node;
+  if (node.is("auto")) {
+    node = {.kind = Node::Kind::map, .place = node.place, .base_auto = true};
+    return &node;
+  }
+  if (node.kind != Node::Kind::null) return nullptr;
+  node = {.kind = Node::Kind::map, .place = place};
+  return &node;
+}
+
+void put(Node& map, const std::string& key, Place place, Node value) {
+  Node* old = map.find(key);
+  if (old == nullptr) {
+    map.entries.push_back({key, place, std::move(value)});
+    return;
+  }
+  if (value.kind == Node::Kind::map && as_map(*old, place) != nullptr) {
+    for (auto& entry : value.entries) put(*old, entry.key, entry.place, std::move(entry.value));
+    return;
+  }
+  map.erase(key);
+  map.entries.push_back({key, place, std::move(value)});
+}
+
+void apply(Node& root, const std::string& argument, int source, Diagnostics& diagnostics) {
+  const auto equals = argument.find('=');
+  const std::string_view path = std::string_view(argument).substr(0, equals);
+  const auto malformed = [&] {
+    diagnostics.add({source, 1, 1}, "E110", fmt::format("`{}` is not dotted.key=value", argument.substr(0, 80)),
+                    "write e.g. optimizer.lr=1.0e-3");
+  };
+  if (equals == std::string::npos || path.empty()) return malformed();
+  if (std::count(path.begin(), path.end(), '.') >= static_cast<std::ptrdiff_t>(kMaxDepth)) return malformed();
+  // Spaces instead of the key keep the columns of the value.
+  Node value = parse_yaml(source, std::string(equals + 1, ' ') + argument.substr(equals + 1), diagnostics);
+  if (value.kind == Node::Kind::null) value.place = {source, 1, static_cast<int>(equals) + 2};
+  Node* map = &root;
+  std::size_t begin = 0;
+  while (true) {
+    const auto dot = path.find('.', begin);
+    const std::string key(path.substr(begin, dot == std::string_view::npos ? dot : dot - begin));
+    const Place place{source, 1, static_cast<int>(begin) + 1};
+    if (key.empty()) return malformed();
+    if (dot == std::string_view::npos) return put(*map, key, place, std::move(value));
+    if (map->find(key) == nullptr) map->entries.push_back({key, place, {.kind = Node::Kind::map, .place = place}});
+    map = as_map(*map->find(key), place);
+    if (map == nullptr) return;
+    begin = dot + 1;
+  }
+}
+
+}  // namespace
+
+void apply_overrides(Node& root, std::span<const std::string> arguments, Diagnostics& diagnostics) {
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const int source = diagnostics.add_source(fmt::format("command line argument {}", i + 1), arguments[i]);
+    if (as_map(root, {source, 1, 1}) != nullptr) apply(root, arguments[i], source, diagnostics);
+  }
+}
+
+}  // namespace trident::config
