@@ -10,6 +10,7 @@
 #include "model/generator.h"
 #include "train/config/config.h"
 #include "train/evaluate.h"
+#include "train/gemm_setup.h"
 #include "train/job_setup.h"
 #include "train/weights.h"
 
@@ -68,12 +69,13 @@ Trainer::Trainer(const JobConfig& job)
     validation_.emplace(*job_.data.validation, job_.training.sequence_length, job_.model.vocab_size);
 
   const EngineOptions options = engine_options(job_);
-  const GemmSetup gemms(run_.root());
+  const GemmSetup gemms;
   const DryRun plan = dry_run(job_.model, options, gemms.meta_stream());
   report_plan(plan.memory);
   run_.create();
+  const auto libraries = gemms.choose(run_.root() / "gemm.json");
   const Stream stream = Stream::cpu(static_cast<int>(job_.training.threads.value()));
-  gemms.choose(stream);
+  stream.attach(libraries);
   engine_.emplace(job_.model, options, plan, stream);
   optimizer_.emplace(engine_->model().storage(), adamw_options(job_));
   load_initial_weights();
