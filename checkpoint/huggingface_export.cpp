@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <utility>
 
-#include "checkpoint/atomic_file.h"
+#include "core/atomic_file.h"
 #include "checkpoint/byte_tokenizer_json.h"
 #include "checkpoint/huggingface.h"
-#include "checkpoint/mapped_file.h"
+#include "core/mapped_file.h"
 #include "core/error.h"
 
 namespace trident {

@@ -8,7 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "checkpoint/mapped_file.h"
+#include "core/mapped_file.h"
 #include "checkpoint/safetensors.h"
 
 namespace trident {

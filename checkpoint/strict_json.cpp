@@ -5,7 +5,7 @@
 #include <set>
 #include <vector>
 
-#include "checkpoint/mapped_file.h"
+#include "core/mapped_file.h"
 #include "core/error.h"
 
 namespace trident {

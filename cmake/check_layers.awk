@@ -11,7 +11,7 @@ BEGIN {
   parallel = "parallel/comm parallel/tensor parallel/pipeline parallel/data"
   sees["model"] = "core kernels " parallel
   sees["data"] = "core"
-  sees["checkpoint"] = "core parallel/comm"
+  sees["checkpoint"] = "core kernels " parallel " model"
   sees["plan"] = "core kernels " parallel " model"
   sees["train"] = "core kernels " parallel " model data checkpoint plan"
   sees["launch"] = sees["train"] " train"
