@@ -1,0 +1,145 @@
+#include "kernels/cpu/optimizer.h"
+
+#include <cmath>
+#include <vector>
+
+#include "kernels/cpu/blocks.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/optimizer.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace trident::cpu::HWY_NAMESPACE {
+
+/// One range's tensors. A: fp32 or fp64; T: the compute dtype.
+template <class A, class T>
+struct AdamWData {
+  A* master;
+  const A* grad;
+  A* exp_avg;
+  A* exp_avg_sq;
+  T* compute;  ///< may be null
+};
+
+template <bool kCompute, class A, class T>
+void adamw_range(const AdamWStep& step, const FlatRange& range, const AdamWData<A, T>& data) {
+  const hn::ScalableTag<A> d;
+  const auto set = [&](double value) HWY_ATTR { return hn::Set(d, static_cast<A>(value)); };
+  const auto power = static_cast<double>(step.step);
+  const auto grad_scale = set(step.grad_scale);
+  const auto beta1 = set(step.beta1), rest1 = set(1.0 - step.beta1);
+  const auto beta2 = set(step.beta2), rest2 = set(1.0 - step.beta2);
+  const auto keep = set(range.decays ? 1.0 - step.lr * step.weight_decay : 1.0);
+  const auto step_size = set(step.lr / (1.0 - std::pow(step.beta1, power)));
+  const auto root_scale = set(1.0 / std::sqrt(1.0 - std::pow(step.beta2, power)));
+  const auto eps = set(step.eps);
+  for_vectors(d, range.end - range.begin, [&](int64_t offset, auto n) HWY_ATTR {
+    const int64_t i = range.begin + offset;
+    const auto g = hn::Mul(load(d, data.grad + i, n), grad_scale);
+    const auto m = hn::MulAdd(beta1, load(d, data.exp_avg + i, n), hn::Mul(rest1, g));
+    const auto v = hn::MulAdd(beta2, load(d, data.exp_avg_sq + i, n), hn::Mul(rest2, hn::Mul(g, g)));
+    const auto root = hn::MulAdd(hn::Sqrt(v), root_scale, eps);
+    const auto kept = hn::Mul(load(d, data.master + i, n), keep);
+    const auto w = hn::NegMulAdd(step_size, hn::Div(m, root), kept);
+    store(m, d, data.exp_avg + i, n);
+    store(v, d, data.exp_avg_sq + i, n);
+    store(w, d, data.master + i, n);
+    if constexpr (kCompute && std::is_same_v<Accumulator<T>, A>) store(w, d, data.compute + i, n);
+  });
+}
+
+void adamw(ThreadPool& pool, const AdamWStep& step, std::span<const FlatRange> pieces, Tensor& master,
+           const Tensor& grad, Tensor& exp_avg, Tensor& exp_avg_sq, Tensor& compute) {
+  with_float_type(compute.defined() ? compute.dtype() : master.dtype(), [&](auto zero) HWY_ATTR {
+    using T = decltype(zero);
+    using A = Accumulator<T>;
+    const AdamWData<A, T> data{master.data<A>(), grad.data<A>(), exp_avg.data<A>(), exp_avg_sq.data<A>(),
+                               compute.defined() ? compute.data<T>() : nullptr};
+    const auto run = compute.defined() ? adamw_range<true, A, T> : adamw_range<false, A, T>;
+    for_blocks(pool, static_cast<int64_t>(pieces.size()), 1,
+               [&](int64_t piece, int64_t) { run(step, pieces[static_cast<size_t>(piece)], data); });
+  });
+}
+
+/// Σ x² of one block, in double.
+template <class T>
+double block_sum_of_squares(const T* x, int64_t count) {
+  const hn::ScalableTag<double> d;
+  const hn::Rebind<Accumulator<T>, decltype(d)> narrow;
+  const auto square_into = [&](auto sum, int64_t i, auto n) HWY_ATTR {
+    auto value = [&]() HWY_ATTR {
+      if constexpr (std::is_same_v<T, double>) {
+        return load(d, x + i, n);
+      } else {
+        return hn::PromoteTo(d, load(narrow, x + i, n));
+      }
+    }();
+    return hn::MulAdd(value, value, sum);
+  };
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  auto sum0 = hn::Zero(d), sum1 = hn::Zero(d), sum2 = hn::Zero(d), sum3 = hn::Zero(d);
+  int64_t i = 0;
+  for (; i + 4 * lanes <= count; i += 4 * lanes) {
+    sum0 = square_into(sum0, i, Whole{});
+    sum1 = square_into(sum1, i + lanes, Whole{});
+    sum2 = square_into(sum2, i + 2 * lanes, Whole{});
+    sum3 = square_into(sum3, i + 3 * lanes, Whole{});
+  }
+  for (; i + lanes <= count; i += lanes) sum0 = square_into(sum0, i, Whole{});
+  if (i < count) sum1 = square_into(sum1, i, count - i);
+  return sum_of_lanes(d, hn::Add(hn::Add(sum0, sum1), hn::Add(sum2, sum3)));
+}
+
+double sum_of_squares(ThreadPool& pool, const Tensor& x) {
+  constexpr int64_t kBlock = int64_t{1} << 16;
+  std::vector<double> sums(static_cast<size_t>(block_count(x.elements(), kBlock)));
+  with_float_type(x.dtype(), [&](auto zero) HWY_ATTR {
+    using T = decltype(zero);
+    const T* data = x.data<T>();
+    for_blocks(pool, x.elements(), kBlock, [&](int64_t begin, int64_t end) HWY_ATTR {
+      sums[static_cast<size_t>(begin / kBlock)] = block_sum_of_squares(data + begin, end - begin);
+    });
+  });
+  double total = 0.0;
+  for (const double sum : sums) total += sum;
+  return total;
+}
+
+}  // namespace trident::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace trident::cpu {
+
+HWY_EXPORT(adamw);
+HWY_EXPORT(sum_of_squares);
+
+namespace {
+
+/// Ranges cut into pieces of work: a model has one large range (its embedding) and many small ones.
+std::vector<FlatRange> cut(std::span<const FlatRange> ranges) {
+  constexpr int64_t kPiece = int64_t{1} << 15;
+  std::vector<FlatRange> pieces;
+  for (const FlatRange& range : ranges) {
+    for (int64_t begin = range.begin; begin < range.end; begin += kPiece) {
+      pieces.push_back({begin, std::min(range.end, begin + kPiece), range.decays});
+    }
+  }
+  return pieces;
+}
+
+}  // namespace
+
+void adamw(ThreadPool& pool, const AdamWStep& step, std::span<const FlatRange> ranges, Tensor& master,
+           const Tensor& grad, Tensor& exp_avg, Tensor& exp_avg_sq, Tensor& compute) {
+  HWY_DYNAMIC_DISPATCH(adamw)(pool, step, cut(ranges), master, grad, exp_avg, exp_avg_sq, compute);
+}
+
+double sum_of_squares(ThreadPool& pool, const Tensor& x) { return HWY_DYNAMIC_DISPATCH(sum_of_squares)(pool, x); }
+
+}  // namespace trident::cpu
+#endif  // HWY_ONCE
