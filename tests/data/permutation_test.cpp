@@ -94,6 +94,12 @@ TEST(Permutation, NeighboursDoNotStayNeighbours) {
   EXPECT_LT(std::abs(chi_square_deviations(steps)), 5);
 }
 
+// A run that resumes, or is repeated in years to come, must find its samples where they were.
+TEST(Permutation, OrderIsAPromise) {
+  EXPECT_EQ(order(10, 1234, 0), (std::vector<int64_t>{2, 1, 6, 4, 5, 7, 0, 3, 8, 9}));
+  EXPECT_EQ(Permutation(int64_t{1} << 40, 1234, 1, 2)(3), 396177552223);
+}
+
 TEST(Permutation, RefusesWhatIsOutside) {
   EXPECT_THROW(Permutation(0, 1, 0, 0), Error);
   EXPECT_THROW(Permutation(5, 1, 0, 0)(5), Error);
