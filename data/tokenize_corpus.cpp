@@ -1,6 +1,7 @@
 #include "data/tokenize_corpus.h"
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <span>
 #include <thread>
@@ -12,6 +13,7 @@
 #include "data/indexed_dataset_writer.h"
 #include "data/json_lines.h"
 #include "data/ordered_workers.h"
+#include "data/tokenizer.h"
 
 namespace trident {
 namespace {
@@ -100,6 +102,17 @@ CorpusReader::CutTest cut_test(const CorpusEncoder& encoder) {
 }
 
 }  // namespace
+
+CorpusEncoder corpus_encoder(const Tokenizer& tokenizer) {
+  CorpusEncoder encoder;
+  encoder.encode_append = [&tokenizer](std::string_view text, std::vector<int32_t>& ids) {
+    tokenizer.encode_append(text, ids);
+  };
+  encoder.vocab_size = tokenizer.vocab_size();
+  encoder.end_of_document = tokenizer.end_of_document();
+  encoder.cut_anywhere = tokenizer.kind() == "byte";
+  return encoder;
+}
 
 TokenizeCorpusResult tokenize_corpus(const TokenizeCorpusOptions& options, const CorpusEncoder& encoder) {
   if (options.inputs.empty()) {

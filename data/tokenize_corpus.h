@@ -18,6 +18,11 @@ struct CorpusEncoder {
   bool cut_anywhere = false;
 };
 
+class Tokenizer;
+
+/// The encoder of a tokenizer, which must outlive it.
+CorpusEncoder corpus_encoder(const Tokenizer& tokenizer);
+
 struct TokenizeCorpusOptions {
   std::vector<std::string> inputs;  ///< plain text, one document per file; .jsonl and .json, one per line
   std::string out_prefix;           ///< PREFIX.bin and PREFIX.idx

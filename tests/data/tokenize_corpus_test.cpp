@@ -8,6 +8,7 @@
 #include "data/byte_progress.h"
 #include "data/indexed_dataset.h"
 #include "data/ordered_workers.h"
+#include "data/tokenizer.h"
 #include "tests/data/scratch.h"
 
 namespace trident {
@@ -161,6 +162,15 @@ TEST(TokenizeCorpus, ReadsAnotherKeyWhenAsked) {
   options.json_key = "body";
   tokenize_corpus(options, byte_encoder());
   EXPECT_THAT(tokens_of(scratch.path("out")), ElementsAre('y', 256));
+}
+
+TEST(TokenizeCorpus, TakesATokenizer) {
+  const Scratch scratch;
+  const auto tokenizer = load_tokenizer("byte");
+  const auto encoder = corpus_encoder(*tokenizer);
+  EXPECT_TRUE(encoder.cut_anywhere);
+  tokenize_corpus(quiet({scratch.write("a.txt", "ab")}, scratch.path("out")), encoder);
+  EXPECT_THAT(tokens_of(scratch.path("out")), ElementsAre('a', 'b'));
 }
 
 TEST(TokenizeCorpus, MissingInputLeavesNoOutput) {
