@@ -41,14 +41,15 @@ section.plot{padding:10px 6px 4px}
 .share i{display:block;height:100%}
 .shares{margin:0 14px 10px 58px;color:var(--soft);font-size:12px;display:flex;flex-wrap:wrap;gap:2px 16px}
 .shares i{display:inline-block;width:9px;height:9px;border-radius:2px;margin-right:5px}
-.f1{background:var(--c1)}.f2{background:var(--c2)}.f3{background:var(--c3)}.f4{background:var(--c4)}
-.f5{background:var(--c5)}.f6{background:var(--c6)}.f7{background:var(--c7)}
+i.c1{background:var(--c1)}i.c2{background:var(--c2)}i.c3{background:var(--c3)}i.c4{background:var(--c4)}
+i.c5{background:var(--c5)}i.c6{background:var(--c6)}i.c7{background:var(--c7)}
 .scroll{overflow-x:auto;max-height:480px;overflow-y:auto}
 table{border-collapse:collapse;width:100%;font-size:13px}
 th{position:sticky;top:0;background:var(--paper);text-align:left;color:var(--soft);font-weight:500;font-size:12px}
 td,th{padding:4px 14px 4px 0;border-bottom:1px solid var(--rule);vertical-align:top;white-space:nowrap}
 td.wide{white-space:normal;min-width:220px;overflow-wrap:anywhere}
 td.num,th.num{text-align:right;font-variant-numeric:tabular-nums}
+table.narrow{width:auto}h2 .soft{font-weight:400}.narrow td,.narrow th{padding-right:36px}
 tr.fault td{color:var(--warn)}
 pre{margin:0;font:12.5px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;white-space:pre-wrap;overflow-wrap:anywhere}
 .sample{background:var(--tint);border-radius:8px;padding:9px 12px;margin-top:4px}
@@ -141,7 +142,7 @@ void speed_cards(std::string& out, const ReportData& data) {
   const auto speed = median(steps, [](const StepMetrics& step) { return step.tokens_per_s; });
   const int ranks = data.facts.ranks;
   if (speed) {
-    card(out, "Throughput", human_count(*speed) + " tok/s",
+    card(out, "Throughput, tokens/s", human_count(*speed),
          ranks > 1 ? fmt::format("median; {} a rank, {} ranks", human_count(*speed / ranks), ranks) : "median");
   }
   if (const auto mfu = median(steps, [](const StepMetrics& step) { return step.mfu.value_or(NAN); })) {
@@ -217,9 +218,9 @@ std::string phase_shares(const Chart& phases) {
   for (std::size_t i = 0; i < sums.size(); ++i) {
     const double share = 100 * sums[i] / total;
     if (share < 0.05) continue;
-    bar += fmt::format(R"(<i class="f{}" style="width:{:.2f}%"></i>)", i + 1, share);
-    legend += fmt::format("<span><i class=\"f{}\"></i>{} {:.1f}% · {}</span>", i + 1, phases.series[i].name, share,
-                          human_duration(sums[i]));
+    bar += fmt::format(R"(<i class="{}" style="width:{:.2f}%"></i>)", phases.series[i].colour, share);
+    legend += fmt::format("<span><i class=\"{}\"></i>{} {:.1f}% · {}</span>", phases.series[i].colour,
+                          phases.series[i].name, share, human_duration(sums[i]));
   }
   return fmt::format("<div class=\"share\">{}</div><div class=\"shares\">{}</div>", bar, legend);
 }
@@ -252,19 +253,20 @@ std::string outlier_table(const ReportData& data) {
       "<section><h2>Outliers <span class=\"soft\">more than 4 standard deviations above the 128 steps before";
   if (total > shown) out += fmt::format("; the worst {} of {}", shown, with_commas(static_cast<std::int64_t>(total)));
   out +=
-      "</span></h2><div class=\"scroll\"><table><tr><th class=\"num\">step</th><th>quantity</th>"
-      "<th class=\"num\">value</th><th class=\"num\">z</th><th class=\"wide\"></th></tr>\n";
+      "</span></h2><div class=\"scroll\"><table class=\"narrow\"><tr><th class=\"num\">step</th>"
+      "<th>quantity</th>"
+      "<th class=\"num\">value</th><th class=\"num\">z</th></tr>\n";
   for (const Outlier& outlier : outliers) {
-    out += fmt::format(
-        "<tr><td class=\"num\">{}</td><td>{}</td><td class=\"num\">{}</td><td class=\"num\">{}</td><td></td></tr>\n",
-        with_commas(outlier.step), outlier.quantity, number(outlier.value),
-        std::isfinite(outlier.z) ? fmt::format("{:+.1f}", outlier.z) : "");
+    out +=
+        fmt::format("<tr><td class=\"num\">{}</td><td>{}</td><td class=\"num\">{}</td><td class=\"num\">{}</td></tr>\n",
+                    with_commas(outlier.step), outlier.quantity, number(outlier.value),
+                    std::isfinite(outlier.z) ? fmt::format("{:+.1f}", outlier.z) : "");
   }
   return out + "</table></div></section>\n";
 }
 
 std::string samples(const ReportData& data) {
-  constexpr std::size_t shown = 12;
+  constexpr std::size_t shown = 8;
   std::vector<const EventRecord*> all;
   for (const EventRecord& event : data.events) {
     if (event.event == Event::sample) all.push_back(&event);

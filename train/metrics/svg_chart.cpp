@@ -22,7 +22,7 @@ struct Frame {
   double left = 58;
   double top = 34;
   double right = 14;
-  double bottom = 34;
+  double bottom = 28;
   double width = 0;
   double height = 0;
   AxisRange x_axis;
@@ -162,7 +162,7 @@ std::string text_at(double x, double y, std::string_view classes, std::string_vi
 
 std::string horizontal_grid(const Frame& frame) {
   std::string out;
-  const auto ticks = frame.y_axis.ticks(std::max(3, static_cast<int>(frame.height / 45)));
+  const auto ticks = frame.y_axis.ticks(std::max(3, static_cast<int>(frame.height / 36)));
   const bool linear = frame.y_axis.scale == Scale::linear;
   const double spacing = linear && ticks.size() > 1 ? ticks[1] - ticks[0] : 0;
   for (const double tick : ticks) {
@@ -185,7 +185,7 @@ std::string step_ticks(const Frame& frame) {
     out += text_at(x, base + 18, "tick middle", tick_text(tick, spacing));
   }
   out += fmt::format(R"(<path class="axis" d="M{:.1f} {:.1f}h{:.1f}"/>)", frame.left, base, frame.width);
-  return out + text_at(frame.left + frame.width, base + 31, "tick end", "step");
+  return out + text_at(frame.left - 8, base + 18, "tick end", "step");
 }
 
 std::string legend(const Chart& chart) {
@@ -194,7 +194,7 @@ std::string legend(const Chart& chart) {
   for (auto series = chart.series.rbegin(); series != chart.series.rend(); ++series) {
     if (series->name.empty()) continue;
     out += text_at(x, 20, "tick end", series->name);
-    x -= 7.0 * static_cast<double>(series->name.size()) + 16;  // about the width of the text
+    x -= 6.3 * static_cast<double>(series->name.size()) + 16;  // about the width of the text
     out += fmt::format(R"(<path class="key {}{}" d="M{:.1f} 16h10"/>)", series->colour,
                        series->form == ChartSeries::Form::faint ? " pale" : "", x);
     x -= 12;
@@ -228,14 +228,16 @@ std::string marks(const Chart& chart, const Frame& frame) {
     out += fmt::format(R"(<path class="restart" d="M{:.1f} {:.1f}v{:.1f}"><title>restart</title></path>)",
                        frame.left + x, frame.top, frame.height);
   }
-  if (!restarts.empty() && restarts.size() <= 12) {
+  if (frame.width > 700 && restarts.size() <= 12) {
     for (const double x : restarts) {
       const bool flip = x > frame.width - 50;
       out += text_at(frame.left + x + (flip ? -4 : 4), frame.top + 10, flip ? "note end" : "note", "restart");
     }
   }
   std::string bad;
-  for (const double x : distinct_pixels(frame, chart.nonfinite)) {
+  const auto nonfinite = distinct_pixels(frame, chart.nonfinite);
+  if (nonfinite.size() == 1) out += text_at(frame.left + nonfinite[0] - 4, frame.top + 10, "note end", "not finite");
+  for (const double x : nonfinite) {
     bad += fmt::format("M{:.1f} {:.1f}v8", frame.left + x, frame.top);
   }
   if (!bad.empty()) out += fmt::format(R"(<path class="bad" d="{}"><title>not finite</title></path>)", bad);

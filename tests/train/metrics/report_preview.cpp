@@ -24,7 +24,7 @@ StepMetrics made_up_step(std::int64_t step, std::int64_t total, std::mt19937& ra
     metrics.loss += 1.1;
     metrics.grad_norm = 7.3;
   }
-  if (step == total * 8 / 10 && total > 50) metrics.loss = NAN;
+  if (step == total * 8 / 10 + 3 && total > 50) metrics.loss = NAN;
   metrics.lr =
       progress < 0.1 ? 1e-2 * progress : 1e-3 * (0.1 + 0.9 * 0.5 * (1 + std::cos(M_PI * (progress - 0.1) / 0.9)));
   metrics.tokens = 2048 * step;
