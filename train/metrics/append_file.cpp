@@ -126,6 +126,8 @@ void truncate_torn_line(const std::filesystem::path& path) {
 }
 
 std::int64_t for_each_line(const std::filesystem::path& path, const std::function<void(std::string_view)>& use) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored)) return 0;  // a device may have no end
   std::ifstream file(path, std::ios::binary);
   std::vector<char> block(std::size_t{1} << 18U);
   std::string line;

@@ -43,7 +43,7 @@ class AppendFile {
 void truncate_torn_line(const std::filesystem::path& path);
 
 /// Calls `use` with every complete line of the file. Lines longer than 1 MiB are passed over; returns how many.
-/// A missing file has no lines.
+/// What is no regular file has no lines.
 std::int64_t for_each_line(const std::filesystem::path& path, const std::function<void(std::string_view)>& use);
 
 }  // namespace trident

@@ -34,7 +34,7 @@ std::string line_after(int steps, StepLine line) {
 TEST(StepLine, SaysEverythingWhereThereIsRoom) {
   EXPECT_EQ(
       line_after(120, StepLine(23842, {})),
-      "step 8120/23842 | loss 2.2073 (+1.3z) | gnorm 0.41 (-1.0z) | lr 2.9e-04 | 6.07s (data 0.01 comm 0.6 bubble "
+      "step 8120/23842 | loss 2.2073 (+1.2z) | gnorm 0.41 (-1.0z) | lr 2.9e-04 | 6.07s (data 0.01 comm 0.6 bubble "
       "0.1) | 691k tok/s | MFU 50.4% | mem 57.1GiB | tok 34.1B | eta 1d2h");
 }
 
