@@ -185,13 +185,8 @@ class Checks {
             fmt::format("min_lr {:g} is above optimizer.lr {:g}", s.min_lr, job_.optimizer.lr),
             "the rate falls from lr to min_lr; swap or lower min_lr");
     }
-    if (s.name != LrScheduleName::wsd && s.decay_steps > 0) {
-      error({"lr_schedule.decay_steps", "lr_schedule.name"}, "E117",
-            fmt::format("decay_steps belongs to wsd, not to {}", name_of(s.name)), "remove it, or set name: wsd");
-    }
-    const bool known =
-        reading_.usable({"training.steps", "training.tokens", "training.sequence_length", "training.global_batch_size",
-                         "lr_schedule.warmup_steps", "lr_schedule.decay_steps"});
+    const bool known = reading_.usable({"training.steps", "training.tokens", "training.sequence_length",
+                                        "training.global_batch_size", "lr_schedule.warmup_steps"});
     if (!known) return;
     // A short trial of a long job (training.steps=10 on the command line) is a common wish, so no error.
     const auto steps = job_.training.total_steps();
@@ -199,9 +194,6 @@ class Checks {
       warn({"lr_schedule.warmup_steps"}, "W117",
            fmt::format("warm-up of {} steps is longer than the run of {}", s.warmup_steps, steps),
            "the learning rate never reaches optimizer.lr; lower warmup_steps");
-    } else if (steps > 0 && s.decay_steps > steps - s.warmup_steps) {
-      warn({"lr_schedule.decay_steps"}, "W117", "warm-up and decay together are longer than the run",
-           "lower warmup_steps or decay_steps");
     }
   }
 

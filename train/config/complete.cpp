@@ -119,12 +119,6 @@ class Completion {
       const auto share = (t.global_batch_size + dp - 1) / dp;
       set("training.micro_batch_size", t.micro_batch_size, std::min<int64_t>(share, 8), "a replica's share, at most 8");
     }
-    auto& schedule = job_.lr_schedule;
-    if (schedule.name == LrScheduleName::wsd &&
-        open("lr_schedule.decay_steps", {"training.steps", "training.tokens"}) &&
-        reading_.usable({"training.sequence_length", "training.global_batch_size"})) {
-      set("lr_schedule.decay_steps", schedule.decay_steps, t.total_steps() / 5, "a fifth of all steps");
-    }
   }
 
   void intervals() {

@@ -41,7 +41,7 @@ void settle_duration(Node& root) {
 
 Node document(const std::string& text, std::span<const std::string> overrides, Diagnostics& diagnostics) {
   Node root = config::parse_yaml(0, text, diagnostics);
-  if (root.kind == Node::Kind::null) root = {.kind = Node::Kind::map, .place = {0, 1, 1}};
+  if (root.kind == Node::Kind::null) root = Node(Node::Kind::map, {0, 1, 1});
   if (root.kind == Node::Kind::scalar || root.kind == Node::Kind::sequence) {
     diagnostics.add(root.place, "E105", "a job file is a mapping of keys",
                     "start with e.g. `model: {preset: llama-tiny}`");

@@ -79,6 +79,7 @@ constexpr std::array kForeign = std::to_array<ForeignName>({
     {"n_positions", kGpt2, "model.max_position_embeddings", ""},
     {"n_ctx", kGpt2, "model.max_position_embeddings", ""},
     {"layer_norm_epsilon", kGpt2, "model.layer_norm_eps", ""},
+    {"num_kv_heads", kTitan, "model.num_key_value_heads", ""},
     {"n_layers", "Llama (Meta)", "model.num_hidden_layers", ""},
     {"n_heads", "Llama (Meta)", "model.num_attention_heads", ""},
     {"n_kv_heads", "Llama (Meta)", "model.num_key_value_heads", ""},
@@ -110,7 +111,7 @@ constexpr std::array kForeign = std::to_array<ForeignName>({
     {"warmup_iters", kNanoGpt, "lr_schedule.warmup_steps", ""},
     {"warmup_ratio", kTransformers, "lr_schedule.warmup_steps", "in steps"},
     {"lr_decay_iters", kMegatron, "training.steps", "the schedule ends with the run"},
-    {"lr_decay_steps", kNanotron, "lr_schedule.decay_steps", "for wsd; others end with the run"},
+    {"lr_decay_steps", kNanotron, "training.steps", "the schedule ends with the run; wsd decays over its last fifth"},
     {"min_decay_lr", kNanotron, "lr_schedule.min_lr", ""},
     // Precision, recompute, device
     {"bf16", kMegatron, "precision.compute", "bf16"},

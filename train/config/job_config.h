@@ -120,7 +120,6 @@ struct LrScheduleSection {
   LrScheduleName name = LrScheduleName::cosine;
   int64_t warmup_steps = 0;
   double min_lr = 0;
-  int64_t decay_steps = 0;  ///< wsd: the last steps, over which lr falls to min_lr
   bool operator==(const LrScheduleSection&) const = default;
 };
 

@@ -183,12 +183,9 @@ void visit(V& v, C& c) {
 
 template <class V, Like<LrScheduleSection> C>
 void visit(V& v, C& c) {
-  v("name", c.name, {"course of the learning rate after warm-up", "cosine"});
+  v("name", c.name, {"course of the learning rate after warm-up; wsd decays over the last fifth", "cosine"});
   v("warmup_steps", c.warmup_steps, {"steps of linear warm-up", "50", between(0, 1e15), Presence::defaulted, true});
   v("min_lr", c.min_lr, {"learning rate at the end", "1.0e-4", at_least(0)});
-  v("decay_steps", c.decay_steps,
-    {"wsd: last steps, in which the rate falls to min_lr; default: a fifth of all", "100", between(0, 1e15),
-     Presence::derived, true});
 }
 
 template <class V, Like<CheckpointSection> C>

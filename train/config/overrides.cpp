@@ -15,11 +15,12 @@ constexpr std::size_t kMaxDepth = 8;
 Node* as_map(Node& node, Place place) {
   if (node.kind == Node::Kind::map) return &node;
   if (node.is("auto")) {
-    node = {.kind = Node::Kind::map, .place = node.place, .base_auto = true};
+    node = Node(Node::Kind::map, node.place);
+    node.base_auto = true;
     return &node;
   }
   if (node.kind != Node::Kind::null) return nullptr;
-  node = {.kind = Node::Kind::map, .place = place};
+  node = Node(Node::Kind::map, place);
   return &node;
 }
 
@@ -57,7 +58,7 @@ void apply(Node& root, const std::string& argument, int source, Diagnostics& dia
     const Place place{source, 1, static_cast<int>(begin) + 1};
     if (key.empty()) return malformed();
     if (dot == std::string_view::npos) return put(*map, key, place, std::move(value));
-    if (map->find(key) == nullptr) map->entries.push_back({key, place, {.kind = Node::Kind::map, .place = place}});
+    if (map->find(key) == nullptr) map->entries.push_back({key, place, Node(Node::Kind::map, place)});
     map = as_map(*map->find(key), place);
     if (map == nullptr) return;
     begin = dot + 1;

@@ -6,7 +6,7 @@ namespace {
 std::string_view kind_name(const Node& node) {
   switch (node.kind) {
     case Node::Kind::null: return "empty";
-    case Node::Kind::scalar: return "quoted text";
+    case Node::Kind::scalar: return node.quoted ? "quoted text" : "one value";
     case Node::Kind::sequence: return "a list";
     case Node::Kind::map: return "a mapping";
     case Node::Kind::refused: break;
@@ -43,8 +43,9 @@ bool ValueContext::wrong_type(const Node& node, std::string_view expected) const
                     fmt::format("write {}, or remove the key", example()));
     return false;
   }
-  diagnostics.add(node.place, "E105", fmt::format("{} is {}, expected {}", path, kind_name(node), expected),
-                  fmt::format("{}e.g. {}", node.kind == Node::Kind::scalar ? "remove the quotes, " : "", example()));
+  diagnostics.add(
+      node.place, "E105", fmt::format("{} is {}, expected {}", path, kind_name(node), expected),
+      fmt::format("{}e.g. {}", node.kind == Node::Kind::scalar && node.quoted ? "remove the quotes, " : "", example()));
   return false;
 }
 

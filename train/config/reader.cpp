@@ -5,7 +5,7 @@
 namespace trident::config {
 
 const Node& Reader::empty() {
-  static const Node kEmpty{.kind = Node::Kind::map};
+  static const Node kEmpty(Node::Kind::map, {});
   return kEmpty;
 }
 
@@ -48,7 +48,7 @@ void Reader::absent(const std::string& path, const Key& key) {
   reading_.origins[path] = from_preset ? "preset " + *reading_.preset : absent_origin_;
   if (key.presence != Presence::required || from_preset) return;
   reading_.failed.insert(path);
-  const auto section = prefix_.substr(0, prefix_.find('.'));
+  const auto section = prefix_.substr(0, prefix_.rfind('.'));
   if (reading_.failed.contains(section) || (section == "model" && reading_.failed.contains("model.preset"))) return;
   if (!reading_.is_given(section)) {
     if (!reading_.failed.insert(section).second) return;
@@ -76,7 +76,8 @@ void Reader::operator()(std::string_view name, std::vector<DataSource>& field, c
   if (value->kind == Node::Kind::sequence) {
     if (value->items.empty()) good = context.wrong_text(*value, "the list is empty", "at least one prefix");
     for (const auto& item : value->items) {
-      good = read_source(item, fmt::format("{}[{}]", path, field.size()), key, field.emplace_back()) && good;
+      const auto element = fmt::format("{}[{}]", path, field.size());
+      good = read_source(item, element, key, field.emplace_back()) && good;
     }
   } else {
     good = read_source(*value, path, key, field.emplace_back());

@@ -37,13 +37,13 @@ class Builder final : public YAML::EventHandler {
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     check_anchor(mark, anchor);
     if (awaits_key()) return set_key(mark, "", false);
-    put({.kind = Node::Kind::null, .place = place(mark)});
+    put({Node::Kind::null, place(mark)});
   }
 
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
     report(mark, "aliases (*name) are not read in a job file", "write the value out");
     if (awaits_key()) return set_key(mark, "", true);
-    put({.kind = Node::Kind::refused, .place = place(mark)});
+    put({Node::Kind::refused, place(mark)});
   }
 
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
@@ -52,7 +52,7 @@ class Builder final : public YAML::EventHandler {
     check_tag(mark, tag);
     const bool quoted = tag == "!";
     if (awaits_key()) return set_key(mark, value, value == "<<" && !quoted);
-    put({.kind = Node::Kind::scalar, .place = place(mark), .text = value, .quoted = quoted});
+    put({Node::Kind::scalar, place(mark), value, quoted});
   }
 
   void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
@@ -124,7 +124,7 @@ class Builder final : public YAML::EventHandler {
                        "a job file needs four; remove brackets or indentation");
       throw Abandon{};
     }
-    frames_.push_back({.node = {.kind = kind, .place = place(mark)}, .first = {}, .pending = {}});
+    frames_.push_back({.node = {kind, place(mark)}, .first = {}, .pending = {}});
   }
 
   void close() {
@@ -173,6 +173,9 @@ std::string syntax_remedy(const std::string& message) {
 
 }  // namespace
 
+Node::Node(Kind node_kind, Place node_place, std::string node_text, bool is_quoted)
+    : kind(node_kind), place(node_place), text(std::move(node_text)), quoted(is_quoted) {}
+
 const Node* Node::find(std::string_view key) const {
   const auto it = std::find_if(entries.begin(), entries.end(), [&](const Entry& entry) { return entry.key == key; });
   return it == entries.end() ? nullptr : &it->value;
@@ -185,7 +188,7 @@ bool Node::erase(std::string_view key) {
 }
 
 Node parse_yaml(int source, const std::string& text, Diagnostics& diagnostics) {
-  const Node refused{.kind = Node::Kind::refused, .place = {source, 1, 1}};
+  const Node refused(Node::Kind::refused, {source, 1, 1});
   if (!check_text(source, text, diagnostics)) return refused;
   std::istringstream in(text);
   Builder builder(source, diagnostics);

@@ -21,12 +21,15 @@ struct Node {
 
   struct Entry;
 
+  Node() = default;
+  Node(Kind node_kind, Place node_place, std::string node_text = {}, bool is_quoted = false);
+
   Kind kind = Kind::null;
-  Place place{};
-  std::string text{};          ///< scalar
+  Place place;
+  std::string text;            ///< scalar
   bool quoted = false;         ///< scalar in quotes or a block: text, whatever it looks like
-  std::vector<Node> items{};    ///< sequence
-  std::vector<Entry> entries{}; ///< map, keys unique, in file order
+  std::vector<Node> items;     ///< sequence
+  std::vector<Entry> entries;  ///< map, keys unique, in file order
   bool base_auto = false;      ///< a map laid over the scalar `auto`: what it leaves out stays auto
 
   bool is(std::string_view plain) const { return kind == Kind::scalar && !quoted && text == plain; }
