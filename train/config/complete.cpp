@@ -86,6 +86,7 @@ class Completion {
     const bool open_positions = positions == 0 && !reading_.is_given("model.max_position_embeddings");
     if (open_length && open_positions) {
       reading_.failed.insert("model.max_position_embeddings");
+      reading_.failed.insert("training.sequence_length");
       if (reading_.usable({"training", "model"})) {
         missing("training.sequence_length", "write e.g. sequence_length: 128");
       }

@@ -203,6 +203,10 @@ TEST(ConfigErrors, ListsOfDataAreReadStrictly) {
   EXPECT_THAT(data("[]"), HasSubstr("the list is empty"));
 }
 
+TEST(ConfigErrors, TokensWithoutAnyLengthAreNoDivisionByZero) {
+  EXPECT_THAT(errors_of("model: 1\ndata: {train: a}\ntraining: {tokens: 1M}\n"), HasSubstr("model is one value"));
+}
+
 TEST(ConfigErrors, AliasBombsCostNothing) {
   std::string bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
   for (int i = 1; i < 40; ++i) {
