@@ -1,0 +1,145 @@
+#include <fmt/format.h>
+#include <time.h>  // NOLINT(modernize-deprecated-headers): clock_gettime is POSIX
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <vector>
+
+#include "core/log.h"
+#include "kernels/cpu/blas.h"
+#include "kernels/gemm_tuning.h"
+
+namespace trident {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr double kMargin = 1.03;      // another library must beat OpenBLAS by this factor
+constexpr double kKeySeconds = 3e-3;  // what one key may take
+constexpr int kRounds = 12;
+constexpr int kFewestRounds = 2;
+
+/// Processor time of this thread: other programs on the machine do not count.
+double thread_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+/// The operands of one product, with values that are neither zero nor subnormal. Memory is shared between keys.
+class TrialOperands {
+ public:
+  cpu::GemmCall<float> call(const GemmKey& key) {
+    for (const int64_t elements : {key.m * key.k, key.n * key.k}) grow(operand_, elements, 1.0f);
+    grow(product_, key.m * key.n, 0.0f);
+    const bool a_transposed = key.form == GemmForm::tn;
+    const bool b_transposed = key.form == GemmForm::nt;
+    cpu::GemmCall<float> call{key.form, key.m, key.n, key.k};
+    call.a = call.b = operand_.data();
+    call.lda = a_transposed ? key.m : key.k;
+    call.ldb = b_transposed ? key.k : key.n;
+    call.c = product_.data();
+    call.ldc = key.n;
+    return call;
+  }
+
+ private:
+  static void grow(std::vector<float>& memory, int64_t elements, float value) {
+    if (static_cast<int64_t>(memory.size()) < elements) memory.resize(static_cast<size_t>(elements), value);
+  }
+  std::vector<float> operand_;
+  std::vector<float> product_;
+};
+
+/// Fastest call of each library, in turns so that a slow moment of the machine meets all of them.
+std::vector<double> best_times(const cpu::GemmCall<float>& call) {
+  const auto& libraries = cpu::blas_libraries();
+  std::vector<double> best(libraries.size(), std::numeric_limits<double>::infinity());
+  for (const auto& library : libraries) library.gemm(call);  // fills caches, generates code
+  const double start = thread_seconds();
+  for (int round = 0; round < kRounds; ++round) {
+    if (round >= kFewestRounds && thread_seconds() - start > kKeySeconds) break;
+    for (size_t i = 0; i < libraries.size(); ++i) {
+      const double before = thread_seconds();
+      libraries[i].gemm(call);
+      best[i] = std::min(best[i], thread_seconds() - before);
+    }
+  }
+  return best;
+}
+
+const std::string& fastest(const std::vector<double>& times) {
+  const auto& libraries = cpu::blas_libraries();
+  const auto best = static_cast<size_t>(std::min_element(times.begin(), times.end()) - times.begin());
+  return libraries[times.front() > kMargin * times[best] ? best : 0].name;
+}
+
+uint64_t fnv1a(std::string_view text) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  return hash;
+}
+
+/// What /proc/cpuinfo says about the first processor, without what changes between two looks.
+std::string processor_model() {
+  std::ifstream file("/proc/cpuinfo");
+  std::string model;
+  for (std::string line; std::getline(file, line) && !line.empty();) {
+    for (const char* field : {"vendor_id", "cpu family", "model", "stepping", "cache size", "flags"}) {
+      if (line.starts_with(field)) model += line + '\n';
+    }
+  }
+  return model;
+}
+
+std::filesystem::path cache_folder() {
+  for (const auto& [variable, suffix] : {std::pair{"XDG_CACHE_HOME", ""}, std::pair{"HOME", ".cache"}}) {
+    const char* value = std::getenv(variable);
+    if (value != nullptr && *value == '/') return std::filesystem::path(value) / suffix / "trident";
+  }
+  return {};
+}
+
+}  // namespace
+
+GemmState::GemmState(GemmChoices choices) : choices_(std::move(choices)) {
+  std::set<std::string> missing;
+  for (const auto& [key, name] : choices_.table()) {
+    const auto* library = cpu::find_blas_library(name);
+    if (library == nullptr) missing.insert(name);
+    if (library != nullptr) libraries_.emplace(key, library);
+  }
+  for (const auto& name : missing) {
+    log::warning(
+        "this machine lacks the matrix library {} that was chosen before; OpenBLAS stands in, with other "
+        "rounding",
+        name);
+  }
+}
+
+GemmChoices tune_gemms(const std::set<GemmKey>& keys, const GemmChoices& known, std::chrono::milliseconds budget) {
+  const auto deadline = Clock::now() + budget;
+  TrialOperands operands;
+  GemmChoices choices;
+  for (const GemmKey& key : keys) {
+    if (const std::string* library = known.find(key)) {
+      choices.set(key, *library);
+    } else if (key.dtype == DType::fp64 || Clock::now() >= deadline) {
+      choices.set(key, cpu::blas_libraries().front().name);
+    } else {
+      choices.set(key, fastest(best_times(operands.call(key))));
+    }
+  }
+  return choices;
+}
+
+std::filesystem::path gemm_cache_path() {
+  const auto folder = cache_folder();
+  if (folder.empty()) return {};
+  std::string identity = processor_model();
+  for (const auto& library : cpu::blas_libraries()) identity += library.name + ' ' + library.version + '\n';
+  return folder / fmt::format("gemm-{:016x}.json", fnv1a(identity));
+}
+
+}  // namespace trident
