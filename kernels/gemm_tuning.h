@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "core/device.h"
 #include "core/dtype.h"
@@ -107,6 +108,9 @@ class GemmState final : public StreamState {
   GemmChoices choices_;
   std::unordered_map<GemmKey, const cpu::BlasLibrary*, Hash> libraries_;
 };
+
+/// The matrix libraries of this process with their versions and kernels, the default first.
+[[nodiscard]] std::vector<std::string> gemm_library_names();
 
 /// Times the libraries on every key that `known` lacks and returns choices for all keys, and no others. OpenBLAS stays
 /// unless another is clearly faster. Keys are timed in order until `budget` is spent; the rest get OpenBLAS.

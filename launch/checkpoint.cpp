@@ -3,9 +3,9 @@
 
 #include <filesystem>
 #include <iostream>
-#include <map>
 #include <string>
 
+#include "launch/options.h"
 #include "launch/verbs.h"
 #include "train/convert.h"
 
@@ -36,10 +36,7 @@ void add_export(CLI::App& verb, Action& action) {
       ->required()
       ->type_name("RUN_OR_CKPT");
   exported->add_option("--out", arguments->out, "The directory to write")->required()->type_name("HF_DIR");
-  const std::map<std::string, DType> names = {{"fp32", DType::fp32}, {"bf16", DType::bf16}};
-  exported->add_option("--dtype", arguments->dtype, "fp32 (default) or bf16")
-      ->transform(CLI::CheckedTransformer(names).description(""))
-      ->type_name("DTYPE");
+  add_dtype(*exported, "--dtype", arguments->dtype, {DType::fp32, DType::bf16}, "fp32 unless given");
   exported->add_flag("--overwrite", arguments->overwrite, "Replace what is in HF_DIR");
   exported->add_flag("--json", arguments->json, "Report as JSON");
   exported->footer("Example:\n  trident checkpoint export runs/kjv --out kjv-hf --dtype bf16");

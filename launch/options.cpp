@@ -2,14 +2,23 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 namespace trident {
 
-void add_precision(CLI::App& verb, DType& precision) {
-  const std::map<std::string, DType> names = {{"fp64", DType::fp64}, {"fp32", DType::fp32}, {"bf16", DType::bf16}};
-  verb.add_option("--precision", precision, "What to compute in: fp64, fp32 (default) or bf16")
-      ->transform(CLI::CheckedTransformer(names).description(""))
+void add_dtype(CLI::App& verb, const std::string& name, DType& dtype, const std::vector<DType>& allowed,
+               const std::string& help) {
+  std::map<std::string, DType> names;
+  for (const DType each : allowed) names.emplace(to_string(each), each);
+  verb.add_option_function<std::string>(
+          name, [&dtype, names](const std::string& given) { dtype = names.at(given); }, help)
+      ->check(CLI::IsMember(names))
       ->type_name("DTYPE");
+}
+
+void add_precision(CLI::App& verb, DType& precision) {
+  add_dtype(verb, "--precision", precision, {DType::fp64, DType::fp32, DType::bf16},
+            "What to compute in; fp32 unless given");
 }
 
 void add_threads(CLI::App& verb, int& threads) {

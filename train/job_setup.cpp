@@ -62,9 +62,8 @@ DType compute_dtype(const JobConfig& job) {
 }
 
 LrSchedule lr_schedule(const JobConfig& job) {
-  return {decay_of(job.lr_schedule.name), job.optimizer.lr,
-          job.lr_schedule.min_lr,         job.lr_schedule.warmup_steps,
-          job.lr_schedule.decay_steps,    job.training.total_steps()};
+  return {decay_of(job.lr_schedule.name), job.optimizer.lr, job.lr_schedule.min_lr, job.lr_schedule.warmup_steps,
+          job.training.total_steps()};
 }
 
 AdamWOptions adamw_options(const JobConfig& job) {

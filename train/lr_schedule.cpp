@@ -23,7 +23,7 @@ double LrSchedule::at(int64_t step) const {
     case LrDecay::linear: return between(linear(done, length));
     case LrDecay::cosine: return between(cosine(done, length));
     case LrDecay::wsd: {
-      const double tail = std::min(length, static_cast<double>(decay_steps > 0 ? decay_steps : (steps + 4) / 5));
+      const double tail = std::min(length, static_cast<double>((steps + 4) / 5));
       return between(std::min(1.0, linear(done - (length - tail), tail)));
     }
   }

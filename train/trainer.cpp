@@ -47,8 +47,17 @@ TrainingDataConfig data_config(const JobConfig& job) {
   return config;
 }
 
+std::string_view name_of(config::TokenizerKind kind) {
+  switch (kind) {
+    case config::TokenizerKind::byte: return "byte";
+    case config::TokenizerKind::gpt2_bpe: return "gpt2-bpe";
+    case config::TokenizerKind::huggingface: return "huggingface";
+  }
+  return "byte";
+}
+
 std::unique_ptr<Tokenizer> open_tokenizer(const JobConfig& job) {
-  auto tokenizer = make_tokenizer(config::to_string(job.tokenizer.kind), job.tokenizer.path.value_or(""));
+  auto tokenizer = make_tokenizer(name_of(job.tokenizer.kind), job.tokenizer.path.value_or(""));
   if (tokenizer->vocab_size() <= job.model.vocab_size) return tokenizer;
   throw Error(ErrorCode::config, "tokenizer",
               fmt::format("the tokenizer has {} tokens, more than model.vocab_size {}", tokenizer->vocab_size(),

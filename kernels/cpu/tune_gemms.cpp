@@ -118,6 +118,12 @@ GemmState::GemmState(GemmChoices choices) : choices_(std::move(choices)) {
   }
 }
 
+std::vector<std::string> gemm_library_names() {
+  std::vector<std::string> names;
+  for (const cpu::BlasLibrary& library : cpu::blas_libraries()) names.push_back(library.name + " " + library.version);
+  return names;
+}
+
 GemmChoices tune_gemms(const std::set<GemmKey>& keys, const GemmChoices& known, std::chrono::milliseconds budget) {
   const auto deadline = Clock::now() + budget;
   TrialOperands operands;

@@ -19,16 +19,16 @@ namespace {
 using nlohmann::json;
 
 constexpr std::array names{
-    std::pair{Event::start, std::string_view("start")},
-    std::pair{Event::checkpoint_begin, std::string_view("checkpoint_begin")},
-    std::pair{Event::checkpoint_commit, std::string_view("checkpoint_commit")},
-    std::pair{Event::fault, std::string_view("fault")},
-    std::pair{Event::verdict, std::string_view("verdict")},
-    std::pair{Event::restart, std::string_view("restart")},
-    std::pair{Event::resume, std::string_view("resume")},
-    std::pair{Event::straggler, std::string_view("straggler")},
-    std::pair{Event::sample, std::string_view("sample")},
-    std::pair{Event::stop, std::string_view("stop")},
+    std::pair{RunEvent::start, std::string_view("start")},
+    std::pair{RunEvent::checkpoint_begin, std::string_view("checkpoint_begin")},
+    std::pair{RunEvent::checkpoint_commit, std::string_view("checkpoint_commit")},
+    std::pair{RunEvent::fault, std::string_view("fault")},
+    std::pair{RunEvent::verdict, std::string_view("verdict")},
+    std::pair{RunEvent::restart, std::string_view("restart")},
+    std::pair{RunEvent::resume, std::string_view("resume")},
+    std::pair{RunEvent::straggler, std::string_view("straggler")},
+    std::pair{RunEvent::sample, std::string_view("sample")},
+    std::pair{RunEvent::stop, std::string_view("stop")},
 };
 
 void text_field(std::string& out, std::string_view name, std::string_view value) {
@@ -76,14 +76,14 @@ std::optional<EventRecord> parse(std::string_view line) {
 
 }  // namespace
 
-std::string_view to_string(Event event) {
+std::string_view to_string(RunEvent event) {
   for (const auto& [value, name] : names) {
     if (value == event) return name;
   }
   return "unknown";
 }
 
-std::optional<Event> event_from(std::string_view name) {
+std::optional<RunEvent> event_from(std::string_view name) {
   for (const auto& [value, known] : names) {
     if (known == name) return value;
   }

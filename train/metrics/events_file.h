@@ -11,7 +11,7 @@
 namespace trident {
 
 /// What may stand in `events.jsonl`.
-enum class Event {
+enum class RunEvent {
   start,
   checkpoint_begin,
   checkpoint_commit,
@@ -24,12 +24,12 @@ enum class Event {
   stop,
 };
 
-std::string_view to_string(Event event);
-std::optional<Event> event_from(std::string_view name);
+std::string_view to_string(RunEvent event);
+std::optional<RunEvent> event_from(std::string_view name);
 
 /// One line of `events.jsonl`; empty fields are left out.
 struct EventRecord {
-  Event event = Event::start;
+  RunEvent event = RunEvent::start;
   int attempt = 1;
   std::int64_t step = 0;
   std::optional<int> rank{};

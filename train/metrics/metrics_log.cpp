@@ -92,7 +92,7 @@ void MetricsLog::record(EvalMetrics metrics) noexcept {
 void MetricsLog::sample(std::int64_t step, std::string_view text) noexcept {
   guarded("recording a sample", [&] {
     EventRecord record;
-    record.event = Event::sample;
+    record.event = RunEvent::sample;
     record.step = step;
     record.detail = text;
     event(std::move(record));

@@ -175,14 +175,14 @@ std::string state(const ReportData& data) {
   std::string_view kind = "soft";
   const std::int64_t last = data.history.steps.empty() ? 0 : data.history.steps.back().step;
   for (const EventRecord& event : data.events) {
-    if (event.event == Event::stop) {
+    if (event.event == RunEvent::stop) {
       const bool complete = data.facts.total_steps > 0 && last >= data.facts.total_steps;
       text = complete ? "complete" : "stopped";
       kind = complete ? "good" : "soft";
-    } else if (event.event == Event::fault || event.event == Event::verdict) {
+    } else if (event.event == RunEvent::fault || event.event == RunEvent::verdict) {
       text = "fault";
       kind = "warn";
-    } else if (event.event == Event::start || event.event == Event::resume || event.event == Event::restart) {
+    } else if (event.event == RunEvent::start || event.event == RunEvent::resume || event.event == RunEvent::restart) {
       text = "no stop recorded";
       kind = "soft";
     }
@@ -269,7 +269,7 @@ std::string samples(const ReportData& data) {
   constexpr std::size_t shown = 8;
   std::vector<const EventRecord*> all;
   for (const EventRecord& event : data.events) {
-    if (event.event == Event::sample) all.push_back(&event);
+    if (event.event == RunEvent::sample) all.push_back(&event);
   }
   if (all.empty()) return {};
   std::string out = "<section><h2>Samples</h2>";
@@ -290,7 +290,7 @@ void append_after(std::string& out, std::string_view separator, const std::strin
 }
 
 std::string event_row(const EventRecord& event) {
-  const bool fault = event.event == Event::fault || event.event == Event::verdict;
+  const bool fault = event.event == RunEvent::fault || event.event == RunEvent::verdict;
   std::string place = event.rank ? fmt::format("rank {}", *event.rank) : "";
   append_after(place, ", ", cut(event.host, 60));
   std::string what = cut(event.cause, 200);
@@ -308,7 +308,7 @@ std::string event_table(const ReportData& data) {
   constexpr std::size_t tail = 160;
   std::vector<const EventRecord*> all;
   for (const EventRecord& event : data.events) {
-    if (event.event != Event::sample) all.push_back(&event);
+    if (event.event != RunEvent::sample) all.push_back(&event);
   }
   if (all.empty()) return {};
   std::string out =

@@ -11,6 +11,7 @@
 #include <sstream>
 #include <utility>
 
+#include "core/atomic_file.h"
 #include "core/error.h"
 #include "train/metrics/metrics_file.h"
 
@@ -91,16 +92,6 @@ std::filesystem::path RunDirectory::rank_log(int rank) const { return logs() / f
 
 std::filesystem::path RunDirectory::checkpoint(std::int64_t step) const {
   return checkpoints() / fmt::format("step_{:08}", step);
-}
-
-void write_file_atomically(const std::filesystem::path& path, std::string_view text) {
-  const std::string temporary = fmt::format("{}.tmp.{}", path.string(), process_id());
-  write_and_sync(temporary, text);
-  if (::rename(temporary.c_str(), path.c_str()) != 0) {
-    const int failure = errno;
-    ::unlink(temporary.c_str());
-    throw system_error(failure, component, "cannot rename " + temporary + " to " + path.string(), remedy);
-  }
 }
 
 }  // namespace trident

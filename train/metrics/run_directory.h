@@ -47,7 +47,4 @@ class RunDirectory {
   std::filesystem::path root_;
 };
 
-/// Writes `text` to a temporary file beside `path`, syncs it and renames it over `path`. Throws Error.
-void write_file_atomically(const std::filesystem::path& path, std::string_view text);
-
 }  // namespace trident

@@ -11,7 +11,8 @@
 
 namespace trident {
 
-/// Bytes of TensorBoard's file: TFRecord framing (length, masked CRC-32C, payload, masked CRC-32C) of Event messages.
+/// Bytes of TensorBoard's file: TFRecord framing (length, masked CRC-32C, payload, masked CRC-32C) of RunEvent
+/// messages.
 namespace tensorboard {
 
 struct Scalar {

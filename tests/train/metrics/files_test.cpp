@@ -191,24 +191,24 @@ TEST(AppendFile, ThrowsWhereTheFileCannotBeCreated) {
 TEST(EventsFile, EveryEventComesBack) {
   const TempFolder folder;
   const auto path = folder.path() / "events.jsonl";
-  EventRecord fault{.event = Event::fault, .attempt = 2, .step = 1000, .rank = 3, .host = "node\"07", .pid = 4121};
+  EventRecord fault{.event = RunEvent::fault, .attempt = 2, .step = 1000, .rank = 3, .host = "node\"07", .pid = 4121};
   fault.phase = "all_reduce";
   fault.cause = "SIGKILL";
   fault.detail = "line\nbreak <b> \xff";
   fault.seconds = 0.25;
   fault.ts = "2026-11-22T19:30:01.123Z";
   write_text(path,
-             to_json_line(fault) + "{\"event\":\"invented\"}\n" + to_json_line(EventRecord{.event = Event::stop}));
+             to_json_line(fault) + "{\"event\":\"invented\"}\n" + to_json_line(EventRecord{.event = RunEvent::stop}));
   const auto events = read_events(path);
   ASSERT_EQ(events.size(), 2U);
-  EXPECT_EQ(events[0].event, Event::fault);
+  EXPECT_EQ(events[0].event, RunEvent::fault);
   EXPECT_EQ(events[0].rank, 3);
   EXPECT_EQ(events[0].host, "node\"07");
   EXPECT_EQ(events[0].pid, 4121);
   EXPECT_EQ(events[0].phase, "all_reduce");
   EXPECT_EQ(events[0].detail, "line\nbreak <b> \xef\xbf\xbd");
   EXPECT_EQ(events[0].seconds, 0.25);
-  EXPECT_EQ(events[1].event, Event::stop);
+  EXPECT_EQ(events[1].event, RunEvent::stop);
   EXPECT_FALSE(events[1].rank.has_value());
   EXPECT_EQ(json::parse(to_json_line(EventRecord{})).size(), 4U);
 }

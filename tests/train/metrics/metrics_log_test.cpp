@@ -61,7 +61,7 @@ TEST_F(MetricsLogTest, ARestartGoesOnWithTheNextAttempt) {
 }
 
 TEST_F(MetricsLogTest, AnAttemptThatDiedBeforeItsFirstStepCounts) {
-  MetricsLog(run, options()).event({.event = Event::start});
+  MetricsLog(run, options()).event({.event = RunEvent::start});
   EXPECT_EQ(MetricsLog(run, options()).attempt(), 2);
   auto told = options();
   told.attempt = 9;
@@ -70,7 +70,7 @@ TEST_F(MetricsLogTest, AnAttemptThatDiedBeforeItsFirstStepCounts) {
 
 TEST_F(MetricsLogTest, EventsCarryWhoAndWhen) {
   MetricsLog log(run, options());
-  log.event({.event = Event::fault, .step = 3, .rank = 1, .host = "other"});
+  log.event({.event = RunEvent::fault, .step = 3, .rank = 1, .host = "other"});
   log.sample(4, "In the beginning");
   const auto events = read_events(run.events());
   ASSERT_EQ(events.size(), 2U);
@@ -99,7 +99,7 @@ TEST_F(MetricsLogTest, AFullDiskNeverEndsTheTraining) {
   std::filesystem::create_symlink("/dev/full", run.events());
   MetricsLog log(run, options());
   for (int number = 1; number <= 20; ++number) log.record(step(number));
-  log.event({.event = Event::stop});
+  log.event({.event = RunEvent::stop});
   log.finish();
   EXPECT_EQ(console.size(), 20U);
   EXPECT_EQ(log.lost_lines(), 0) << "they wait";

@@ -47,7 +47,7 @@ void make_attempt(const RunDirectory& run, std::int64_t first, std::int64_t last
   options.console_interval = std::max<std::int64_t>(1, total / 8);
   MetricsLog log(run, options);
   std::mt19937 random(static_cast<unsigned>(first));
-  log.event({.event = first == 1 ? Event::start : Event::resume,
+  log.event({.event = first == 1 ? RunEvent::start : RunEvent::resume,
              .step = first - 1,
              .detail = "dp=2 tp=1 pp=2, 4 ranks, 1f1b"});
   for (std::int64_t step = first; step <= last; ++step) {
@@ -55,12 +55,12 @@ void make_attempt(const RunDirectory& run, std::int64_t first, std::int64_t last
     if (step % std::max<std::int64_t>(1, total / 10) == 0) {
       const double train = made_up_step(step, total, random).loss;
       log.record(EvalMetrics{.step = step, .val_loss = train + 0.06, .tokens = 2048 * step, .seconds = 0.9});
-      log.event({.event = Event::checkpoint_commit, .step = step, .detail = "checkpoints/step", .seconds = 0.21});
+      log.event({.event = RunEvent::checkpoint_commit, .step = step, .detail = "checkpoints/step", .seconds = 0.21});
       log.sample(step, "And the LORD said unto <Moses> & Aaron, Go in unto\nthe king of the land of Egypt");
     }
   }
   if (fails) {
-    log.event({.event = Event::fault,
+    log.event({.event = RunEvent::fault,
                .step = last,
                .rank = 3,
                .host = "node07",
@@ -69,9 +69,9 @@ void make_attempt(const RunDirectory& run, std::int64_t first, std::int64_t last
                .cause = "SIGKILL",
                .detail = "rank 3 vanished; others waited in the dp all-reduce",
                .seconds = 0.3});
-    log.event({.event = Event::restart, .step = last, .detail = "4 ranks from the snapshot", .seconds = 1.4});
+    log.event({.event = RunEvent::restart, .step = last, .detail = "4 ranks from the snapshot", .seconds = 1.4});
   } else {
-    log.event({.event = Event::stop, .step = last, .cause = "complete"});
+    log.event({.event = RunEvent::stop, .step = last, .cause = "complete"});
     log.finish();
   }
 }

@@ -74,10 +74,10 @@ TEST(Report, RunsOfAnyLengthMakeAPageThatNeedsNothingElse) {
 TEST(Report, EverythingForeignIsEscaped) {
   const std::string evil = "<script>alert('x')</script>\" onload=\"\xff\x01&";
   EventRecord fault;
-  fault.event = Event::fault;
+  fault.event = RunEvent::fault;
   fault.host = fault.cause = fault.phase = fault.detail = fault.ts = evil;
   EventRecord sample = fault;
-  sample.event = Event::sample;
+  sample.event = RunEvent::sample;
   const std::string page = page_of(history_of(2), {fault, sample}, evil, evil);
   EXPECT_THAT(page, Not(HasSubstr("<script")));
   EXPECT_THAT(page, Not(HasSubstr("\" onload")));
@@ -111,7 +111,7 @@ TEST(Report, AMillionStepsStayBelowOneMegabyte) {
     history.evaluations.push_back({.step = step, .val_loss = 2});
   std::vector<EventRecord> events(20'000);
   for (EventRecord& event : events) event.detail = std::string(5000, 'd');
-  for (std::size_t i = 0; i < events.size(); i += 2) events[i].event = Event::sample;
+  for (std::size_t i = 0; i < events.size(); i += 2) events[i].event = RunEvent::sample;
   const std::string page = page_of(history, events, std::string(1 << 20, 'c'));
   EXPECT_LT(page.size(), std::size_t{1} << 20U);
 }
