@@ -18,13 +18,13 @@ namespace {
 
 using ::testing::ElementsAre;
 
-std::unique_ptr<Tokenizer> small() { return parse_tokenizer_json(testing::small_tokenizer_json().dump(), "small"); }
+std::unique_ptr<Tokenizer> small() { return parse_tokenizer_json(fixtures::small_tokenizer_json().dump(), "small"); }
 
 /// The definition: merge the leftmost pair of the lowest rank until there is none.
 std::vector<std::string> merge_by_definition(const std::string& piece) {
   std::vector<std::string> symbols;
   for (const char c : piece) symbols.push_back(to_byte_alphabet({&c, 1}));
-  const auto merges = testing::small_merges();
+  const auto merges = fixtures::small_merges();
   for (size_t rank = 0; rank < merges.size();) {
     bool merged = false;
     for (size_t i = 0; i + 1 < symbols.size() && !merged; ++i) {

@@ -36,9 +36,9 @@ class Gpt2FilesTest : public ::testing::Test {
     return "loaded";
   }
   void write_small() const {
-    write("encoder.json", testing::small_tokenizer_json()["model"]["vocab"].dump());
+    write("encoder.json", fixtures::small_tokenizer_json()["model"]["vocab"].dump());
     std::string merges = "#version: 0.2\n";
-    for (const auto& [left, right] : testing::small_merges())
+    for (const auto& [left, right] : fixtures::small_merges())
       merges.append(left).append(" ").append(right).append("\n");
     write("vocab.bpe", merges);
   }

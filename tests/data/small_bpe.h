@@ -9,7 +9,7 @@
 
 #include "data/byte_alphabet.h"
 
-namespace trident::testing {
+namespace trident::fixtures {
 
 /// The merges of a small byte-level vocabulary, in the byte alphabet ("Ġ" is a space).
 inline std::vector<std::pair<std::string, std::string>> small_merges() {
@@ -45,4 +45,4 @@ inline nlohmann::json small_tokenizer_json() {
   return file;
 }
 
-}  // namespace trident::testing
+}  // namespace trident::fixtures

@@ -7,7 +7,8 @@
 #include "tests/data/small_bpe.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static const auto tokenizer = trident::parse_tokenizer_json(trident::testing::small_tokenizer_json().dump(), "small");
+  static const auto tokenizer =
+      trident::parse_tokenizer_json(trident::fixtures::small_tokenizer_json().dump(), "small");
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   const std::vector<int32_t> ids = tokenizer->encode(text);
   for (const int32_t id : ids) {
