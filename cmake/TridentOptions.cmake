@@ -44,9 +44,3 @@ endforeach()
 
 # build/trident is the program, wherever its room is.
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
-
-# Coverage feedback and sanitizers for all of the program; the fuzz targets add libFuzzer's own main.
-if(TRIDENT_FUZZERS)
-  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=all)
-  add_link_options(-fsanitize=address,undefined)
-endif()
