@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/atomic_file.h"
 #include "core/log.h"
 #include "train/metrics/sparkline.h"
 

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string_view>
 
+#include "core/atomic_file.h"
 #include "train/metrics/html_text.h"
 #include "train/metrics/human_text.h"
 #include "train/metrics/report_charts.h"

@@ -31,25 +31,6 @@ std::filesystem::path checked_root(const std::filesystem::path& dir, std::string
   return dir / name;
 }
 
-void write_and_sync(const std::string& path, std::string_view text) {
-  const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (descriptor < 0) throw system_error(errno, component, "cannot create " + path, remedy);
-  int failure = 0;
-  while (!text.empty() && failure == 0) {
-    const ssize_t count = ::write(descriptor, text.data(), text.size());
-    if (count > 0) {
-      text.remove_prefix(static_cast<std::size_t>(count));
-    } else if (errno != EINTR) {
-      failure = errno;
-    }
-  }
-  if (failure == 0 && ::fsync(descriptor) != 0) failure = errno;
-  if (::close(descriptor) != 0 && failure == 0) failure = errno;
-  if (failure == 0) return;
-  ::unlink(path.c_str());
-  throw system_error(failure, component, "cannot write " + path, remedy);
-}
-
 }  // namespace
 
 std::string host_name() {
