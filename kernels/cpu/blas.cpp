@@ -5,7 +5,7 @@
 #include <stdlib.h>  // NOLINT(modernize-deprecated-headers): setenv is POSIX
 
 #include <climits>
-#include <cstring>
+#include <optional>
 
 #include "core/error.h"
 #include "core/log.h"
@@ -18,22 +18,33 @@ constexpr int kRowMajor = 101;     // CBLAS_ORDER
 constexpr int kNoTranspose = 111;  // CBLAS_TRANSPOSE
 constexpr int kTranspose = 112;
 
-/// Sets an environment variable, unless the user did, while a library reads it.
+/// Sets an environment variable while a library reads it.
 class ScopedEnvironment {
  public:
-  ScopedEnvironment(const char* name, const char* value) {
-    if (value == nullptr || getenv(name) != nullptr) return;
-    if (setenv(name, value, 0) == 0) name_ = name;
+  enum class Users { win, lose };  ///< whether a value that the user set stays
+
+  ScopedEnvironment(const char* name, const char* value, Users users) {
+    const char* const before = getenv(name);
+    if (value == nullptr || (before != nullptr && users == Users::win)) return;
+    if (before != nullptr) before_ = before;
+    if (setenv(name, value, 1) == 0) name_ = name;
   }
   ~ScopedEnvironment() {
-    if (name_ != nullptr) unsetenv(name_);
+    if (name_ == nullptr) return;
+    if (before_) {
+      setenv(name_, before_->c_str(), 1);
+    } else {
+      unsetenv(name_);
+    }
   }
   ScopedEnvironment(const ScopedEnvironment&) = delete;
   ScopedEnvironment& operator=(const ScopedEnvironment&) = delete;
 
  private:
   const char* name_ = nullptr;
+  std::optional<std::string> before_;
 };
+using Users = ScopedEnvironment::Users;
 
 bool has_avx512() {
 #if defined(__x86_64__)
@@ -44,24 +55,37 @@ bool has_avx512() {
 #endif
 }
 
-/// Never closed: the libraries hold thread-local memory and exit handlers.
-void* open_library(const std::vector<const char*>& candidates) {
-  for (const char* path : candidates) {
-    if (*path == '\0') continue;
-    if (void* handle = dlopen(path, RTLD_NOW | RTLD_LOCAL); handle != nullptr) return handle;
-  }
-  return nullptr;
-}
-
 template <class Function>
 Function symbol(void* handle, const char* name) {
   return reinterpret_cast<Function>(dlsym(handle, name));
 }
 
+/// The first candidate that loads and that `usable` accepts. Never closed: the libraries hold thread-local memory and
+/// exit handlers.
+template <class Usable>
+void* open_library(const std::vector<const char*>& candidates, const Usable& usable) {
+  for (const char* path : candidates) {
+    void* handle = *path != '\0' ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : nullptr;
+    if (handle != nullptr && usable(handle)) return handle;
+  }
+  return nullptr;
+}
+
+bool any(void* /*handle*/) { return true; }
+
+/// OpenBLAS built without threads hands one work buffer to two callers at once: it takes buffers without a lock, and
+/// products come out wrong. Its build for POSIX threads locks; told to use one thread, it starts none.
+bool has_locks(void* handle) {
+  constexpr int kPosixThreads = 1;
+  auto parallel = symbol<int (*)()>(handle, "openblas_get_parallel");
+  return parallel != nullptr && parallel() == kPosixThreads;
+}
+
 BlasLibrary load_openblas() {
   // Releases before 0.3.22 give processors they do not know (Zen 4 and 5 among them) AVX2 kernels: half the speed.
-  const ScopedEnvironment core("OPENBLAS_CORETYPE", has_avx512() ? "SkylakeX" : nullptr);
-  void* handle = open_library({TRIDENT_OPENBLAS_PATH, "libopenblas.so.0"});
+  const ScopedEnvironment core("OPENBLAS_CORETYPE", has_avx512() ? "SkylakeX" : nullptr, Users::win);
+  const ScopedEnvironment threads("OPENBLAS_NUM_THREADS", "1", Users::lose);
+  void* handle = open_library({TRIDENT_OPENBLAS_PATH, "libopenblas.so.0"}, has_locks);
   BlasLibrary library;
   if (handle == nullptr) return library;
   library.cblas_sgemm = symbol<BlasLibrary::CblasSgemm>(handle, "cblas_sgemm");
@@ -72,13 +96,12 @@ BlasLibrary load_openblas() {
   if (auto kernels = symbol<const char* (*)()>(handle, "openblas_get_corename")) {
     library.version += fmt::format(" kernels {}", kernels());
   }
-  // The fallback may be a threaded build, whose own threads would fight with ours.
   if (auto set = symbol<BlasLibrary::SetThreads>(handle, "openblas_set_num_threads")) set(1);
   return library;
 }
 
 BlasLibrary load_blis() {
-  void* handle = open_library({TRIDENT_BLIS_PATH, "libblis.so.4"});
+  void* handle = open_library({TRIDENT_BLIS_PATH, "libblis.so.4"}, any);
   BlasLibrary library;
   if (handle == nullptr) return library;
   library.cblas_sgemm = symbol<BlasLibrary::CblasSgemm>(handle, "cblas_sgemm");
@@ -89,8 +112,8 @@ BlasLibrary load_blis() {
   // Without this, 0.9 runs portable C on processors it does not know. 0 means skx in 0.9; later ones number otherwise.
   const bool force = has_avx512() && library.version.starts_with("0.9");
   if (force) library.version += " kernels skx";
-  const ScopedEnvironment arch("BLIS_ARCH_TYPE", force ? "0" : nullptr);
-  const ScopedEnvironment threads("BLIS_NUM_THREADS", "1");
+  const ScopedEnvironment arch("BLIS_ARCH_TYPE", force ? "0" : nullptr, Users::win);
+  const ScopedEnvironment threads("BLIS_NUM_THREADS", "1", Users::lose);
   const float one = 1.0f;
   float product = 0.0f;  // the first product reads the environment
   library.gemm(GemmCall<float>{GemmForm::nn, 1, 1, 1, &one, 1, &one, 1, &product, 1});
@@ -98,7 +121,7 @@ BlasLibrary load_blis() {
 }
 
 BlasLibrary load_onednn() {
-  void* handle = open_library({TRIDENT_ONEDNN_PATH, "libdnnl.so.2"});
+  void* handle = open_library({TRIDENT_ONEDNN_PATH, "libdnnl.so.2"}, any);
   BlasLibrary library;
   if (handle == nullptr) return library;
   library.dnnl_sgemm = symbol<BlasLibrary::DnnlSgemm>(handle, "dnnl_sgemm");
@@ -120,9 +143,9 @@ std::vector<BlasLibrary> load_libraries() {
   if (libraries.front().name.empty()) {
     const char* reason = dlerror();
     throw Error(ErrorCode::config, kComponent,
-                fmt::format("cannot load OpenBLAS from {} or libopenblas.so.0: {}", TRIDENT_OPENBLAS_PATH,
-                            reason != nullptr ? reason : "cblas_sgemm or cblas_dgemm is missing"),
-                "install libopenblas0-serial");
+                fmt::format("no usable OpenBLAS at {} or libopenblas.so.0: {}", TRIDENT_OPENBLAS_PATH,
+                            reason != nullptr ? reason : "not the build for POSIX threads"),
+                "install libopenblas0-pthread");
   }
   for (BlasLibrary optional : {load_blis(), load_onednn()}) {
     if (!optional.name.empty()) libraries.push_back(std::move(optional));

@@ -38,7 +38,7 @@ class Gemms {
  public:
   explicit Gemms(const Stream& stream) : state_(dynamic_cast<const GemmState*>(stream.state())) {}
 
-  void operator()(const GemmCall<double>& call) const { default_.gemm(call); }
+  void operator()(const GemmCall<double>& call, DType /*dtype*/ = DType::fp64) const { default_.gemm(call); }
   void operator()(const GemmCall<float>& call, DType dtype = DType::fp32) const {
     const BlasLibrary* chosen = state_ ? state_->library({call.form, call.m, call.n, call.k, dtype}) : nullptr;
     (chosen != nullptr ? *chosen : default_).gemm(call);
@@ -59,7 +59,21 @@ void record_grid(GemmRecorder& recorder, GemmForm form, int64_t m, int64_t n, in
 
 /// Uninitialised memory of the calling thread, 64-byte aligned, kept for the next call with the same slot; `slot`
 /// names the user. Each block of work needs a bounded amount, so threads keep a bounded amount.
-enum class ScratchSlot { converted_a, converted_b, product, scores, score_gradients, rows, queries, gradients, count };
+enum class ScratchSlot {
+  converted_a,
+  converted_b,
+  product,
+  scores,
+  score_gradients,
+  queries,
+  keys,
+  values,
+  query_gradients,
+  key_gradients,
+  value_gradients,
+  output_gradients,
+  count
+};
 [[nodiscard]] void* thread_scratch(ScratchSlot slot, size_t bytes);
 
 template <class T>
