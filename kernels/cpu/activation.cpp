@@ -39,12 +39,14 @@ HWY_INLINE Gelu<D> gelu(D d, Vec<D> x) {
   using A = hn::TFromD<D>;
   constexpr double kTwoRoot = 1.5957691216057307117597842397375;  // 2·√(2/π)
   constexpr double kCubic = 0.044715;
-  const auto square = hn::Mul(x, x);
+  // Beyond ±100 the sigmoid is 0 or 1 to the last bit, and the cube must not overflow: 0·∞ is not a slope.
+  const auto bounded = hn::Min(hn::Set(d, A(100)), hn::Max(hn::Set(d, A(-100)), x));
+  const auto square = hn::Mul(bounded, bounded);
   const auto linear = hn::Set(d, A(kTwoRoot));
-  const auto twice_u = hn::Mul(x, hn::MulAdd(hn::Set(d, A(kTwoRoot * kCubic)), square, linear));
+  const auto twice_u = hn::Mul(bounded, hn::MulAdd(hn::Set(d, A(kTwoRoot * kCubic)), square, linear));
   const auto twice_du = hn::MulAdd(hn::Set(d, A(3 * kTwoRoot * kCubic)), square, linear);
   const auto s = sigmoid(d, twice_u);
-  const auto curve = hn::Mul(hn::Mul(x, s.complement), twice_du);
+  const auto curve = hn::Mul(hn::Mul(bounded, s.complement), twice_du);
   return {hn::Mul(x, s.value), hn::MulAdd(s.value, curve, s.value)};
 }
 
