@@ -11,7 +11,6 @@ pkg_check_modules(HIGHWAY REQUIRED IMPORTED_TARGET libhwy)
 find_package(nlohmann_json REQUIRED)
 find_package(yaml-cpp REQUIRED)
 find_package(CLI11 REQUIRED)
-pkg_check_modules(HIGHWAY REQUIRED IMPORTED_TARGET libhwy)
 
 if(TRIDENT_TESTS)
   find_package(GTest REQUIRED)

@@ -14,6 +14,7 @@ endif()
 set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g" CACHE STRING "As Release, with symbols and library assertions")
 
 set(TRIDENT_TESTS AUTO CACHE STRING "Build the test suite: AUTO (where GoogleTest is installed), ON or OFF")
+option(TRIDENT_BENCH "Build the benchmarks in bench/" ON)
 option(TRIDENT_FUZZERS "Build the libFuzzer targets (needs clang)" OFF)
 option(TRIDENT_WERROR "Treat warnings in our own code as errors" ON)
 set(TRIDENT_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize= (address,undefined or thread)")
