@@ -131,7 +131,8 @@ HWY_INLINE Vec<D> exp(D d, Vec<D> x) {
   } else {
     const hn::RebindToUnsigned<D> du;
     const auto shift = hn::Set(d, 12582912.0f);
-    x = hn::Max(hn::Set(d, -88.0f), x);  // in this order NaN stays NaN on x86
+    const auto lowest = hn::Set(d, -88.0f);
+    x = hn::IfThenElse(hn::Lt(x, lowest), lowest, x);  // unlike Max, keeps NaN on every machine
     const auto shifted = hn::MulAdd(x, hn::Set(d, 1.44269504f), shift);
     const auto n = hn::Sub(shifted, shift);
     auto r = hn::NegMulAdd(n, hn::Set(d, 0.693145751953125f), x);
