@@ -122,8 +122,9 @@ HWY_INLINE Vec<D> map_lanes(D d, Vec<D> v, const Op& op) {
 
 /// exp(x) for x below 88; below −87.3, where the result is subnormal, 0.
 ///
-/// fp32: x = n·ln 2 + r with |r| <= ln 2 / 2, exp(x) = 2ⁿ·p(r), relative error below 2e-7. The sum with 1.5·2²³ leaves
-/// n in the low mantissa bits, from where one shift makes it an exponent.
+/// fp32: x = n·ln 2 + r with |r| <= ln 2 / 2, exp(x) = 2ⁿ·p(r), relative error below 1e-7; p has the coefficients
+/// that Remez's algorithm gives. The sum with 1.5·2²³ leaves n in the low mantissa bits, from where one shift makes it
+/// an exponent.
 template <class D>
 HWY_INLINE Vec<D> exp(D d, Vec<D> x) {
   if constexpr (std::is_same_v<hn::TFromD<D>, double>) {
@@ -137,13 +138,12 @@ HWY_INLINE Vec<D> exp(D d, Vec<D> x) {
     const auto n = hn::Sub(shifted, shift);
     auto r = hn::NegMulAdd(n, hn::Set(d, 0.693145751953125f), x);
     r = hn::NegMulAdd(n, hn::Set(d, 1.42860677e-6f), r);
-    auto p = hn::Set(d, 1.0f / 720);
-    p = hn::MulAdd(p, r, hn::Set(d, 1.0f / 120));
-    p = hn::MulAdd(p, r, hn::Set(d, 1.0f / 24));
-    p = hn::MulAdd(p, r, hn::Set(d, 1.0f / 6));
-    p = hn::MulAdd(p, r, hn::Set(d, 0.5f));
-    p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
-    p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
+    auto p = hn::Set(d, 0.00138144672f);
+    p = hn::MulAdd(p, r, hn::Set(d, 0.00836878084f));
+    p = hn::MulAdd(p, r, hn::Set(d, 0.0416683927f));
+    p = hn::MulAdd(p, r, hn::Set(d, 0.166665196f));
+    p = hn::MulAdd(p, r, hn::Set(d, 0.49999994f));
+    p = hn::Add(hn::MulAdd(hn::Mul(r, r), p, r), hn::Set(d, 1.0f));
     const auto exponent = hn::Add(hn::ShiftLeft<23>(hn::BitCast(du, shifted)), hn::Set(du, 0x3f800000u));
     return hn::Mul(p, hn::BitCast(d, exponent));
   }
