@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <filesystem>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -28,12 +29,9 @@ void tokenize_files(const Arguments& arguments, const Tokenizer& tokenizer) {
   if (arguments.corpus.inputs.empty() || arguments.corpus.out_prefix.empty())
     throw Error(ErrorCode::usage, "tokenize", "inputs and --out are needed",
                 "trident tokenize text.txt --tokenizer byte --out data/text");
-  CorpusEncoder encoder;
-  encoder.encode_append = [&](std::string_view text, std::vector<int32_t>& ids) { tokenizer.encode_append(text, ids); };
-  encoder.vocab_size = tokenizer.vocab_size();
-  encoder.end_of_document = tokenizer.end_of_document();
-  encoder.cut_anywhere = tokenizer.kind() == "byte";
-  const TokenizeCorpusResult result = tokenize_corpus(arguments.corpus, encoder);
+  if (const auto parent = std::filesystem::path(arguments.corpus.out_prefix).parent_path(); !parent.empty())
+    std::filesystem::create_directories(parent);
+  const TokenizeCorpusResult result = tokenize_corpus(arguments.corpus, corpus_encoder(tokenizer));
   if (arguments.json) {
     const nlohmann::ordered_json json = {{"documents", result.documents},
                                          {"tokens", result.tokens},

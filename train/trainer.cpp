@@ -82,6 +82,7 @@ Trainer::Trainer(const JobConfig& job)
   const DryRun plan = dry_run(job_.model, options, gemms.meta_stream());
   report_plan(plan.memory);
   run_.create();
+  log::add_file(run_.rank_log(0).string());
   const auto libraries = gemms.choose(run_.root() / "gemm.json");
   const Stream stream = Stream::cpu(static_cast<int>(job_.training.threads.value()));
   stream.attach(libraries);

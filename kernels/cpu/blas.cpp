@@ -81,6 +81,13 @@ bool has_locks(void* handle) {
   return parallel != nullptr && parallel() == kPosixThreads;
 }
 
+/// "0.3.21" of "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH …".
+std::string release(std::string_view config) {
+  const size_t begin = config.find_first_of("0123456789");
+  return begin == std::string_view::npos ? std::string(config)
+                                         : std::string(config.substr(begin, config.find(' ', begin) - begin));
+}
+
 BlasLibrary load_openblas() {
   // Releases before 0.3.22 give processors they do not know (Zen 4 and 5 among them) AVX2 kernels: half the speed.
   const ScopedEnvironment core("OPENBLAS_CORETYPE", has_avx512() ? "SkylakeX" : nullptr, Users::win);
@@ -92,7 +99,7 @@ BlasLibrary load_openblas() {
   library.cblas_dgemm = symbol<BlasLibrary::CblasDgemm>(handle, "cblas_dgemm");
   if (library.cblas_sgemm == nullptr || library.cblas_dgemm == nullptr) return {};
   library.name = "openblas";
-  if (auto config = symbol<const char* (*)()>(handle, "openblas_get_config")) library.version = config();
+  if (auto config = symbol<const char* (*)()>(handle, "openblas_get_config")) library.version = release(config());
   if (auto kernels = symbol<const char* (*)()>(handle, "openblas_get_corename")) {
     library.version += fmt::format(" kernels {}", kernels());
   }

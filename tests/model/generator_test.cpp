@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "tests/model/fixtures.h"
 
@@ -76,7 +77,7 @@ TEST_P(GeneratorTest, RefusesEmptyPromptsAndForeignTokens) {
 
 INSTANTIATE_TEST_SUITE_P(Families, GeneratorTest,
                          ::testing::Values(Family::llama_gqa, Family::llama_tied, Family::gpt2),
-                         [](const auto& info) { return testing::name_of(info.param); });
+                         [](const auto& instance) { return testing::name_of(instance.param); });
 
 }  // namespace
 }  // namespace trident

@@ -120,7 +120,7 @@ TEST_P(ModelTest, ParameterCountIsTheSumOfTheDescribedShapes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, ModelTest, ::testing::Values(Family::llama_gqa, Family::llama_tied, Family::gpt2),
-                         [](const auto& info) { return testing::name_of(info.param); });
+                         [](const auto& instance) { return testing::name_of(instance.param); });
 
 }  // namespace
 }  // namespace trident

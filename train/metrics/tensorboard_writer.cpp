@@ -12,7 +12,7 @@ namespace trident {
 namespace tensorboard {
 namespace {
 
-// Protocol buffers' wire form, as far as an RunEvent needs it: a key is field number * 8 + wire type.
+// Protocol buffers' wire form, as far as an Event needs it: a key is field number * 8 + wire type.
 enum class Wire : unsigned { varint = 0, fixed64 = 1, bytes = 2, fixed32 = 5 };
 
 void put_varint(std::string& out, std::uint64_t value) {
@@ -38,7 +38,7 @@ void put_bytes(std::string& out, unsigned field, std::string_view bytes) {
   out += bytes;
 }
 
-// RunEvent { double wall_time = 1; int64 step = 2; string file_version = 3; Summary summary = 5; SessionLog session = 7
+// Event { double wall_time = 1; int64 step = 2; string file_version = 3; Summary summary = 5; SessionLog session = 7
 // }
 std::string event(double wall_time, std::int64_t step) {
   std::string out;
@@ -71,7 +71,7 @@ std::string record(std::string_view payload) {
 
 std::string file_version_event(double wall_time) {
   std::string out = event(wall_time, 0);
-  put_bytes(out, 3, "brain.RunEvent:2");
+  put_bytes(out, 3, "brain.Event:2");
   return out;
 }
 

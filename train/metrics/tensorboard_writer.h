@@ -11,7 +11,7 @@
 
 namespace trident {
 
-/// Bytes of TensorBoard's file: TFRecord framing (length, masked CRC-32C, payload, masked CRC-32C) of RunEvent
+/// Bytes of TensorBoard's file: TFRecord framing (length, masked CRC-32C, payload, masked CRC-32C) of Event
 /// messages.
 namespace tensorboard {
 

@@ -60,7 +60,7 @@ TEST(TensorBoard, FramesEveryRecordWithMaskedChecksums) {
   writer.text(0, "config", "run: {name: smoke}");
   const auto records = records_of(read_text(writer.path()));
   ASSERT_EQ(records.size(), 4U);
-  EXPECT_THAT(records[0], testing::EndsWith(std::string("\x1a\x0d") + "brain.RunEvent:2"));
+  EXPECT_THAT(records[0], testing::EndsWith(std::string("\x1a\x0d") + "brain.Event:2"));
   EXPECT_THAT(records[1], testing::EndsWith(std::string("\x10\xc8\x01\x3a\x02\x08\x01")));
   EXPECT_THAT(records[2], testing::HasSubstr("train/lr"));
   const float loss = 2.5F;
