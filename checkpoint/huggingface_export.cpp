@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <utility>
 
-#include "core/atomic_file.h"
 #include "checkpoint/byte_tokenizer_json.h"
 #include "checkpoint/huggingface.h"
-#include "core/mapped_file.h"
+#include "core/atomic_file.h"
 #include "core/error.h"
+#include "core/mapped_file.h"
 
 namespace trident {
 namespace {

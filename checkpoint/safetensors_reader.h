@@ -8,8 +8,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "core/mapped_file.h"
 #include "checkpoint/safetensors.h"
+#include "core/mapped_file.h"
 
 namespace trident {
 

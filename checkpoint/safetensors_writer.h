@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "core/atomic_file.h"
 #include "checkpoint/safetensors.h"
+#include "core/atomic_file.h"
 
 namespace trident {
 

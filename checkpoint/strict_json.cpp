@@ -5,8 +5,8 @@
 #include <set>
 #include <vector>
 
-#include "core/mapped_file.h"
 #include "core/error.h"
+#include "core/mapped_file.h"
 
 namespace trident {
 namespace {

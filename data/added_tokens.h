@@ -35,7 +35,7 @@ class AddedTokenMatcher {
  private:
   struct Pattern {
     AddedToken token;
-    size_t length;
+    size_t length = 0;
   };
   struct Node {
     int32_t pattern = -1;

@@ -69,6 +69,9 @@ overrides=()
 "$trident" train "$root/configs/quickstart.yaml" ${overrides[@]+"${overrides[@]}"}
 
 echo
+echo "quickstart: on the text that it has not seen:"
+"$trident" eval "$run" --data data/kjv-val --batch-size 12
+echo
 echo "quickstart: what the model writes after \"In the beginning\":"
 "$trident" generate "$run" --prompt "In the beginning" --tokens 400 --temperature 0.8 --seed 1
 echo

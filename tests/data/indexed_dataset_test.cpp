@@ -195,7 +195,8 @@ TEST(IndexedDataset, EveryTruncatedIndexIsRefused) {
 TEST(IndexedDataset, TruncatedOrMissingBinIsRefused) {
   const Scratch scratch;
   scratch.write("a.idx", small_index().str());
-  EXPECT_THAT(error_of([&] { IndexedDataset(scratch.path("a")); }), AllOf(HasSubstr("a.bin"), HasSubstr("No such file")));
+  EXPECT_THAT(error_of([&] { IndexedDataset(scratch.path("a")); }),
+              AllOf(HasSubstr("a.bin"), HasSubstr("No such file")));
   const std::string whole = packed<uint16_t>(small_tokens);
   for (size_t size = 0; size < whole.size(); ++size) {
     scratch.write("a.bin", whole.substr(0, size));
