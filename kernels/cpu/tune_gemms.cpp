@@ -17,6 +17,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr double kMargin = 1.03;      // another library must beat OpenBLAS by this factor
 constexpr double kKeySeconds = 3e-3;  // what one key may take
+constexpr int64_t kDeepest = 2048;    // libraries cut k themselves: deeper products take longer, no other turn
+constexpr int64_t kWidening = 3;
 constexpr int kRounds = 12;
 constexpr int kFewestRounds = 2;
 
@@ -27,29 +29,26 @@ double thread_seconds() {
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
-/// The operands of one product, with values that are neither zero nor subnormal. Memory is shared between keys.
+/// The operands of one product, with values that are neither zero nor subnormal. Memory is shared between keys. Rows
+/// that run along m or n are parts of wider ones, as in the blocks of a matrix; rows along k are whole.
 class TrialOperands {
  public:
   cpu::GemmCall<float> call(const GemmKey& key) {
-    for (const int64_t elements : {key.m * key.k, key.n * key.k}) grow(operand_, elements, 1.0f);
-    grow(product_, key.m * key.n, 0.0f);
-    const bool a_transposed = key.form == GemmForm::tn;
-    const bool b_transposed = key.form == GemmForm::nt;
-    cpu::GemmCall<float> call{key.form, key.m, key.n, key.k};
-    call.a = call.b = operand_.data();
-    call.lda = a_transposed ? key.m : key.k;
-    call.ldb = b_transposed ? key.k : key.n;
-    call.c = product_.data();
-    call.ldc = key.n;
-    return call;
+    const int64_t k = std::min(key.k, kDeepest);
+    const int64_t a_stride = key.form == GemmForm::tn ? kWidening * key.m : k;
+    const int64_t b_stride = key.form == GemmForm::nt ? k : kWidening * key.n;
+    const int64_t c_stride = kWidening * key.n;
+    grow(a_, a_stride * (key.form == GemmForm::tn ? k : key.m), 1.0f);
+    grow(b_, b_stride * (key.form == GemmForm::nt ? key.n : k), 1.0f);
+    grow(c_, c_stride * key.m, 0.0f);
+    return {key.form, key.m, key.n, k, a_.data(), a_stride, b_.data(), b_stride, c_.data(), c_stride};
   }
 
  private:
   static void grow(std::vector<float>& memory, int64_t elements, float value) {
     if (static_cast<int64_t>(memory.size()) < elements) memory.resize(static_cast<size_t>(elements), value);
   }
-  std::vector<float> operand_;
-  std::vector<float> product_;
+  std::vector<float> a_, b_, c_;
 };
 
 /// Fastest call of each library, in turns so that a slow moment of the machine meets all of them.
