@@ -5,7 +5,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
-#include <time.h>
+#include <time.h>  // NOLINT(modernize-deprecated-headers): clock_gettime is POSIX
 
 #include <algorithm>
 #include <chrono>
@@ -97,9 +97,9 @@ void time_once(Work& work, int threads) {
 
 struct Bench {
   Stream stream;
-  int threads;
-  DType dtype;
-  double budget;
+  int threads = 1;
+  DType dtype = DType::fp32;
+  double budget = 2.0;  ///< seconds for each list of works
 
   [[nodiscard]] Work peak() const {
     return {1, fma_flops() * threads, [this] { stream.pool().parallel_for(threads, [](int64_t) { fma_flops(); }); }};
@@ -201,7 +201,7 @@ GemmChoices choose(const Model& model, DType dtype, double& tuning_seconds) {
   for (const auto& item : linears(model, dry, nothing, dtype)) item.run();
   for (const auto& item : attention(model, dry, nothing, dtype)) item.run();
   const auto start = std::chrono::steady_clock::now();
-  const GemmChoices choices = tune_gemms(recorder->keys(), {});
+  GemmChoices choices = tune_gemms(recorder->keys(), {});
   tuning_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return choices;
 }

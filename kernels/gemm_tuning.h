@@ -49,7 +49,7 @@ struct GemmKey {
   int64_t k = 0;
   DType dtype = DType::fp32;
 
-  auto operator<=>(const GemmKey&) const = default;
+  auto operator<=>(const GemmKey&) const = default;  // NOLINT(modernize-use-nullptr): false alarm
   /// "nt 256x768x768 fp32"
   [[nodiscard]] std::string to_string() const;
 };
