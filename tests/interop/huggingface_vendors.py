@@ -163,7 +163,7 @@ def dropped(name):
 
 
 def check_refused(program, work):
-    """(what it is, change of the directory, words of the message)"""
+    """Cases: what it is, change of the directory, words of the message, exit code if not 65."""
     def transposed(tensors):
         return {key: values.T if key.endswith("gate_proj.weight") else values for key, values in tensors.items()}
 
@@ -188,15 +188,17 @@ def check_refused(program, work):
         ("another task", lambda d: d.config(architectures=["LlamaForSequenceClassification"]), "architectures"),
         ("scaled rotary", lambda d: d.config(rope_scaling={"rope_type": "llama3", "factor": 8.0}), "rope_type"),
         ("a file cut short", truncate, "model.safetensors"),
+        ("no safetensors", lambda d: (d.path / "model.safetensors").rename(d.path / "pytorch_model.bin"),
+         "safe_serialization=True", 66),
         ("no JSON", lambda d: (d.path / "config.json").write_text("{"), "config.json"),
     ]
-    for what, change, words in cases:
+    for what, change, words, *status in cases:
         directory = Directory(work / "broken", llama())
         change(directory)
         for arguments in (("generate", directory.path, "--ids", "1"),
                           ("checkpoint", "import", directory.path, "--out", work / "refused")):
-            done = run(program, *arguments, status=65)
-            assert words in done.stderr and "unexpected" not in done.stderr, f"{what}: {done.stderr}"
+            done = run(program, *arguments, status=status[0] if status else 65)
+            assert words in done.stderr and "this is a bug" not in done.stderr, f"{what}: {done.stderr}"
         assert not (work / "refused" / "checkpoints" / "latest").exists()
         shutil.rmtree(directory.path)
         print(f"ok refused: {what}", flush=True)

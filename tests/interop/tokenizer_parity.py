@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Compares our ids with those of the public tokenizers, on random text of every script and on real text.
 
-usage: tokenizer_parity.py BUILD/tests/tokenizer_dump [--data FOLDER] [--strings N] [--seed S]
+usage: tokenizer_parity.py PROGRAM TOKENIZER_DUMP [--data FOLDER] [--strings N] [--seed S]
 
-Needs `tokenizers` and `tiktoken` (pip install tokenizers tiktoken). FOLDER holds gpt2-bpe/vocab.bpe and encoder.json;
-without it only the tokenizers that the script trains itself are compared. Nothing is fetched at run time.
+Needs `tokenizers` and `tiktoken`; exit 77 and one line "skipped: …" without. FOLDER (default: $TRIDENT_SHARED_DATA)
+holds gpt2-bpe/vocab.bpe and encoder.json; without it only the tokenizers that the script trains itself are compared.
+TOKENIZER_DUMP answers for many texts at once; a handful also goes through `PROGRAM tokenize --ids` and `--decode`.
 """
 import argparse
 import json
@@ -15,8 +16,13 @@ import sys
 import tempfile
 import unicodedata
 
-import tiktoken
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+try:
+    import tiktoken
+    import tokenizers
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+except ImportError as error:
+    print(f"skipped: {error} (tests/interop/setup_venv.sh makes what is needed)")
+    sys.exit(77)
 
 CL100K = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
           r"|\s*[\r\n]+|\s+(?!\S)|\s+")
@@ -51,6 +57,13 @@ def random_text(rng):
             run = [rng.randint(low, high) for _ in range(rng.randrange(1, 6))]
             parts.append("".join(chr(c) for c in run if not 0xd800 <= c <= 0xdfff))
     return "".join(parts)
+
+
+def settled(text):
+    """Without characters younger than this Python's tables: older `tokenizers` do not know their classes either."""
+    if tuple(map(int, tokenizers.__version__.split(".")[:2])) >= (0, 21):
+        return text
+    return "".join(c for c in text if unicodedata.category(c) != "Cn")
 
 
 def ours(program, path, texts):
@@ -116,7 +129,7 @@ def variants():
     yield "empty", seq([split(r"x*", "merged_with_previous"), split(r"(?=[a-m])", "contiguous"), byte_level()]), None, True
 
 
-def trained(pre_tokenizer, normalizer, texts, **model):
+def trained(pre_tokenizer, normalizer, texts, added=True, **model):
     tokenizer = Tokenizer(models.BPE(**model))
     tokenizer.pre_tokenizer = pre_tokenizer
     tokenizer.decoder = decoders.ByteLevel()
@@ -125,6 +138,8 @@ def trained(pre_tokenizer, normalizer, texts, **model):
     trainer = trainers.BpeTrainer(vocab_size=1500, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
                                   special_tokens=["<|endoftext|>"], show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
+    if not added:
+        return tokenizer
     tokenizer.add_tokens([AddedToken("<extra>", rstrip=True), AddedToken("<sw>", single_word=True),
                           AddedToken("hello"), AddedToken("fi", normalized=True), "e\u0301", "한국어"])
     tokenizer.add_special_tokens([AddedToken("<ls>", lstrip=True, rstrip=True), AddedToken("\u0300", normalized=False)])
@@ -156,13 +171,13 @@ def gpt2_references(data):
     ids, merges = read_gpt2(data)
     hugging_face = Tokenizer(models.BPE(ids, merges))
     hugging_face.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    yield "tokenizers", lambda batch: [e.ids for e in hugging_face.encode_batch(batch)]
+    yield "tokenizers", settled, lambda batch: [e.ids for e in hugging_face.encode_batch(batch)]
     printable = [b for b in range(256) if 0x21 <= b <= 0x7e or 0xa1 <= b <= 0xac or b >= 0xae]
     letters = {chr(b): b for b in printable}
     letters.update({chr(256 + i): b for i, b in enumerate(b for b in range(256) if b not in printable)})
     ranks = {bytes(letters[c] for c in token): i for token, i in ids.items() if token != "<|endoftext|>"}
     tik = tiktoken.Encoding("gpt2", pat_str=GPT2, mergeable_ranks=ranks, special_tokens={"<|endoftext|>": 50256})
-    yield "tiktoken", lambda batch: [tik.encode_ordinary(text) for text in batch]
+    yield "tiktoken", str, lambda batch: [tik.encode_ordinary(text) for text in batch]
 
 
 def compare_gpt2(program, data, texts):
@@ -173,8 +188,9 @@ def compare_gpt2(program, data, texts):
         if os.path.exists(path):
             with open(path, encoding="utf-8") as file:
                 real.append(file.read())
-    for name, reference in gpt2_references(data):
-        good &= compare(f"gpt2 against {name}", program, os.path.join(data, "gpt2-bpe"), texts + real, reference)
+    for name, chosen, reference in gpt2_references(data):
+        good &= compare(f"gpt2 against {name}", program, os.path.join(data, "gpt2-bpe"),
+                        [chosen(text) for text in texts + real], reference)
     return good
 
 
@@ -184,9 +200,47 @@ def every_code_point():
             yield "a" + chr(first) + "1" + chr(first) + " " + chr(first) + "."
 
 
+NASTY = ["", " ", "\n", "  \n\t ", "--json", "-1", "'", '"quoted"', "[1, 2]", "{}", "%%", "a=b", "eval", "\\", "#",
+         "<|endoftext|>", "hello 👋 world 🌍", "I'll  don't\r\n\r\n'S", "ſ's", "\u00a0\u2028\u3000x", "e\u0301 é", "한국어 नमस्ते",
+         "0000 123456789 ²½ ٣٤", "\x01\x7f\x1b[0m", "x" * 3000, "\U0010ffff\ufffe"]
+BROKEN = [b"\xff", b"a\x80b", b"\xc0\xaf", b"\xe4\xb8", b" \xed\xa0\x80 ", b"\xf4\x90\x80\x80", bytes(range(1, 256))]
+
+
+def cli(program, *arguments):
+    return subprocess.run([program, "tokenize", *arguments], stdout=subprocess.PIPE, check=True).stdout
+
+
+def compare_cli(name, program, path, reference):
+    """One text an invocation: ids as the reference's (of UTF-8) and back to the very bytes (of anything)."""
+    wrong = 0
+    for data in [text.encode() for text in NASTY] + BROKEN:
+        ids = cli(program, "--tokenizer", path, "--ids", data).decode().split()
+        back = cli(program, "--tokenizer", path, "--decode", " ".join(ids))
+        expected = None if data in BROKEN else list(map(str, reference([data.decode()])[0]))
+        if back != data + b"\n" or expected not in (None, ids):
+            wrong += 1
+            print(f"  {name}: {data!r}\n    ours   {ids}\n    theirs {expected}\n    back   {back!r}")
+    print(f"{name}: {len(NASTY) + len(BROKEN)} texts on the command line, {wrong} wrong")
+    return wrong == 0
+
+
+def compare_clis(program, data, texts, folder):
+    good = compare_cli("byte", program, "byte", lambda batch: [list(text.encode()) for text in batch])
+    if data:
+        for name, _, reference in gpt2_references(data):
+            good &= compare_cli(f"gpt2 against {name}", program, os.path.join(data, "gpt2-bpe"), reference)
+    tokenizer = trained(pre_tokenizers.Sequence([split(CL100K), byte_level()]), None, texts[:2000], added=False)
+    path = os.path.join(folder, "tokenizer.json")
+    tokenizer.save(path)
+    good &= compare_cli("llama-3", program, path,
+                        lambda batch: [e.ids for e in tokenizer.encode_batch(batch, add_special_tokens=False)])
+    return good
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program")
+    parser.add_argument("dump")
     parser.add_argument("--data", default=os.environ.get("TRIDENT_SHARED_DATA", ""))
     parser.add_argument("--strings", type=int, default=100000)
     parser.add_argument("--variant-strings", type=int, default=5000)
@@ -195,13 +249,17 @@ def main():
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
     texts = [random_text(rng) for _ in range(arguments.strings)]
+    variant_texts = [settled(text) for text in texts[:arguments.variant_strings]]
     good = True
     if arguments.data:
-        good &= compare_gpt2(arguments.program, arguments.data, texts)
+        good &= compare_gpt2(arguments.dump, arguments.data, texts)
         if arguments.code_points:
-            good &= compare_gpt2(arguments.program, arguments.data, list(every_code_point()))
+            good &= compare_gpt2(arguments.dump, arguments.data, list(every_code_point()))
+    else:
+        print("no --data: GPT-2's own vocabulary is not compared")
     with tempfile.TemporaryDirectory() as folder:
-        good &= compare_trained(arguments.program, texts[:arguments.variant_strings], folder)
+        good &= compare_trained(arguments.dump, variant_texts, folder)
+        good &= compare_clis(arguments.program, arguments.data, variant_texts, folder)
     sys.exit(0 if good else 1)
 
 
