@@ -62,6 +62,9 @@ configure() { (cd "$root" && cmake --preset "$preset" -B "$folder" >"$folder/con
 
 compile() { fixed_addresses cmake --build "$folder" --parallel "$(nproc)"; }
 
+# What the program is compared with; nothing else fails without it.
+interop_setup() { "$root/launch/setup.sh" interop && "$root/tests/interop/setup_venv.sh"; }
+
 # Every suite in one process of CTest; its closing lines are the result.
 suite() {
   local options=(--test-dir "$folder" --output-on-failure --no-tests=error --timeout 300 --parallel 2)
@@ -83,6 +86,7 @@ export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1} TSAN_OPTIONS=${TSAN_OP
 [ $long = no ] || export TRIDENT_LONG_TESTS=1
 
 "$root/launch/setup.sh" build data tests
+interop_setup || echo "tests/run.sh: tests of tests/interop that lack something will be skipped"
 mkdir -p "$folder"
 stage "configure ($preset)" configure || exit 1
 stage "build ($preset)" compile || exit 1

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The same model, weights and data in PyTorch: losses and gradient norms must agree step by step.
 
-usage: torch_parity.py TRIDENT [--steps N] [--case NAME]
+usage: torch_parity.py TRIDENT [--steps N] [--case NAME] [--threads N]
 
 Each case writes a job, lets `trident train` write its initial weights (training.steps=0) and then train; the same
 training runs here in eager PyTorch. Bounds, relative: 1e-9 over all steps in fp64, 1e-5 over the first 10 in fp32.
@@ -44,14 +44,14 @@ def write_data(prefix, tokens):
         f.write(struct.pack("<iqqq", len(tokens), 0, 0, 1))
 
 
-def job(case, dtype, steps, folder):
+def job(case, dtype, steps, folder, threads):
     model = {**COMMON, **CASES[case]}
     lines = [f"run: {{name: {case}-{dtype}, dir: {folder}, seed: 7}}", "device: cpu", "model:"]
     lines += [f"  {key}: {str(value).lower()}" for key, value in model.items()]
     lines += ["tokenizer: {kind: byte}",
               f"data: {{train: [{{path: {folder}/data, weight: 1.0}}], shuffle: false}}",
               f"training: {{sequence_length: {LENGTH}, global_batch_size: {BATCH}, micro_batch_size: 2,"
-              f" steps: {steps}, clip_grad_norm: {CLIP}}}",
+              f" steps: {steps}, clip_grad_norm: {CLIP}, threads: {threads}}}",
               f"precision: {{compute: {dtype}}}",
               f"optimizer: {{name: adamw, lr: 2.0e-3, betas: [0.9, 0.95], eps: 1.0e-8, weight_decay: 0.1}}",
               f"lr_schedule: {{name: cosine, warmup_steps: {WARMUP}, min_lr: 2.0e-4}}",
@@ -174,8 +174,8 @@ def weights_folder(run):
         return os.path.join(run, "checkpoints", f.read().strip())
 
 
-def check(trident, case, dtype, steps, bound, compared, folder, tokens):
-    path = job(case, dtype, steps, folder)
+def check(trident, case, dtype, steps, bound, compared, folder, tokens, threads):
+    path = job(case, dtype, steps, folder, threads)
     run = os.path.join(folder, f"{case}-{dtype}")
     start = os.path.join(folder, "start")
     subprocess.run([trident, "train", path, "training.steps=0", f"run.dir={start}", "lr_schedule.warmup_steps=0"],
@@ -183,7 +183,8 @@ def check(trident, case, dtype, steps, bound, compared, folder, tokens):
     export = os.path.join(start, f"{case}-{dtype}-hf")
     subprocess.run([trident, "checkpoint", "export", os.path.join(start, f"{case}-{dtype}"), "--out", export,
                     "--dtype", "fp32"], check=True, capture_output=True)
-    weights = read_safetensors(os.path.join(export, "model.safetensors"), getattr(torch, {"fp64": "float64", "fp32": "float32"}[dtype]))
+    weights = read_safetensors(os.path.join(export, "model.safetensors"),
+                               {"fp64": torch.float64, "fp32": torch.float32}[dtype])
     weights.pop("lm_head.weight", None) if CASES[case]["tie_word_embeddings"] else None
     subprocess.run([trident, "train", path], check=True, capture_output=True)
     with open(os.path.join(run, "metrics.jsonl")) as f:
@@ -202,6 +203,7 @@ def main():
     parser.add_argument("trident")
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--case", choices=sorted(CASES))
+    parser.add_argument("--threads", type=int, default=2, help="of Trident")
     arguments = parser.parse_args()
     generator = torch.Generator().manual_seed(1)
     # Words repeat, so that there is something to learn and the loss moves.
@@ -212,8 +214,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         write_data(os.path.join(folder, "data"), tokens)
         for case in [arguments.case] if arguments.case else CASES:
-            good &= check(arguments.trident, case, "fp64", arguments.steps, 1e-9, arguments.steps, folder, tokens)
-            good &= check(arguments.trident, case, "fp32", arguments.steps, 1e-5, min(10, arguments.steps), folder, tokens)
+            for dtype, bound, compared in (("fp64", 1e-9, arguments.steps), ("fp32", 1e-5, min(10, arguments.steps))):
+                good &= check(arguments.trident, case, dtype, arguments.steps, bound, compared, folder, tokens,
+                              arguments.threads)
     return 0 if good else 1
 
 
