@@ -86,9 +86,6 @@ def check(run):
     print(f"ok: {len(steps)} steps, {len(evaluations)} evaluations, tags {sorted(board.Tags()['scalars'])}")
 
 
-main()
-
-
 def main():
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
@@ -97,3 +94,7 @@ def main():
         return
     with tempfile.TemporaryDirectory(prefix="trident-interop-") as folder:
         check(train(sys.argv[1], Path(folder)))
+
+
+if __name__ == "__main__":
+    main()
