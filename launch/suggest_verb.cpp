@@ -24,10 +24,10 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
-// The nearest of `words`, if it is near at all.
+// The nearest of `words`, if it is near at all: two letters swapped cost two.
 std::string nearest(std::string_view word, const std::vector<std::string>& words) {
   std::string best;
-  size_t least = std::max<size_t>(2, word.size() / 2);
+  size_t least = std::max<size_t>(2, word.size() / 3) + 1;
   for (const std::string& candidate : words) {
     const size_t distance = edit_distance(word, candidate);
     if (distance >= least) continue;
