@@ -1,41 +1,44 @@
 #include "launch/signals.h"
 
-#include <csignal>
-
 namespace trident {
 namespace {
 
-// A signal handler reaches nothing but globals.
-std::atomic<bool> stop_requested{false};
-static_assert(std::atomic<bool>::is_always_lock_free);
-
 constexpr int kSignals[] = {SIGTERM, SIGUSR1, SIGUSR2, SIGINT};
 
-void on_signal(int signal) {
-  if (signal == SIGINT && stop_requested.load()) {
-    std::signal(SIGINT, SIG_DFL);
-    std::raise(SIGINT);
-  }
-  stop_requested.store(true);
-}
-
-void set_handlers(void (*handler)(int)) {
-  struct sigaction action {};
-  action.sa_handler = handler;
-  action.sa_flags = SA_RESTART;
-  sigemptyset(&action.sa_mask);
-  for (const int signal : kSignals) sigaction(signal, &action, nullptr);
+[[noreturn]] void end_by_interrupt() {
+  sigset_t interrupt;
+  sigemptyset(&interrupt);
+  sigaddset(&interrupt, SIGINT);
+  pthread_sigmask(SIG_UNBLOCK, &interrupt, nullptr);
+  for (;;) std::raise(SIGINT);
 }
 
 }  // namespace
 
 StopSignals::StopSignals() {
-  stop_requested = false;
-  set_handlers(on_signal);
+  sigemptyset(&signals_);
+  for (const int signal : kSignals) sigaddset(&signals_, signal);
+  pthread_sigmask(SIG_BLOCK, &signals_, &mask_before_);
+  // A shell starts what runs in the background with SIGINT ignored.
+  for (const int signal : kSignals) std::signal(signal, SIG_DFL);
+  waiter_ = std::thread([this] { wait(); });
 }
 
-StopSignals::~StopSignals() { set_handlers(SIG_DFL); }
+StopSignals::~StopSignals() {
+  ending_ = true;
+  pthread_kill(waiter_.native_handle(), SIGUSR2);
+  waiter_.join();
+  pthread_sigmask(SIG_SETMASK, &mask_before_, nullptr);
+}
 
-const std::atomic<bool>& StopSignals::requested() const { return stop_requested; }
+void StopSignals::wait() {
+  for (;;) {
+    int signal = 0;
+    if (sigwait(&signals_, &signal) != 0) continue;
+    if (ending_) return;
+    if (signal == SIGINT && requested_) end_by_interrupt();
+    requested_ = true;
+  }
+}
 
 }  // namespace trident

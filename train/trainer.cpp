@@ -90,12 +90,12 @@ Trainer::Trainer(const JobConfig& job)
   optimizer_.emplace(engine_->model().storage(), adamw_options(job_));
   load_initial_weights();
 
+  run_.write_config(to_yaml(job_));
   MetricsOptions metrics;
   metrics.facts = {job_.run.name, parameter_count(job_.model), job_.training.total_steps(), 1};
   metrics.console_interval = job_.logging.interval_steps;
   metrics.tensorboard = job_.logging.tensorboard;
   metrics_.emplace(run_, std::move(metrics));
-  run_.write_config(to_yaml(job_));
 }
 
 Trainer::~Trainer() = default;

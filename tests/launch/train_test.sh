@@ -84,6 +84,7 @@ bits() {
 # ended_by SIGNAL: a long training ends after its step, with its weights, and says so by exit code 75.
 ended_by() {
   local signal=$1 name=on-$1 status=0 waited=0 steps
+  rm -rf "runs/$name"
   "$program" train job.yaml run.name="$name" training.steps=1000000 evaluation.interval_steps=0 2>"$name.log" &
   local process=$!
   until grep -qs '"step":3,' "runs/$name/metrics.jsonl" || [ $waited -ge 600 ]; do sleep 0.05; waited=$((waited + 1)); done
@@ -100,5 +101,5 @@ small_job
 files
 overrides
 bits
-for signal in TERM USR1 INT; do ended_by $signal; done
+for signal in TERM USR1 INT TERM USR2 INT; do ended_by $signal; done
 finish "training does as promised"
