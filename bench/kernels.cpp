@@ -137,11 +137,13 @@ void bench_model_edges(const Table& table, const Stream& stream, int64_t rows, i
   for (const int64_t vocabulary : {kVocabulary, int64_t{50257}}) {
     const int64_t count = 256 * vocabulary;
     const Tensor labels = random_indices({256}, vocabulary);
-    Tensor logits = random({256, vocabulary}), losses = random({256}), lse = random({256});
-    table.line("cross_entropy_forward", count, 4, [&] { cross_entropy_forward(stream, logits, labels, losses, lse); });
+    Tensor logits = random({256, vocabulary}), statistics = random({256, 3}), lse = random({256});
+    table.line("cross_entropy_forward", count, 4,
+               [&] { cross_entropy_statistics(stream, logits, labels, 0, statistics); });
     // Repeated on its own output, with a large lse: the values stay ordinary numbers.
     std::fill_n(lse.data<float>(), 256, 10.0f);
-    table.line("cross_entropy_backward", count, 8, [&] { cross_entropy_backward(stream, labels, lse, 1.0, logits); });
+    table.line("cross_entropy_backward", count, 8,
+               [&] { cross_entropy_backward(stream, labels, 0, lse, 1.0, logits); });
   }
 }
 

@@ -5,25 +5,38 @@
 
 namespace trident {
 
-void cross_entropy_forward(const Stream& stream, const Tensor& logits, const Tensor& labels, Tensor& losses,
-                           Tensor& lse) {
-  const int64_t rows = logits.rows();
-  TRIDENT_CHECK(labels.elements() == rows && losses.elements() == rows && lse.elements() == rows);
-  TRIDENT_CHECK(losses.dtype() == accumulation_dtype(logits.dtype()) && lse.dtype() == losses.dtype());
+void cross_entropy_statistics(const Stream& stream, const Tensor& logits, const Tensor& labels, int64_t first_column,
+                              Tensor& statistics) {
+  TRIDENT_CHECK(labels.elements() == logits.rows() && first_column >= 0);
+  TRIDENT_CHECK(statistics.rows() == logits.rows() && statistics.columns() == 3);
+  TRIDENT_CHECK(statistics.dtype() == accumulation_dtype(logits.dtype()));
   switch (stream.device().kind) {
     case DeviceKind::meta: return;
-    case DeviceKind::cpu: return cpu::cross_entropy_forward(stream.pool(), logits, labels, losses, lse);
-    case DeviceKind::cuda: throw_without_cuda("cross_entropy_forward");
+    case DeviceKind::cpu: return cpu::cross_entropy_statistics(stream.pool(), logits, labels, first_column, statistics);
+    case DeviceKind::cuda: throw_without_cuda("cross_entropy_statistics");
   }
 }
 
-void cross_entropy_backward(const Stream& stream, const Tensor& labels, const Tensor& lse, double weight,
-                            Tensor& logits) {
-  TRIDENT_CHECK(labels.elements() == logits.rows() && lse.elements() == logits.rows());
+void cross_entropy_losses(const Stream& stream, const Tensor& statistics, const Tensor& labels, int64_t vocabulary,
+                          Tensor& losses, Tensor& lse) {
+  const int64_t rows = labels.elements();
+  TRIDENT_CHECK(statistics.columns() == 3 && rows > 0 && statistics.rows() % rows == 0);
+  TRIDENT_CHECK(losses.elements() == rows && lse.elements() == rows);
+  TRIDENT_CHECK(losses.dtype() == statistics.dtype() && lse.dtype() == statistics.dtype());
+  switch (stream.device().kind) {
+    case DeviceKind::meta: return;
+    case DeviceKind::cpu: return cpu::cross_entropy_losses(statistics, labels, vocabulary, losses, lse);
+    case DeviceKind::cuda: throw_without_cuda("cross_entropy_losses");
+  }
+}
+
+void cross_entropy_backward(const Stream& stream, const Tensor& labels, int64_t first_column, const Tensor& lse,
+                            double weight, Tensor& logits) {
+  TRIDENT_CHECK(labels.elements() == logits.rows() && lse.elements() == logits.rows() && first_column >= 0);
   TRIDENT_CHECK(lse.dtype() == accumulation_dtype(logits.dtype()));
   switch (stream.device().kind) {
     case DeviceKind::meta: return;
-    case DeviceKind::cpu: return cpu::cross_entropy_backward(stream.pool(), labels, lse, weight, logits);
+    case DeviceKind::cpu: return cpu::cross_entropy_backward(stream.pool(), labels, first_column, lse, weight, logits);
     case DeviceKind::cuda: throw_without_cuda("cross_entropy_backward");
   }
 }

@@ -6,7 +6,7 @@
 namespace trident {
 
 void embedding_forward(const Stream& stream, const Tensor& tokens, const Tensor& table, const Tensor& positions,
-                       int64_t first_position, Tensor& y) {
+                       int64_t first_position, Tensor& y, TableShard shard) {
   TRIDENT_CHECK(tokens.elements() == y.rows() && table.columns() == y.columns() && table.dtype() == y.dtype());
   if (positions.defined()) {
     TRIDENT_CHECK(positions.columns() == y.columns() && positions.dtype() == y.dtype());
@@ -16,13 +16,14 @@ void embedding_forward(const Stream& stream, const Tensor& tokens, const Tensor&
   }
   switch (stream.device().kind) {
     case DeviceKind::meta: return;
-    case DeviceKind::cpu: return cpu::embedding_forward(stream.pool(), tokens, table, positions, first_position, y);
+    case DeviceKind::cpu:
+      return cpu::embedding_forward(stream.pool(), tokens, table, positions, first_position, y, shard);
     case DeviceKind::cuda: throw_without_cuda("embedding_forward");
   }
 }
 
 void embedding_backward(const Stream& stream, const Tensor& tokens, const Tensor& dy, Tensor& dtable,
-                        Tensor& dpositions) {
+                        Tensor& dpositions, TableShard shard) {
   TRIDENT_CHECK(tokens.elements() == dy.rows() && dtable.columns() == dy.columns());
   TRIDENT_CHECK(dtable.dtype() == accumulation_dtype(dy.dtype()));
   if (dpositions.defined()) {
@@ -31,7 +32,7 @@ void embedding_backward(const Stream& stream, const Tensor& tokens, const Tensor
   }
   switch (stream.device().kind) {
     case DeviceKind::meta: return;
-    case DeviceKind::cpu: return cpu::embedding_backward(stream.pool(), tokens, dy, dtable, dpositions);
+    case DeviceKind::cpu: return cpu::embedding_backward(stream.pool(), tokens, dy, dtable, dpositions, shard);
     case DeviceKind::cuda: throw_without_cuda("embedding_backward");
   }
 }

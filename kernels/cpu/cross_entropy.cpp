@@ -71,43 +71,45 @@ Denominator<Accumulator<T>> denominator(const T* x, int64_t columns) {
   return total;
 }
 
-void cross_entropy_forward(ThreadPool& pool, const Tensor& logits, const Tensor& labels, Tensor& losses, Tensor& lse) {
+void cross_entropy_statistics(ThreadPool& pool, const Tensor& logits, const Tensor& labels, int64_t first_column,
+                              Tensor& statistics) {
   with_float_type(logits.dtype(), [&](auto zero) HWY_ATTR {
     using T = decltype(zero);
     using A = Accumulator<T>;
     const int64_t columns = logits.columns();
     const auto* label_data = labels.data<int32_t>();
     const T* logit_data = logits.data<T>();
-    A* loss_data = losses.data<A>();
-    A* lse_data = lse.data<A>();
+    A* out = statistics.data<A>();
     for_blocks(pool, logits.rows(), rows_per_block(columns), [&](int64_t begin, int64_t end) HWY_ATTR {
       for (int64_t row = begin; row < end; ++row) {
         const T* x = logit_data + row * columns;
         const auto total = denominator(x, columns);
-        const A log_sum = std::log(total.sum);
-        lse_data[row] = total.max + log_sum;
-        // max − logit first: of large logits, lse has already lost the digits that the loss needs.
-        const int32_t label = label_data[row];
-        loss_data[row] = label < 0 ? A(0) : log_sum + (total.max - static_cast<A>(x[label]));
+        const int64_t label = label_data[row] - first_column;
+        const bool here = label_data[row] >= 0 && label >= 0 && label < columns;
+        out[3 * row] = total.max;
+        out[3 * row + 1] = total.sum;
+        out[3 * row + 2] = here ? static_cast<A>(x[label]) : A(0);
       }
     });
   });
 }
 
+/// `label` < 0: the row's label lies in another part of the vocabulary.
 template <class T>
-HWY_INLINE void softmax_gradient(T* x, int64_t columns, int32_t label, Accumulator<T> lse, Accumulator<T> weight) {
+HWY_INLINE void softmax_gradient(T* x, int64_t columns, int64_t label, Accumulator<T> lse, Accumulator<T> weight) {
   using A = Accumulator<T>;
   const Tag<T> d;
   const auto shift = hn::Set(d, lse);
   const auto scale = hn::Set(d, weight);
-  const A of_label = std::exp(static_cast<A>(x[label]) - lse) - A(1);
+  const A of_label = label < 0 ? A(0) : std::exp(static_cast<A>(x[label]) - lse) - A(1);
   for_vectors(d, columns, [&](int64_t i, auto n) HWY_ATTR {
     store(hn::Mul(exp(d, hn::Sub(load(d, x + i, n), shift)), scale), d, x + i, n);
   });
-  x[label] = static_cast<T>(weight * of_label);
+  if (label >= 0) x[label] = static_cast<T>(weight * of_label);
 }
 
-void cross_entropy_backward(ThreadPool& pool, const Tensor& labels, const Tensor& lse, double weight, Tensor& logits) {
+void cross_entropy_backward(ThreadPool& pool, const Tensor& labels, int64_t first_column, const Tensor& lse,
+                            double weight, Tensor& logits) {
   with_float_type(logits.dtype(), [&](auto zero) HWY_ATTR {
     using T = decltype(zero);
     using A = Accumulator<T>;
@@ -121,7 +123,8 @@ void cross_entropy_backward(ThreadPool& pool, const Tensor& labels, const Tensor
         if (label_data[row] < 0) {
           std::fill_n(x, columns, T(0));
         } else {
-          softmax_gradient(x, columns, label_data[row], lse_data[row], static_cast<A>(weight));
+          const int64_t label = label_data[row] - first_column;
+          softmax_gradient(x, columns, label < columns ? label : -1, lse_data[row], static_cast<A>(weight));
         }
       }
     });
@@ -134,17 +137,52 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace trident::cpu {
 
-HWY_EXPORT(cross_entropy_forward);
+HWY_EXPORT(cross_entropy_statistics);
 HWY_EXPORT(cross_entropy_backward);
 
-void cross_entropy_forward(ThreadPool& pool, const Tensor& logits, const Tensor& labels, Tensor& losses, Tensor& lse) {
-  check_indices("kernels/cross_entropy", "label", labels, -1, logits.columns());
-  HWY_DYNAMIC_DISPATCH(cross_entropy_forward)(pool, logits, labels, losses, lse);
+void cross_entropy_statistics(ThreadPool& pool, const Tensor& logits, const Tensor& labels, int64_t first_column,
+                              Tensor& statistics) {
+  HWY_DYNAMIC_DISPATCH(cross_entropy_statistics)(pool, logits, labels, first_column, statistics);
 }
 
-void cross_entropy_backward(ThreadPool& pool, const Tensor& labels, const Tensor& lse, double weight, Tensor& logits) {
-  check_indices("kernels/cross_entropy", "label", labels, -1, logits.columns());
-  HWY_DYNAMIC_DISPATCH(cross_entropy_backward)(pool, labels, lse, weight, logits);
+namespace {
+
+template <class A>
+void combine_parts(const Tensor& statistics, const Tensor& labels, Tensor& losses, Tensor& lse) {
+  const int64_t rows = labels.elements(), parts = statistics.rows() / rows;
+  const auto part = [&, data = statistics.data<A>()](int64_t index, int64_t row) {
+    return data + 3 * (index * rows + row);
+  };
+  for (int64_t row = 0; row < rows; ++row) {
+    A max = part(0, row)[0], sum = 0, target = 0;
+    for (int64_t i = 1; i < parts; ++i) max = part(i, row)[0] <= max ? max : part(i, row)[0];  // keeps NaN
+    for (int64_t i = 0; i < parts; ++i) {
+      const A* values = part(i, row);
+      // A part whose logits are all −∞ has no sum to rescale.
+      if (values[0] != -std::numeric_limits<A>::infinity()) sum += values[1] * std::exp(values[0] - max);
+      target += values[2];
+    }
+    const A log_sum = std::log(sum);
+    lse.data<A>()[row] = max + log_sum;
+    // max − logit first: of large logits, lse has already lost the digits that the loss needs.
+    losses.data<A>()[row] = labels.data<int32_t>()[row] < 0 ? A(0) : log_sum + (max - target);
+  }
+}
+
+}  // namespace
+
+void cross_entropy_losses(const Tensor& statistics, const Tensor& labels, int64_t vocabulary, Tensor& losses,
+                          Tensor& lse) {
+  check_indices("kernels/cross_entropy", "label", labels, -1, vocabulary);
+  if (statistics.dtype() == DType::fp64)
+    combine_parts<double>(statistics, labels, losses, lse);
+  else
+    combine_parts<float>(statistics, labels, losses, lse);
+}
+
+void cross_entropy_backward(ThreadPool& pool, const Tensor& labels, int64_t first_column, const Tensor& lse,
+                            double weight, Tensor& logits) {
+  HWY_DYNAMIC_DISPATCH(cross_entropy_backward)(pool, labels, first_column, lse, weight, logits);
 }
 
 }  // namespace trident::cpu

@@ -6,7 +6,11 @@
 /// The CPU kernels behind kernels/cross_entropy.h.
 namespace trident::cpu {
 
-void cross_entropy_forward(ThreadPool& pool, const Tensor& logits, const Tensor& labels, Tensor& losses, Tensor& lse);
-void cross_entropy_backward(ThreadPool& pool, const Tensor& labels, const Tensor& lse, double weight, Tensor& logits);
+void cross_entropy_statistics(ThreadPool& pool, const Tensor& logits, const Tensor& labels, int64_t first_column,
+                              Tensor& statistics);
+void cross_entropy_losses(const Tensor& statistics, const Tensor& labels, int64_t vocabulary, Tensor& losses,
+                          Tensor& lse);
+void cross_entropy_backward(ThreadPool& pool, const Tensor& labels, int64_t first_column, const Tensor& lse,
+                            double weight, Tensor& logits);
 
 }  // namespace trident::cpu

@@ -104,5 +104,26 @@ TEST(Embedding, MetaDoesNothing) {
   embedding_backward(Stream::meta(), tokens, y, dtable, none);
 }
 
+TEST(Embedding, ShardsOfTheTableAddUpToTheWhole) {
+  const Stream stream = Stream::cpu(2);
+  const int64_t hidden = 17, cut = 4;
+  const Tensor tokens = random_indices({2, 9}, 0, kVocabulary, 1),
+               table = random({kVocabulary, hidden}, DType::fp32, 2);
+  const Tensor positions = random({kPositions, hidden}, DType::fp32, 3), dy = random({2, 9, hidden}, DType::fp32, 4);
+  Tensor whole = poisoned({2, 9, hidden}, DType::fp32), low = copy(whole), high = copy(whole);
+  embedding_forward(stream, tokens, table, positions, 0, whole);
+  embedding_forward(stream, tokens, table.slice(0, cut), positions, 0, low, {0, kVocabulary});
+  embedding_forward(stream, tokens, table.slice(cut, kVocabulary - cut), {}, 0, high, {cut, kVocabulary});
+  for (int64_t i = 0; i < whole.elements(); ++i)
+    EXPECT_NEAR(element(low, i) + element(high, i), element(whole, i), 1e-6);
+
+  Tensor dtable = filled({kVocabulary, hidden}, DType::fp32, 0), parts = copy(dtable), none;
+  Tensor dlow = parts.slice(0, cut), dhigh = parts.slice(cut, kVocabulary - cut);
+  embedding_backward(stream, tokens, dy, dtable, none);
+  embedding_backward(stream, tokens, dy, dlow, none, {0, kVocabulary});
+  embedding_backward(stream, tokens, dy, dhigh, none, {cut, kVocabulary});
+  EXPECT_TRUE(same_bits(dtable, parts));
+}
+
 }  // namespace
 }  // namespace trident
