@@ -47,6 +47,12 @@ class Layer {
   [[nodiscard]] virtual Tensor backward_input(Context& context, const Tensor& dy, Saved& saved) const = 0;
   /// Adds this microbatch's gradients to the parameters' and empties `saved`. After backward_input.
   virtual void backward_weight(Context& context, Saved& saved) const = 0;
+  /// Both parts at once, with the same bits; layers that communicate hide one behind the other.
+  [[nodiscard]] virtual Tensor backward(Context& context, const Tensor& dy, Saved& saved) const {
+    Tensor dx = backward_input(context, dy, saved);
+    backward_weight(context, saved);
+    return dx;
+  }
   /// Appends the layer's parameter groups, in storage order.
   virtual void collect(std::vector<ParameterGroup*>& groups) = 0;
 };

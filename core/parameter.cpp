@@ -32,16 +32,37 @@ void fill(T* out, int64_t first, int64_t count, const Initializer& initializer, 
   }
 }
 
-void initialize_parameter(const Parameter& parameter, Tensor master, uint64_t seed, const Stream& stream) {
+// The local part lies in the logical tensor as runs of `length` neighbouring elements, `stride` apart, from `first` on:
+// one run if the outermost dimension is cut or none, a run a row if columns are.
+struct Runs {
+  int64_t first = 0;
+  int64_t length = 0;
+  int64_t stride = 0;
+};
+
+Runs runs_of(const Parameter& parameter) {
+  const Shape& whole = parameter.global_shape;
+  const int64_t columns = whole[-1], local = parameter.local_shape().elements();
+  if (!parameter.sharded()) return {0, local, local};
+  const int dim = parameter.layout[Axis::tp].dim;
+  if (dim == 0) return {parameter.shard_begin * (whole.elements() / whole[0]), local, local};
+  TRIDENT_CHECK(whole.rank() == 2 && dim == 1, "a shard of dimension " + std::to_string(dim));
+  return {parameter.shard_begin, parameter.shard_count, columns};
+}
+
+template <class T>
+void initialize_parameter(const Parameter& parameter, T* master, uint64_t seed, const Stream& stream) {
   const RandomStream random(seed, parameter.name);
-  const int64_t count = master.elements();
+  const Runs runs = runs_of(parameter);
+  const int64_t count = parameter.local_shape().elements();
   stream.pool().parallel_for((count + kInitBlock - 1) / kInitBlock, [&](int64_t block) {
-    const int64_t first = block * kInitBlock;
-    const int64_t size = std::min(kInitBlock, count - first);
-    if (master.dtype() == DType::fp64)
-      fill(master.data<double>() + first, first, size, parameter.initializer, random);
-    else
-      fill(master.data<float>() + first, first, size, parameter.initializer, random);
+    const int64_t end = std::min(count, (block + 1) * kInitBlock);
+    for (int64_t at = block * kInitBlock; at < end;) {
+      const int64_t run = at / runs.length, inside = at % runs.length;
+      const int64_t size = std::min(end - at, runs.length - inside);
+      fill(master + at, runs.first + run * runs.stride + inside, size, parameter.initializer, random);
+      at += size;
+    }
   });
 }
 
@@ -76,7 +97,13 @@ ParameterStorage::ParameterStorage(const std::vector<ParameterGroup*>& groups, D
 }
 
 void ParameterStorage::initialize(uint64_t seed, const Stream& stream) {
-  for (const Parameter* parameter : parameters_) initialize_parameter(*parameter, master_of(*parameter), seed, stream);
+  for (const Parameter* parameter : parameters_) {
+    const Tensor master = master_of(*parameter);
+    if (master.dtype() == DType::fp64)
+      initialize_parameter(*parameter, master.data<double>(), seed, stream);
+    else
+      initialize_parameter(*parameter, master.data<float>(), seed, stream);
+  }
   refresh_compute_weights(stream);
 }
 

@@ -23,6 +23,13 @@ struct Initializer {
   static Initializer normal(double std) { return {Kind::normal, std}; }
 };
 
+/// What is left to add to a parameter's gradient after the backward passes, on the tensor-parallel axis.
+enum class GradientSum {
+  none,      ///< it is whole
+  axis,      ///< ranks saw different rows (sequence parallelism): sum over the axis
+  replicas,  ///< ranks hold the same shard and used it for different heads: sum over them
+};
+
 /// One logical tensor of the model and this rank's part of it. Everything that must know how tensors are split
 /// (initialisation, norms, checkpoints, export, memory plans) reads it here.
 struct Parameter {
@@ -30,6 +37,9 @@ struct Parameter {
   Shape global_shape;  ///< shape of the whole
   Layout layout;
   Initializer initializer;
+  int64_t shard_begin = 0;  ///< first index of the local part along the dimension that layout shards over tp
+  int64_t shard_count = 0;  ///< number of indices there; parts need not be equal
+  GradientSum gradient_sum = GradientSum::none;
 
   Tensor value;             ///< local part, compute dtype
   Tensor grad;              ///< local part, accumulation dtype; backward passes add to it
@@ -37,7 +47,10 @@ struct Parameter {
 
   /// AdamW decays matrices and embeddings, but neither gains nor biases.
   [[nodiscard]] bool decays() const { return global_shape.rank() >= 2; }
-  [[nodiscard]] Shape local_shape() const { return global_shape; }
+  [[nodiscard]] bool sharded() const { return layout[Axis::tp].kind == Placement::Kind::shard; }
+  [[nodiscard]] Shape local_shape() const {
+    return sharded() ? global_shape.with(layout[Axis::tp].dim, shard_count) : global_shape;
+  }
 };
 
 /// Parameters that are stored one behind the other, so that kernels may treat them as one matrix: query, key and value

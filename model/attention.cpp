@@ -9,50 +9,52 @@ namespace {
 
 // Copies columns [column, column + width) of qkv's rows into rows first_position … of the cache.
 void store_in_cache(const Tensor& qkv, int64_t column, int64_t first_position, Tensor& cache) {
-  const int64_t width = cache.columns(), rows = qkv.dim(1), capacity = cache.dim(1);
+  const int64_t width = cache.columns();
   const size_t element = size_of(qkv.dtype());
-  for (int64_t batch = 0; batch < qkv.dim(0); ++batch) {
-    for (int64_t row = 0; row < rows; ++row) {
-      const auto* from = static_cast<const std::byte*>(qkv.raw()) +
-                         static_cast<size_t>((batch * rows + row) * qkv.columns() + column) * element;
-      auto* to = static_cast<std::byte*>(cache.raw()) +
-                 static_cast<size_t>((batch * capacity + first_position + row) * width) * element;
-      std::memcpy(to, from, static_cast<size_t>(width) * element);
-    }
+  for (int64_t row = 0; row < qkv.rows(); ++row) {
+    const auto* from =
+        static_cast<const std::byte*>(qkv.raw()) + static_cast<size_t>(row * qkv.columns() + column) * element;
+    auto* to = static_cast<std::byte*>(cache.raw()) + static_cast<size_t>((first_position + row) * width) * element;
+    std::memcpy(to, from, static_cast<size_t>(width) * element);
   }
 }
 
 }  // namespace
 
-Attention::Attention(const ModelConfig& config, const Tensor* rope, Linear qkv, Linear output)
-    : config_(config), rope_(rope), qkv_(std::move(qkv)), output_(std::move(output)) {}
+Attention::Attention(const LocalHeads& heads, const Tensor* rope, ColumnParallelLinear qkv, RowParallelLinear output)
+    : heads_(heads), rope_(rope), qkv_(std::move(qkv)), output_(std::move(output)) {}
 
-AttentionShape Attention::shape_of(const Tensor& x) const {
-  return {x.dim(0), x.dim(1), config_.num_attention_heads, config_.num_key_value_heads, config_.head_dim};
+AttentionShape Attention::shape(int64_t batch, int64_t sequence) const {
+  return {batch, sequence, heads_.heads, heads_.kv_heads, heads_.head_dim};
+}
+
+AttentionShape Attention::shape_of(const Context& context) const {
+  return shape(context.microbatch->tokens.dim(0), context.microbatch->tokens.dim(1));
 }
 
 Tensor Attention::forward(Context& context, const Tensor& x, Saved& saved) const {
-  const AttentionShape shape = shape_of(x);
+  const AttentionShape shape = shape_of(context);
   saved.children.resize(2);
   Tensor qkv = qkv_.forward(context, x, saved.children[0]);
   if (rope_->defined()) rope(context.stream, shape, *rope_, 0, RopeDirection::forward, qkv);
-  Tensor out = context.activations.allocate(x.shape().with(-1, shape.heads * shape.head_dim), x.dtype());
+  Tensor out = context.activations.allocate({qkv.rows(), shape.heads * shape.head_dim}, x.dtype());
   Tensor lse = context.activations.allocate({shape.batch, shape.heads, shape.sequence}, accumulation_dtype(x.dtype()));
   attention_forward(context.stream, shape, qkv, out, lse);
   saved.tensors = {qkv, out, lse};
   return output_.forward(context, out, saved.children[1]);
 }
 
-Tensor Attention::backward_input(Context& context, const Tensor& dy, Saved& saved) const {
-  const AttentionShape shape = shape_of(dy);
-  Tensor dqkv = context.activations.allocate(dy.shape().with(-1, shape.qkv_columns()), dy.dtype());
-  {
-    const Tensor dout = output_.backward_input(context, dy, saved.children.at(1));
-    attention_backward(context.stream, shape, saved.tensors.at(0), saved.tensors.at(1), saved.tensors.at(2), dout,
-                       dqkv);
-  }
+Tensor Attention::core_backward(Context& context, const Tensor& dout, Saved& saved) const {
+  const AttentionShape shape = shape_of(context);
+  Tensor dqkv = context.activations.allocate({dout.rows(), shape.qkv_columns()}, dout.dtype());
+  attention_backward(context.stream, shape, saved.tensors.at(0), saved.tensors.at(1), saved.tensors.at(2), dout, dqkv);
   saved.tensors.clear();
   if (rope_->defined()) rope(context.stream, shape, *rope_, 0, RopeDirection::backward, dqkv);
+  return dqkv;
+}
+
+Tensor Attention::backward_input(Context& context, const Tensor& dy, Saved& saved) const {
+  const Tensor dqkv = core_backward(context, output_.backward_input(context, dy, saved.children.at(1)), saved);
   return qkv_.backward_input(context, dqkv, saved.children.at(0));
 }
 
@@ -62,16 +64,21 @@ void Attention::backward_weight(Context& context, Saved& saved) const {
   saved.clear();
 }
 
+Tensor Attention::backward(Context& context, const Tensor& dy, Saved& saved) const {
+  const Tensor dqkv = core_backward(context, output_.backward(context, dy, saved.children.at(1)), saved);
+  return qkv_.backward(context, dqkv, saved.children.at(0));
+}
+
 Tensor Attention::forward_cached(Context& context, const Tensor& x, int64_t first_position,
                                  KeyValueCache& cache) const {
-  const AttentionShape shape = shape_of(x);
   Saved discarded;
   Tensor qkv = qkv_.forward(context, x, discarded);
+  const AttentionShape shape = this->shape(1, qkv.rows());
   if (rope_->defined()) rope(context.stream, shape, *rope_, first_position, RopeDirection::forward, qkv);
   const int64_t queries = shape.heads * shape.head_dim;
   store_in_cache(qkv, queries, first_position, cache.keys);
   store_in_cache(qkv, queries + shape.kv_heads * shape.head_dim, first_position, cache.values);
-  Tensor out = context.activations.allocate(x.shape().with(-1, queries), x.dtype());
+  Tensor out = context.activations.allocate({qkv.rows(), queries}, x.dtype());
   attention_cached(context.stream, shape, first_position, qkv, cache.keys, cache.values, out);
   return output_.forward(context, out, discarded);
 }

@@ -1,27 +1,35 @@
 #pragma once
 
 #include "kernels/attention.h"
-#include "model/linear.h"
 #include "model/model_config.h"
+#include "parallel/tensor/linear.h"
 
 namespace trident {
 
 /// Keys and values of the positions that a generation has seen, for one layer.
 struct KeyValueCache {
-  Tensor keys;    ///< [batch, capacity, kv_heads·head_dim]
+  Tensor keys;    ///< [1, capacity, kv_heads·head_dim]
   Tensor values;  ///< the same
 };
 
-/// Causal self-attention with grouped-query heads: query-key-value product, rotary embedding (Llama), attention,
-/// output product. Input and output: [batch, sequence, hidden].
+/// This rank's heads: whole query heads, each with its key-value head.
+struct LocalHeads {
+  int64_t heads = 0;
+  int64_t kv_heads = 0;
+  int64_t head_dim = 0;
+};
+
+/// Causal self-attention with grouped-query heads, the heads cut over tp: query-key-value product, rotary embedding
+/// (Llama), attention, output product. Input and output: this rank's rows [rows, hidden].
 class Attention final : public Layer {
  public:
   /// `rope`: the table of kernels/rope.h, which must outlive the layer; undefined for learned positions.
-  Attention(const ModelConfig& config, const Tensor* rope, Linear qkv, Linear output);
+  Attention(const LocalHeads& heads, const Tensor* rope, ColumnParallelLinear qkv, RowParallelLinear output);
 
   [[nodiscard]] Tensor forward(Context& context, const Tensor& x, Saved& saved) const override;
   [[nodiscard]] Tensor backward_input(Context& context, const Tensor& dy, Saved& saved) const override;
   void backward_weight(Context& context, Saved& saved) const override;
+  [[nodiscard]] Tensor backward(Context& context, const Tensor& dy, Saved& saved) const override;
   void collect(std::vector<ParameterGroup*>& groups) override;
 
   /// New positions first_position … of a generation; their keys and values join the cache.
@@ -32,12 +40,15 @@ class Attention final : public Layer {
   static Saved& qkv_saved(Saved& saved) { return saved.children.at(0); }
 
  private:
-  [[nodiscard]] AttentionShape shape_of(const Tensor& x) const;
+  [[nodiscard]] AttentionShape shape(int64_t batch, int64_t sequence) const;
+  [[nodiscard]] AttentionShape shape_of(const Context& context) const;
+  /// From the gradient of the attention's output to that of queries, keys and values; empties saved.tensors.
+  [[nodiscard]] Tensor core_backward(Context& context, const Tensor& dout, Saved& saved) const;
 
-  ModelConfig config_;
+  LocalHeads heads_;
   const Tensor* rope_;
-  Linear qkv_;
-  Linear output_;
+  ColumnParallelLinear qkv_;
+  RowParallelLinear output_;
 };
 
 }  // namespace trident

@@ -37,25 +37,28 @@ Tensor TransformerBlock::forward_all(Context& context, const Tensor& x, Saved& s
   Tensor y = mlp_.forward(context, normed, saved.children[kMlp]);
   add(context.stream, y, sum, y);
   if (recompute_ == Recompute::selective) {
-    Linear::drop_input(Attention::qkv_saved(saved.children[kAttention]));
-    Linear::drop_input(Mlp::up_saved(saved.children[kMlp]));
+    ColumnParallelLinear::drop_input(Attention::qkv_saved(saved.children[kAttention]));
+    ColumnParallelLinear::drop_input(Mlp::up_saved(saved.children[kMlp]));
   }
   return y;
 }
 
-void TransformerBlock::restore_norm_outputs(Context& context, Saved& saved) const {
-  Linear::restore_input(Attention::qkv_saved(saved.children[kAttention]),
-                        attention_norm_.recompute(context, saved.children[kAttentionNorm]));
-  Linear::restore_input(Mlp::up_saved(saved.children[kMlp]), mlp_norm_.recompute(context, saved.children[kMlpNorm]));
-}
-
-Tensor TransformerBlock::backward_input(Context& context, const Tensor& dy, Saved& saved) const {
+void TransformerBlock::restore(Context& context, Saved& saved) const {
   if (recompute_ == Recompute::full) {
     const Tensor x = std::move(saved.tensors.at(0));
     saved.clear();
     (void)forward_all(context, x, saved);
   }
-  if (recompute_ == Recompute::selective) restore_norm_outputs(context, saved);
+  if (recompute_ == Recompute::selective) {
+    ColumnParallelLinear::restore_input(Attention::qkv_saved(saved.children[kAttention]),
+                                        attention_norm_.recompute(context, saved.children[kAttentionNorm]));
+    ColumnParallelLinear::restore_input(Mlp::up_saved(saved.children[kMlp]),
+                                        mlp_norm_.recompute(context, saved.children[kMlpNorm]));
+  }
+}
+
+Tensor TransformerBlock::backward_input(Context& context, const Tensor& dy, Saved& saved) const {
+  restore(context, saved);
   Tensor dsum;
   {
     const Tensor dnormed = mlp_.backward_input(context, dy, saved.children.at(kMlp));
@@ -63,6 +66,21 @@ Tensor TransformerBlock::backward_input(Context& context, const Tensor& dy, Save
   }
   const Tensor dnormed = attention_.backward_input(context, dsum, saved.children.at(kAttention));
   return attention_norm_.backward_input_with(context, dnormed, dsum, saved.children.at(kAttentionNorm));
+}
+
+Tensor TransformerBlock::backward(Context& context, const Tensor& dy, Saved& saved) const {
+  restore(context, saved);
+  Tensor dsum;
+  {
+    const Tensor dnormed = mlp_.backward(context, dy, saved.children.at(kMlp));
+    dsum = mlp_norm_.backward_input_with(context, dnormed, dy, saved.children.at(kMlpNorm));
+  }
+  mlp_norm_.backward_weight(context, saved.children.at(kMlpNorm));
+  const Tensor dnormed = attention_.backward(context, dsum, saved.children.at(kAttention));
+  Tensor dx = attention_norm_.backward_input_with(context, dnormed, dsum, saved.children.at(kAttentionNorm));
+  attention_norm_.backward_weight(context, saved.children.at(kAttentionNorm));
+  saved.clear();
+  return dx;
 }
 
 void TransformerBlock::backward_weight(Context& context, Saved& saved) const {

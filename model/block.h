@@ -6,7 +6,8 @@
 
 namespace trident {
 
-/// One pre-norm transformer layer: x + attention(norm(x)), then that + mlp(norm(that)).
+/// One pre-norm transformer layer: x + attention(norm(x)), then that + mlp(norm(that)). Input and output: this rank's
+/// rows [rows, hidden].
 class TransformerBlock final : public Layer {
  public:
   TransformerBlock(Recompute recompute, Norm attention_norm, Attention attention, Norm mlp_norm, Mlp mlp);
@@ -14,6 +15,7 @@ class TransformerBlock final : public Layer {
   [[nodiscard]] Tensor forward(Context& context, const Tensor& x, Saved& saved) const override;
   [[nodiscard]] Tensor backward_input(Context& context, const Tensor& dy, Saved& saved) const override;
   void backward_weight(Context& context, Saved& saved) const override;
+  [[nodiscard]] Tensor backward(Context& context, const Tensor& dy, Saved& saved) const override;
   void collect(std::vector<ParameterGroup*>& groups) override;
 
   /// Generation: positions first_position … with the keys and values of those before.
@@ -22,7 +24,8 @@ class TransformerBlock final : public Layer {
 
  private:
   [[nodiscard]] Tensor forward_all(Context& context, const Tensor& x, Saved& saved) const;
-  void restore_norm_outputs(Context& context, Saved& saved) const;
+  /// Brings back what the forward pass did not keep.
+  void restore(Context& context, Saved& saved) const;
 
   Recompute recompute_;
   Norm attention_norm_;

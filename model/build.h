@@ -1,17 +1,21 @@
 #pragma once
 
 #include "model/block.h"
-#include "model/embedding.h"
 #include "model/head.h"
 #include "model/model_config.h"
 
 namespace trident {
 
-// From a configuration to layers: the one place that knows parameter names, shapes, layouts and initial values.
+// From a configuration to a rank's layers: the one place that knows parameter names, shapes, layouts and initial
+// values. `tp` outlives the layers.
 
-[[nodiscard]] Embedding build_embedding(const ModelConfig& config);
+/// Throws Error(ErrorCode::config) where the heads or the inner width cannot be cut over so many ranks.
+void validate_tensor_parallel(const ModelConfig& config, int64_t tp);
+
+[[nodiscard]] VocabularyParallelEmbedding build_embedding(const ModelConfig& config, const TensorParallel& tp);
 [[nodiscard]] TransformerBlock build_block(const ModelConfig& config, int64_t layer, Recompute recompute,
-                                           const Tensor* rope);
-[[nodiscard]] Head build_head(const ModelConfig& config, const Embedding& embedding);
+                                           const Tensor* rope, const TensorParallel& tp);
+[[nodiscard]] Head build_head(const ModelConfig& config, const VocabularyParallelEmbedding& embedding,
+                              const TensorParallel& tp);
 
 }  // namespace trident

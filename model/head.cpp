@@ -2,6 +2,7 @@
 
 #include "kernels/cross_entropy.h"
 #include "kernels/linear.h"
+#include "parallel/tensor/cross_entropy.h"
 
 namespace trident {
 namespace {
@@ -24,8 +25,8 @@ double sum_of(const Tensor& losses) {
 
 }  // namespace
 
-Head::Head(Norm norm, ParameterGroup weight, const Embedding& embedding)
-    : norm_(std::move(norm)), weight_(std::move(weight)), embedding_(&embedding) {}
+Head::Head(Norm norm, ParameterGroup weight, const VocabularyParallelEmbedding& embedding, const TensorParallel& tp)
+    : norm_(std::move(norm)), weight_(std::move(weight)), embedding_(&embedding), tp_(&tp) {}
 
 Tensor Head::product(Context& context, const Tensor& normed) const {
   Tensor logits = context.activations.allocate({normed.rows(), weight().value.dim(0)}, normed.dtype());
@@ -35,26 +36,27 @@ Tensor Head::product(Context& context, const Tensor& normed) const {
 
 Tensor Head::forward(Context& context, const Tensor& x, Saved& saved) const {
   saved.children.resize(1);
-  const Tensor normed = norm_.forward(context, x, saved.children[0]);
+  const Tensor normed = tp_->gather_rows(context, norm_.forward(context, x, saved.children[0]));
   const Tensor logits = product(context, normed);
-  const DType accumulation = accumulation_dtype(x.dtype());
-  Tensor lse = context.activations.allocate({x.rows()}, accumulation);
-  Tensor losses = context.activations.allocate({x.rows()}, accumulation);
-  cross_entropy_forward(context.stream, logits, context.microbatch->labels.reshape({x.rows()}), losses, lse);
-  context.loss_sum += sum_of(losses);
-  saved.tensors = {normed, logits, lse};
+  const Parameter& table = weight().members.front();
+  const TokenLosses result =
+      vocabulary_parallel_losses(context, *tp_, logits, context.microbatch->labels.reshape({logits.rows()}),
+                                 table.shard_begin, table.global_shape[0]);
+  context.loss_sum += sum_of(result.losses);
+  saved.tensors = {normed, logits, result.lse};
   return {};
 }
 
 Tensor Head::backward_input(Context& context, const Tensor&, Saved& saved) const {
   Tensor& logits = saved.tensors.at(kLogits);
   const Tensor& normed = saved.tensors.at(kNormed);
-  cross_entropy_backward(context.stream, context.microbatch->labels.reshape({logits.rows()}), saved.tensors.at(kLse),
+  cross_entropy_backward(context.stream, context.microbatch->labels.reshape({logits.rows()}),
+                         weight().members.front().shard_begin, saved.tensors.at(kLse),
                          context.microbatch->loss_weight, logits);
   saved.tensors.at(kLse).reset();
   Tensor dnormed = context.activations.allocate(normed.shape(), normed.dtype());
   linear_backward_input(context.stream, logits, weight().value, dnormed);
-  return norm_.backward_input(context, dnormed, saved.children.at(0));
+  return norm_.backward_input(context, tp_->reduce_rows(context, dnormed), saved.children.at(0));
 }
 
 void Head::backward_weight(Context& context, Saved& saved) const {

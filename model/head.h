@@ -1,27 +1,24 @@
 #pragma once
 
-#include <optional>
-
-#include "model/embedding.h"
-#include "model/linear.h"
 #include "model/norm.h"
+#include "parallel/tensor/embedding.h"
 
 namespace trident {
 
-/// Final norm, product with the vocabulary and cross-entropy against the microbatch's labels. The last layer of a
-/// model: forward adds to the context's loss_sum and returns an undefined tensor; backward_input starts the backward
-/// pass and ignores its dy. The logits exist once; their gradient overwrites them.
+/// Final norm, product with the vocabulary (cut over tp) and cross-entropy against the microbatch's labels. The last
+/// layer of a model: forward adds to the context's loss_sum and returns an undefined tensor; backward_input starts the
+/// backward pass and ignores its dy. The logits exist once, each rank's columns; their gradient overwrites them.
 class Head final : public Layer {
  public:
-  /// `weight` empty: the head is tied to `embedding`'s table, which must then outlive it.
-  Head(Norm norm, ParameterGroup weight, const Embedding& embedding);
+  /// `weight` empty: the head is tied to `embedding`'s table. Embedding and tp outlive the head.
+  Head(Norm norm, ParameterGroup weight, const VocabularyParallelEmbedding& embedding, const TensorParallel& tp);
 
   [[nodiscard]] Tensor forward(Context& context, const Tensor& x, Saved& saved) const override;
   [[nodiscard]] Tensor backward_input(Context& context, const Tensor& dy, Saved& saved) const override;
   void backward_weight(Context& context, Saved& saved) const override;
   void collect(std::vector<ParameterGroup*>& groups) override;
 
-  /// Logits [.., vocabulary] without a loss, for generation.
+  /// This rank's columns of the logits [rows, vocabulary], without a loss, for generation.
   [[nodiscard]] Tensor logits(Context& context, const Tensor& x) const;
 
  private:
@@ -30,7 +27,8 @@ class Head final : public Layer {
 
   Norm norm_;
   ParameterGroup weight_;
-  const Embedding* embedding_;
+  const VocabularyParallelEmbedding* embedding_;
+  const TensorParallel* tp_;
 };
 
 }  // namespace trident

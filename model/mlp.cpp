@@ -4,7 +4,7 @@
 
 namespace trident {
 
-Mlp::Mlp(Architecture architecture, Recompute recompute, Linear up, Linear down)
+Mlp::Mlp(Architecture architecture, Recompute recompute, ColumnParallelLinear up, RowParallelLinear down)
     : architecture_(architecture), recompute_(recompute), up_(std::move(up)), down_(std::move(down)) {}
 
 Tensor Mlp::forward(Context& context, const Tensor& x, Saved& saved) const {
@@ -18,11 +18,11 @@ Tensor Mlp::forward(Context& context, const Tensor& x, Saved& saved) const {
     gelu_forward(context.stream, inner, active);
   saved.tensors = {inner};
   Tensor y = down_.forward(context, active, saved.children[1]);
-  if (recompute_ == Recompute::selective) Linear::drop_input(saved.children[1]);
+  if (recompute_ == Recompute::selective) RowParallelLinear::drop_input(saved.children[1]);
   return y;
 }
 
-Tensor Mlp::backward_input(Context& context, const Tensor& dy, Saved& saved) const {
+Tensor Mlp::backward_to_inner(Context& context, const Tensor& dy, Saved& saved) const {
   const Tensor& inner = saved.tensors.at(0);
   Tensor dinner = context.activations.allocate(inner.shape(), inner.dtype());
   {
@@ -33,10 +33,21 @@ Tensor Mlp::backward_input(Context& context, const Tensor& dy, Saved& saved) con
       swiglu_backward(context.stream, dactive, inner, dinner, active);
     else
       gelu_backward(context.stream, dactive, inner, dinner, active);
-    if (active.defined()) Linear::restore_input(saved.children.at(1), active);
+    if (active.defined()) RowParallelLinear::restore_input(saved.children.at(1), active);
   }
   saved.tensors.clear();
+  return dinner;
+}
+
+Tensor Mlp::backward_input(Context& context, const Tensor& dy, Saved& saved) const {
+  const Tensor dinner = backward_to_inner(context, dy, saved);
   return up_.backward_input(context, dinner, saved.children.at(0));
+}
+
+Tensor Mlp::backward(Context& context, const Tensor& dy, Saved& saved) const {
+  const Tensor dinner = backward_to_inner(context, dy, saved);
+  down_.backward_weight(context, saved.children.at(1));
+  return up_.backward(context, dinner, saved.children.at(0));
 }
 
 void Mlp::backward_weight(Context& context, Saved& saved) const {

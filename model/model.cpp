@@ -5,21 +5,23 @@
 
 namespace trident {
 
-Model::Model(const ModelConfig& config, DType compute, Recompute recompute, const Stream& stream)
-    : config_(config), rope_(std::make_unique<Tensor>()) {
+Model::Model(const ModelConfig& config, DType compute, Recompute recompute, const Stream& stream,
+             const TensorParallel& tp)
+    : config_(config), tp_(std::make_unique<TensorParallel>(tp)), rope_(std::make_unique<Tensor>()) {
   validate(config_);
+  validate_tensor_parallel(config_, tp.comm.size());
   if (config_.architecture == Architecture::llama) {
     *rope_ = HeapAllocator(stream.device())
                  .allocate({config_.max_position_embeddings, config_.head_dim}, accumulation_dtype(compute));
     rope_table(stream, config_.rope_theta, *rope_);
   }
-  embedding_ = std::make_unique<Embedding>(build_embedding(config_));
+  embedding_ = std::make_unique<VocabularyParallelEmbedding>(build_embedding(config_, *tp_));
   layers_.push_back(embedding_.get());
   for (int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
-    blocks_.push_back(std::make_unique<TransformerBlock>(build_block(config_, layer, recompute, rope_.get())));
+    blocks_.push_back(std::make_unique<TransformerBlock>(build_block(config_, layer, recompute, rope_.get(), *tp_)));
     layers_.push_back(blocks_.back().get());
   }
-  head_ = std::make_unique<Head>(build_head(config_, *embedding_));
+  head_ = std::make_unique<Head>(build_head(config_, *embedding_, *tp_));
   layers_.push_back(head_.get());
 
   std::vector<ParameterGroup*> groups;
@@ -35,8 +37,7 @@ void Model::forward_backward(Context& context) const {
   for (size_t i = 0; i < layers_.size(); ++i) x = layers_[i]->forward(context, x, saved[i]);
   Tensor dx;
   for (size_t i = layers_.size(); i-- > 0;) {
-    dx = layers_[i]->backward_input(context, dx, saved[i]);
-    layers_[i]->backward_weight(context, saved[i]);
+    dx = layers_[i]->backward(context, dx, saved[i]);
   }
 }
 
@@ -60,7 +61,7 @@ std::vector<KeyValueCache> Model::make_caches(int64_t capacity) const {
 
 Tensor Model::forward_cached(Context& context, const Tensor& tokens, int64_t first_position,
                              std::vector<KeyValueCache>& caches) const {
-  TRIDENT_CHECK(caches.size() == blocks_.size() && tokens.dim(0) == 1);
+  TRIDENT_CHECK(caches.size() == blocks_.size() && tokens.dim(0) == 1 && tp_->comm.size() == 1);
   Tensor x = embedding_->forward_at(context, tokens, first_position);
   for (size_t i = 0; i < blocks_.size(); ++i) x = blocks_[i]->forward_cached(context, x, first_position, caches[i]);
   const int64_t hidden = x.columns();

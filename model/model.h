@@ -4,18 +4,18 @@
 #include <vector>
 
 #include "model/block.h"
-#include "model/embedding.h"
 #include "model/head.h"
 #include "model/model_config.h"
 
 namespace trident {
 
-/// A Llama or GPT-2 with its weights and gradients. Parameters are named in docs/architecture.md, "Parameter names".
+/// A Llama or GPT-2, or a rank's part of one, with its weights and gradients. Parameters are named in docs/architecture.md, "Parameter names".
 class Model {
  public:
   /// Builds the layers and allocates their storage; weights are undefined until initialised or loaded.
   /// On the meta device nothing is allocated. Throws Error(ErrorCode::config) for sizes that do not fit together.
-  Model(const ModelConfig& config, DType compute, Recompute recompute, const Stream& stream);
+  Model(const ModelConfig& config, DType compute, Recompute recompute, const Stream& stream,
+        const TensorParallel& tp = {});
 
   [[nodiscard]] const ModelConfig& config() const { return config_; }
   [[nodiscard]] ParameterStorage& storage() { return *storage_; }
@@ -32,13 +32,16 @@ class Model {
   /// Fresh key-value caches for one sequence of up to `capacity` positions, one a layer.
   [[nodiscard]] std::vector<KeyValueCache> make_caches(int64_t capacity) const;
   /// Takes tokens [1, n] at positions first_position … into the caches; the logits [1, vocabulary] after the last one.
+  /// A whole model only (tp of one rank).
   [[nodiscard]] Tensor forward_cached(Context& context, const Tensor& tokens, int64_t first_position,
                                       std::vector<KeyValueCache>& caches) const;
 
  private:
   ModelConfig config_;
-  std::unique_ptr<Tensor> rope_;  // behind a pointer: layers keep its address
-  std::unique_ptr<Embedding> embedding_;
+  // Behind pointers: layers keep their addresses.
+  std::unique_ptr<TensorParallel> tp_;
+  std::unique_ptr<Tensor> rope_;
+  std::unique_ptr<VocabularyParallelEmbedding> embedding_;
   std::vector<std::unique_ptr<TransformerBlock>> blocks_;
   std::unique_ptr<Head> head_;
   std::vector<const Layer*> layers_;  // all of the above, first to last

@@ -1,14 +1,17 @@
 #pragma once
 
 #include "core/layer.h"
+#include "kernels/embedding.h"
+#include "parallel/tensor/tensor_parallel.h"
 
 namespace trident {
 
-/// Token embedding, plus learned positions for GPT-2. Input: tokens [batch, sequence] int32; output: [.., hidden].
-/// The first layer of a model: its backward_input returns an undefined tensor.
-class Embedding final : public Layer {
+/// Token embedding, plus learned positions for GPT-2, with the vocabulary cut over tp: this rank has some rows of the
+/// table. Input: tokens [batch, sequence] int32; output: this rank's rows [rows, hidden]. Forward sums over the ranks,
+/// backward gathers dy's rows. The first layer of a model: its backward_input returns an undefined tensor.
+class VocabularyParallelEmbedding final : public Layer {
  public:
-  Embedding(ParameterGroup table, ParameterGroup positions);
+  VocabularyParallelEmbedding(ParameterGroup table, ParameterGroup positions, const TensorParallel& tp);
 
   [[nodiscard]] Tensor forward(Context& context, const Tensor& tokens, Saved& saved) const override;
   [[nodiscard]] Tensor backward_input(Context& context, const Tensor& dy, Saved& saved) const override;
@@ -18,12 +21,15 @@ class Embedding final : public Layer {
   /// Tokens at positions first_position … of a generation.
   [[nodiscard]] Tensor forward_at(Context& context, const Tensor& tokens, int64_t first_position) const;
 
-  /// The table, which a tied head multiplies with.
+  /// The table's local rows, which a tied head multiplies with.
   [[nodiscard]] const ParameterGroup& table() const { return table_; }
 
  private:
+  [[nodiscard]] TableShard shard() const;
+
   ParameterGroup table_;
   ParameterGroup positions_;
+  const TensorParallel* tp_;
 };
 
 }  // namespace trident
