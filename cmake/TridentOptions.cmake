@@ -19,6 +19,7 @@ option(TRIDENT_FUZZERS "Build the libFuzzer targets (needs clang)" OFF)
 option(TRIDENT_WERROR "Treat warnings in our own code as errors" ON)
 set(TRIDENT_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize= (address,undefined or thread)")
 set(TRIDENT_CUDA AUTO CACHE STRING "CUDA support: AUTO, ON or OFF")
+set(TRIDENT_MPI AUTO CACHE STRING "MPI support: AUTO, ON or OFF")
 set(TRIDENT_NCCL AUTO CACHE STRING "NCCL support: AUTO, ON or OFF")
 
 if(TRIDENT_TESTS STREQUAL AUTO)

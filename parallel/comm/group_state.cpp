@@ -1,0 +1,125 @@
+#include "parallel/comm/group_state.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "core/error.h"
+#include "parallel/comm/backoff.h"
+
+namespace trident {
+
+GroupState::GroupState(std::shared_ptr<CommBackend> backend_in, std::string name_in, const CommOptions& options_in,
+                       std::shared_ptr<ProgressEngine> engine_in)
+    : backend(std::move(backend_in)), name(std::move(name_in)), options(options_in), engine(std::move(engine_in)) {}
+
+Pending GroupState::start_collective(CollectiveCall call, const CommBuffer& in, const CommBuffer& out) {
+  auto started = std::make_shared<StartedOperation>();
+  call.sequence = ++sequence;
+  call.in = in.data();
+  call.out = out.data();
+  started->record = {name, sequence, call.signature.op, static_cast<int64_t>(std::max(in.bytes(), out.bytes()))};
+  started->call = std::move(call);
+  started->in = in;
+  started->out = out;
+  backend->announce(sequence, started->call.signature);
+  collectives_.push_back(started);
+  return launch(started);
+}
+
+Pending GroupState::start_message(CollectiveOp op, const CommBuffer& buffer, int peer, int tag) {
+  auto started = std::make_shared<StartedOperation>();
+  started->record = {name, 0, op, static_cast<int64_t>(buffer.bytes())};
+  started->message = {peer, tag, buffer.data(), buffer.bytes()};
+  started->in = buffer;
+  started->operation =
+      op == CollectiveOp::send ? backend->start_send(started->message) : backend->start_recv(started->message);
+  messages_.push_back(started);
+  return launch(started);
+}
+
+Pending GroupState::launch(const std::shared_ptr<StartedOperation>& operation) {
+  if (options.sink != nullptr) options.sink->entered(operation->record);
+  engine->add(shared_from_this());
+  advance();
+  return {operation, shared_from_this()};
+}
+
+bool GroupState::advance(StartedOperation& started) {
+  if (!started.operation) started.operation = backend->start(started.call);
+  if (!started.operation->advance()) return false;
+  finish(started);
+  return true;
+}
+
+void GroupState::finish(StartedOperation& started) {
+  started.done = true;
+  started.operation.reset();
+  started.in = started.out = {};
+  if (options.sink != nullptr) options.sink->left(started.record);
+}
+
+bool GroupState::advance() {
+  while (!collectives_.empty() && advance(*collectives_.front())) collectives_.pop_front();
+  std::erase_if(messages_, [&](const auto& message) { return !message || advance(*message); });
+  return !collectives_.empty() || !messages_.empty();
+}
+
+std::string GroupState::describe(const StartedOperation& started) const {
+  const ProgressRecord& record = started.record;
+  std::string text = fmt::format("group {} (rank {} of {}): {}", name, backend->rank(), backend->size(),
+                                 trident::to_string(record.op));
+  if (record.sequence > 0) return text + fmt::format(" #{} of {} bytes", record.sequence, record.bytes);
+  return text + fmt::format(" of {} bytes {} rank {} (tag {})", record.bytes,
+                            record.op == CollectiveOp::send ? "to" : "from", started.message.peer, started.message.tag);
+}
+
+void GroupState::fail(const StartedOperation& started) {
+  // A collective that is queued waits for what the first in the queue waits for.
+  const bool queued = started.record.sequence > 0 && !started.operation;
+  const StartedOperation& first = queued ? *collectives_.front() : started;
+  std::string problem = fmt::format("{} did not finish in {:.1f} s", describe(first),
+                                    std::chrono::duration<double>(options.timeout).count());
+  if (first.operation) problem += "; " + first.operation->waiting_for();
+  backend->give_up(problem);
+  throw Error(ErrorCode::peer_lost, "parallel/comm", problem,
+              "look at that rank's log; raise the timeout if it is only slow");
+}
+
+void GroupState::wait(const StartedOperation& started) {
+  Backoff backoff(options.timeout);
+  while (!started.done) {
+    engine->advance();
+    if (started.done) return;
+    if (!backoff.pause()) fail(started);
+  }
+}
+
+void ProgressEngine::add(const std::shared_ptr<GroupState>& group) {
+  const auto same = [&](const auto& other) { return !other.owner_before(group) && !group.owner_before(other); };
+  if (std::none_of(busy_.begin(), busy_.end(), same)) busy_.push_back(group);
+}
+
+void ProgressEngine::advance() {
+  std::erase_if(busy_, [](const auto& weak) {
+    const auto group = weak.lock();
+    return !group || !group->advance();
+  });
+}
+
+void Pending::wait() {
+  if (!operation_) return;
+  group_->wait(*operation_);
+  *this = {};
+}
+
+bool Pending::test() {
+  if (!operation_) return true;
+  if (!operation_->done) group_->engine->advance();
+  if (!operation_->done) return false;
+  *this = {};
+  return true;
+}
+
+}  // namespace trident

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "parallel/comm/communicator.h"
+
+namespace trident {
+
+class ProgressEngine;
+
+/// A call from its start until it is done.
+class StartedOperation {
+ public:
+  ProgressRecord record;  // its group name is the state's
+  CollectiveCall call;
+  PeerMessage message;
+  CommBuffer in, out;  // keep tensors alive
+  std::unique_ptr<Operation> operation;
+  bool done = false;
+};
+
+/// What the copies of one Communicator share: the queue of collective calls, and the messages under way.
+class GroupState : public std::enable_shared_from_this<GroupState> {
+ public:
+  GroupState(std::shared_ptr<CommBackend> backend, std::string name, const CommOptions& options,
+             std::shared_ptr<ProgressEngine> engine);
+
+  Pending start_collective(CollectiveCall call, const CommBuffer& in, const CommBuffer& out);
+  Pending start_message(CollectiveOp op, const CommBuffer& buffer, int peer, int tag);
+  void wait(const StartedOperation& operation);
+  /// Moves this group's operations on; false when none is left.
+  bool advance();
+  [[nodiscard]] std::string describe(const StartedOperation& operation) const;
+
+  std::shared_ptr<CommBackend> backend;  // null for one rank
+  std::string name;
+  CommOptions options;
+  std::shared_ptr<ProgressEngine> engine;
+  uint64_t sequence = 0;
+
+ private:
+  bool advance(StartedOperation& operation);
+  void finish(StartedOperation& operation);
+  Pending launch(const std::shared_ptr<StartedOperation>& operation);
+  [[noreturn]] void fail(const StartedOperation& operation);
+
+  std::deque<std::shared_ptr<StartedOperation>> collectives_;  // the first one runs
+  std::vector<std::shared_ptr<StartedOperation>> messages_;    // all run
+};
+
+/// All groups of one rank that have something under way. Whoever waits moves all of them: two ranks may wait for
+/// operations of two groups in different order.
+class ProgressEngine {
+ public:
+  void add(const std::shared_ptr<GroupState>& group);
+  void advance();
+
+ private:
+  std::vector<std::weak_ptr<GroupState>> busy_;
+};
+
+}  // namespace trident

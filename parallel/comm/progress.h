@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace trident {
+
+enum class CollectiveOp : uint8_t {
+  all_reduce,
+  reduce_scatter,
+  all_gather,
+  broadcast,
+  all_to_all,
+  barrier,
+  send,
+  recv,
+};
+
+[[nodiscard]] constexpr std::string_view to_string(CollectiveOp op) {
+  constexpr std::string_view names[] = {"all_reduce", "reduce_scatter", "all_gather", "broadcast",
+                                        "all_to_all", "barrier",        "send",       "recv"};
+  return names[static_cast<size_t>(op)];
+}
+
+/// One collective call of one rank. `sequence` counts the group's collective calls from 1; send and recv have 0.
+struct ProgressRecord {
+  std::string_view group;
+  uint64_t sequence = 0;
+  CollectiveOp op = CollectiveOp::barrier;
+  int64_t bytes = 0;
+};
+
+/// Told of every operation by the rank's own thread, from inside the call: must be quick and must not communicate.
+class ProgressSink {
+ public:
+  virtual ~ProgressSink() = default;
+  virtual void entered(const ProgressRecord& record) = 0;
+  virtual void left(const ProgressRecord& record) = 0;
+};
+
+}  // namespace trident
