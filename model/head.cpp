@@ -51,8 +51,8 @@ Tensor Head::backward_input(Context& context, const Tensor&, Saved& saved) const
   Tensor& logits = saved.tensors.at(kLogits);
   const Tensor& normed = saved.tensors.at(kNormed);
   cross_entropy_backward(context.stream, context.microbatch->labels.reshape({logits.rows()}),
-                         weight().members.front().shard_begin, saved.tensors.at(kLse),
-                         context.microbatch->loss_weight, logits);
+                         weight().members.front().shard_begin, saved.tensors.at(kLse), context.microbatch->loss_weight,
+                         logits);
   saved.tensors.at(kLse).reset();
   Tensor dnormed = context.activations.allocate(normed.shape(), normed.dtype());
   linear_backward_input(context.stream, logits, weight().value, dnormed);

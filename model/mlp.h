@@ -12,7 +12,8 @@ enum class Recompute {
   full,       ///< only the block's input; the whole forward pass runs again
 };
 
-/// The feed-forward sublayer, its inner width cut over tp: down(swiglu(gate(x) | up(x))) for Llama, down(gelu(up(x))) for GPT-2.
+/// The feed-forward sublayer, its inner width cut over tp: down(swiglu(gate(x) | up(x))) for Llama, down(gelu(up(x)))
+/// for GPT-2.
 class Mlp final : public Layer {
  public:
   /// `up` is gate and up as one matrix for Llama.

@@ -9,7 +9,8 @@
 
 namespace trident {
 
-/// A Llama or GPT-2, or a rank's part of one, with its weights and gradients. Parameters are named in docs/architecture.md, "Parameter names".
+/// A Llama or GPT-2, or a rank's part of one, with its weights and gradients. Parameters are named in
+/// docs/architecture.md, "Parameter names".
 class Model {
  public:
   /// Builds the layers and allocates their storage; weights are undefined until initialised or loaded.

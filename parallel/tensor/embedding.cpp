@@ -12,8 +12,7 @@ TableShard VocabularyParallelEmbedding::shard() const {
 }
 
 Tensor VocabularyParallelEmbedding::forward_at(Context& context, const Tensor& tokens, int64_t first_position) const {
-  Tensor partial =
-      context.activations.allocate({tokens.elements(), table_.value.dim(1)}, table_.value.dtype());
+  Tensor partial = context.activations.allocate({tokens.elements(), table_.value.dim(1)}, table_.value.dtype());
   // Positions take part in the sum once.
   const Tensor positions = tp_->comm.rank() == 0 ? positions_.value : Tensor();
   embedding_forward(context.stream, tokens, table_.value, positions, first_position, partial, shard());

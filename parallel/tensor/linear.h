@@ -5,10 +5,9 @@
 
 namespace trident {
 
-/// y = x · wᵀ + bias with the outputs cut over tp: this rank has some rows of w and gives those columns of y. The weight
-/// may be several logical tensors stored as one matrix, such as query, key and value.
-/// Input: this rank's rows. Output: all rows. Forward gathers the rows; backward sums the input's gradient.
-/// Saved: x, then dy.
+/// y = x · wᵀ + bias with the outputs cut over tp: this rank has some rows of w and gives those columns of y. The
+/// weight may be several logical tensors stored as one matrix, such as query, key and value. Input: this rank's rows.
+/// Output: all rows. Forward gathers the rows; backward sums the input's gradient. Saved: x, then dy.
 class ColumnParallelLinear final : public Layer {
  public:
   /// `bias` empty: none. Members of both groups come in the same order, as local shards. `tp` outlives the layer.

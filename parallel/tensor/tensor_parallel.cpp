@@ -3,17 +3,17 @@
 namespace trident {
 
 TensorParallel::Started TensorParallel::start_gather_rows(Context& context, const Tensor& local) const {
-  if (!cuts_rows()) return {local, {}};
+  if (!cuts_rows()) return {local, local, {}};
   Tensor whole = context.activations.allocate(local.shape().with(0, local.dim(0) * comm.size()), local.dtype());
   Pending pending = comm.all_gather_async(local, whole);
-  return {std::move(whole), std::move(pending)};
+  return {std::move(whole), local, std::move(pending)};
 }
 
 TensorParallel::Started TensorParallel::start_reduce_rows(Context& context, const Tensor& partial) const {
-  if (!cuts_rows()) return {partial, comm.all_reduce_async(partial)};
+  if (!cuts_rows()) return {partial, partial, comm.all_reduce_async(partial)};
   Tensor mine = context.activations.allocate(partial.shape().with(0, partial.dim(0) / comm.size()), partial.dtype());
   Pending pending = comm.reduce_scatter_async(partial, mine);
-  return {std::move(mine), std::move(pending)};
+  return {std::move(mine), partial, std::move(pending)};
 }
 
 Tensor TensorParallel::gather_rows(Context& context, const Tensor& local) const {

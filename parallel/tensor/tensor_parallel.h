@@ -7,10 +7,10 @@
 
 namespace trident {
 
-/// A rank's place on the tensor-parallel axis, and the two moves of its layers. Hidden states are [rows, hidden], a row a
-/// token of the microbatch. Every rank holds all rows; with sequence parallelism each holds an equal run of them wherever
-/// work is row by row (norms, residual stream). Korthikanti et al., "Reducing activation recomputation in large
-/// transformer models" (2022), section 4.2.2.
+/// A rank's place on the tensor-parallel axis, and the two moves of its layers. Hidden states are [rows, hidden], a row
+/// a token of the microbatch. Every rank holds all rows; with sequence parallelism each holds an equal run of them
+/// wherever work is row by row (norms, residual stream). Korthikanti et al., "Reducing activation recomputation in
+/// large transformer models" (2022), section 4.2.2.
 struct TensorParallel {
   Communicator comm = Communicator::self("tp");
   /// Ranks that hold the same key-value heads, where there are fewer of those than ranks.
@@ -24,9 +24,10 @@ struct TensorParallel {
   /// This rank's rows of the sum of all ranks' `partial`. Collective; the sum over one rank is the tensor itself.
   [[nodiscard]] Tensor reduce_rows(Context& context, const Tensor& partial) const;
 
-  /// The same, started: `out` must not be touched before `pending` is done.
+  /// The same, started: neither tensor may be touched before `pending` is done.
   struct Started {
     Tensor out;
+    Tensor source;
     Pending pending;
   };
   [[nodiscard]] Started start_gather_rows(Context& context, const Tensor& local) const;
@@ -45,7 +46,8 @@ struct ShardRange {
 /// Makes `parameter` this part of its dimension `dim`.
 void shard_parameter(Parameter& parameter, int dim, ShardRange range);
 
-/// Completes the gradients that backward passes left partial (Parameter::gradient_sum). Collective over tp; once a step.
+/// Completes the gradients that backward passes left partial (Parameter::gradient_sum). Collective over tp; once a
+/// step.
 void sum_partial_gradients(const ParameterStorage& storage, const TensorParallel& tp);
 
 }  // namespace trident

@@ -1,0 +1,149 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <mutex>
+
+#include "model/build.h"
+#include "model/model.h"
+#include "parallel/comm/threads/thread_ranks.h"
+#include "tests/model/fixtures.h"
+
+namespace trident {
+namespace {
+
+using testing::TokenData;
+
+constexpr int64_t kBatch = 2, kSequence = 6;  // 12 rows, which 2, 3, 4 and 6 ranks divide
+
+// Sizes that many widths divide, and a vocabulary that none does.
+ModelConfig config_of(Architecture architecture, int64_t kv_heads, bool tied) {
+  ModelConfig config;
+  config.architecture = architecture;
+  config.hidden_size = 24;
+  config.intermediate_size = 36;
+  config.num_hidden_layers = 2;
+  config.num_attention_heads = 12;
+  config.num_key_value_heads = kv_heads;
+  config.head_dim = 2;
+  config.vocab_size = 17;
+  config.max_position_embeddings = 8;
+  config.initializer_range = 0.2;
+  config.tie_word_embeddings = tied;
+  return config;
+}
+
+struct Case {
+  std::string name;
+  ModelConfig config;
+  int tp;
+  bool sequence_parallel;
+  Recompute recompute = Recompute::none;
+  bool split_backward = false;
+};
+
+TensorParallel join(const Communicator& world, const Case& test) {
+  TensorParallel tp;
+  tp.comm = world.split(0, world.rank(), "tp");
+  tp.sequence_parallel = test.sequence_parallel;
+  const int64_t kv = test.config.num_key_value_heads;
+  if (test.tp > kv)
+    tp.replicas = tp.comm.split(static_cast<int>(tp.comm.rank() * kv / test.tp), world.rank(), "tp replicas");
+  return tp;
+}
+
+// Forward of all layers, then all input gradients, then all weight gradients.
+double run_split(const Model& model, const Stream& stream, const Microbatch& microbatch) {
+  HeapAllocator heap;
+  Context context{stream, heap, &microbatch};
+  const auto layers = model.layers();
+  std::vector<Saved> saved(layers.size());
+  Tensor x = microbatch.tokens, dx;
+  for (size_t i = 0; i < layers.size(); ++i) x = layers[i]->forward(context, x, saved[i]);
+  for (size_t i = layers.size(); i-- > 0;) dx = layers[i]->backward_input(context, dx, saved[i]);
+  for (size_t i = layers.size(); i-- > 0;) layers[i]->backward_weight(context, saved[i]);
+  return context.loss_sum * microbatch.loss_weight;
+}
+
+// Element of the logical tensor that element `index` of the local part is.
+int64_t global_index(const Parameter& parameter, int64_t index) {
+  if (!parameter.sharded()) return index;
+  const Shape local = parameter.local_shape();
+  const int64_t columns = local[-1], whole_columns = parameter.global_shape[-1];
+  if (parameter.layout[Axis::tp].dim == 0)
+    return index + parameter.shard_begin * (local.rank() == 1 ? 1 : whole_columns);
+  return index / columns * whole_columns + parameter.shard_begin + index % columns;
+}
+
+class TensorParallelTest : public ::testing::TestWithParam<Case> {};
+
+TEST_P(TensorParallelTest, LossAndGradientsEqualTheSerialModels) {
+  const Case& test = GetParam();
+  const TokenData data(kBatch, kSequence, test.config.vocab_size);
+  const Stream stream = Stream::cpu(1);
+  Model serial(test.config, DType::fp64, Recompute::none, stream);
+  serial.storage().initialize(5, stream);
+  const double expected = testing::run(serial, stream, data.microbatch);
+
+  std::mutex mutex;
+  run_ranks(test.tp, [&](const Communicator& world) {
+    const Stream own = Stream::cpu(1);
+    const TensorParallel tp = join(world, test);
+    Model model(test.config, DType::fp64, test.recompute, own, tp);
+    model.storage().initialize(5, own);
+    const double loss =
+        test.split_backward ? run_split(model, own, data.microbatch) : testing::run(model, own, data.microbatch);
+    sum_partial_gradients(model.storage(), tp);
+    const std::lock_guard lock(mutex);
+    EXPECT_NEAR(loss, expected, 1e-12 * expected);
+    for (const Parameter* parameter : model.storage().parameters()) {
+      const Parameter& whole = serial.storage().find(parameter->name);
+      for (int64_t i = 0; i < parameter->value.elements(); ++i) {
+        const int64_t global = global_index(*parameter, i);
+        ASSERT_EQ(parameter->value.data<double>()[i], whole.value.data<double>()[global]) << parameter->name;
+        ASSERT_NEAR(parameter->grad.data<double>()[i], whole.grad.data<double>()[global], 1e-12)
+            << parameter->name << " element " << i << " of rank " << world.rank();
+      }
+    }
+  });
+}
+
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  for (const int tp : {1, 2, 3, 4, 6}) {
+    for (const bool sequence : {false, true}) {
+      const std::string suffix = "_tp" + std::to_string(tp) + (sequence ? "_sp" : "");
+      all.push_back({"gpt2" + suffix, config_of(Architecture::gpt2, 12, true), tp, sequence});
+      all.push_back({"llama_gqa" + suffix, config_of(Architecture::llama, tp == 4 ? 4 : 6, false), tp, sequence});
+      all.push_back({"llama_tied" + suffix, config_of(Architecture::llama, 12, true), tp, sequence});
+      all.push_back({"llama_split" + suffix, config_of(Architecture::llama, 12, false), tp, sequence,
+                     Recompute::selective, true});
+      all.push_back({"gpt2_full" + suffix, config_of(Architecture::gpt2, 12, true), tp, sequence, Recompute::full});
+      all.push_back(
+          {"llama_selective" + suffix, config_of(Architecture::llama, 12, true), tp, sequence, Recompute::selective});
+      if (tp % 2 == 0 || tp == 3)
+        all.push_back(
+            {"llama_replicated_kv" + suffix, config_of(Architecture::llama, tp == 3 ? 1 : 2, false), tp, sequence});
+    }
+  }
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Layouts, TensorParallelTest, ::testing::ValuesIn(cases()),
+                         [](const auto& instance) { return instance.param.name; });
+
+TEST(TensorParallel, WidthsThatDoNotDivideAreRefusedByName) {
+  const ModelConfig config = config_of(Architecture::llama, 6, false);
+  try {
+    validate_tensor_parallel(config, 5);
+    FAIL();
+  } catch (const Error& error) {
+    const std::string text = error.what();
+    EXPECT_NE(text.find("num_attention_heads 12"), std::string::npos);
+    EXPECT_NE(text.find("num_key_value_heads 6"), std::string::npos);
+    EXPECT_NE(text.find("intermediate_size 36"), std::string::npos);
+  }
+  EXPECT_THROW(validate_tensor_parallel(config, 4), Error);  // 6 heads on 4 ranks
+}
+
+}  // namespace
+}  // namespace trident
