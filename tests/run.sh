@@ -9,7 +9,7 @@
 #   --no-lint      leave out format, static analysis and shellcheck
 #
 # TRIDENT_BUILD_DIR  the build folder (default: build/ in the checkout); sanitizer builds go below it
-# CI=true            also both sanitizer suites, all within TRIDENT_CI_SECONDS (default 2400)
+# CI=true            also both sanitizer suites, all within TRIDENT_CI_SECONDS (default 4500)
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -75,7 +75,7 @@ suite() {
 
 # A sanitizer suite inside what is left of the CI's time.
 sanitized_suite() {
-  local left=$((${TRIDENT_CI_SECONDS:-2400} - SECONDS))
+  local left=$((${TRIDENT_CI_SECONDS:-4500} - SECONDS))
   [ $left -gt 0 ] || { echo "no time left for it (TRIDENT_CI_SECONDS)"; return 1; }
   timeout "$left" "${BASH_SOURCE[0]}" --sanitize "$1"
 }
