@@ -1,17 +1,20 @@
 // json_keys < DOCUMENT: prints the top-level keys of a JSON object, sorted, one line. Exit code 65 for anything else.
 #include <nlohmann/json.hpp>
 
+#include <exception>
 #include <iostream>
 #include <string>
 
 int main() {
-  const auto document = nlohmann::json::parse(std::cin, nullptr, false);
-  if (!document.is_object()) {
-    std::cerr << "not a JSON object\n";
+  try {
+    const auto document = nlohmann::json::parse(std::cin);
+    std::string line;
+    for (const auto& item : document.get_ref<const nlohmann::json::object_t&>())
+      line += (line.empty() ? "" : " ") + item.first;
+    std::cout << line << '\n';
+    return 0;
+  } catch (const std::exception& error) {
+    std::cerr << "not a JSON object: " << error.what() << '\n';
     return 65;
   }
-  std::string line;
-  for (const auto& item : document.items()) line += (line.empty() ? "" : " ") + item.key();
-  std::cout << line << '\n';
-  return 0;
 }
