@@ -28,6 +28,7 @@ int main(int argc, char** argv) {
   add_checkpoint(program, action);
   add_config(program, action);
   add_doctor(program, action);
+  add_schedule(program, action);
 
   try {
     program.parse(argc, argv);

@@ -17,5 +17,6 @@ void add_tokenize(CLI::App& program, Action& action);
 void add_checkpoint(CLI::App& program, Action& action);
 void add_config(CLI::App& program, Action& action);
 void add_doctor(CLI::App& program, Action& action);
+void add_schedule(CLI::App& program, Action& action);
 
 }  // namespace trident

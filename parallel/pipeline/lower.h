@@ -12,10 +12,10 @@ struct LowerOptions {
   bool reduce_gradients = false;
 };
 
-/// Adds communication in one walk over all ranks: a send and its receive are appended together when the value exists, so
-/// that every rank's list is a projection of one total order. Hence no order of blocking sends and receives can deadlock.
-/// Stages on one rank hand over without communication. Throws Error (config), naming the action, where `schedule` cannot
-/// run to its end.
+/// Adds communication in one walk over all ranks: a send and its receive are appended together when the value exists,
+/// so that every rank's list is a projection of one total order. Hence no order of blocking sends and receives can
+/// deadlock. Stages on one rank hand over without communication. Throws Error (config), naming the action, where
+/// `schedule` cannot run to its end.
 [[nodiscard]] Schedule lower(const Schedule& schedule, const LowerOptions& options = {});
 
 }  // namespace trident::pipeline

@@ -9,16 +9,11 @@ namespace {
 
 double change_by(Op op, const SavedSize& size) {
   switch (op) {
-    case Op::forward:
-      return size.until_input;
-    case Op::backward:
-      return -size.until_input;
-    case Op::backward_input:
-      return size.until_weight - size.until_input;
-    case Op::backward_weight:
-      return -size.until_weight;
-    default:
-      return 0;
+    case Op::forward: return size.until_input;
+    case Op::backward: return -size.until_input;
+    case Op::backward_input: return size.until_weight - size.until_input;
+    case Op::backward_weight: return -size.until_weight;
+    default: return 0;
   }
 }
 

@@ -75,7 +75,8 @@ const std::vector<std::string>& schedule_names() {
 std::optional<Refusal> refuse(const ScheduleRequest& request) {
   const auto& names = schedule_names();
   if (std::find(names.begin(), names.end(), request.name) == names.end())
-    return Refusal{fmt::format("no schedule is called {}", request.name), fmt::format("use {}", fmt::join(names, ", "))};
+    return Refusal{fmt::format("no schedule is called {}", request.name),
+                   fmt::format("use {}", fmt::join(names, ", "))};
   for (const auto rule : {refuse_numbers, refuse_virtual_stages, refuse_size, refuse_interleaving})
     if (auto refusal = rule(request)) return refusal;
   return std::nullopt;

@@ -16,10 +16,10 @@ struct Schedule {
   std::string name;
   int32_t ranks = 0;
   int32_t microbatches = 0;
-  int32_t virtual_stages = 1;           ///< stages per rank
-  std::vector<int32_t> rank_of_stage;   ///< the placement, one entry per stage
+  int32_t virtual_stages = 1;                ///< stages per rank
+  std::vector<int32_t> rank_of_stage;        ///< the placement, one entry per stage
   std::vector<std::vector<Action>> actions;  ///< per rank, in order
-  bool lowered = false;                 ///< sends and receives are in the lists
+  bool lowered = false;                      ///< sends and receives are in the lists
 
   [[nodiscard]] int32_t stages() const { return static_cast<int32_t>(rank_of_stage.size()); }
   [[nodiscard]] int32_t rank_of(int32_t stage) const { return rank_of_stage[static_cast<size_t>(stage)]; }

@@ -113,7 +113,9 @@ Schedule interleaved(int32_t p, int32_t v, int32_t m) {
   for (int32_t rank = 0; rank < p; ++rank) {
     auto& list = schedule.actions[static_cast<size_t>(rank)];
     const auto warmup = static_cast<size_t>(2 * (p - 1 - rank) + (v - 1) * groups.front());
-    const auto forward = [&](size_t i) { list.push_back({order[i].chunk * p + rank, Op::forward, order[i].microbatch}); };
+    const auto forward = [&](size_t i) {
+      list.push_back({order[i].chunk * p + rank, Op::forward, order[i].microbatch});
+    };
     for (size_t i = 0; i < std::min(warmup, order.size()); ++i) forward(i);
     for (size_t i = 0; i < order.size(); ++i) {
       if (warmup + i < order.size()) forward(warmup + i);

@@ -6,9 +6,9 @@
 
 namespace trident::pipeline {
 
-// The generators: pure functions of p ranks, m microbatches and v stages per rank. Every stage runs its weight gradients
-// in microbatch order. Bubbles are for p <= m with forward F, input gradient I and weight gradient W per rank and
-// microbatch; M is what one microbatch leaves behind on one rank.
+// The generators: pure functions of p ranks, m microbatches and v stages per rank. Every stage runs its weight
+// gradients in microbatch order. Bubbles are for p <= m with forward F, input gradient I and weight gradient W per rank
+// and microbatch; M is what one microbatch leaves behind on one rank.
 
 /// All forwards, then all backwards. Bubble (p-1)(F+I+W), memory m M. (Huang et al. 2019)
 [[nodiscard]] Schedule gpipe(int32_t p, int32_t m);

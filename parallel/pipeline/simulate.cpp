@@ -13,8 +13,8 @@ namespace {
 
 constexpr double kUnknown = -1;
 
-// Every time is a maximum of sums of earlier ones, so actions may be timed in any order that their inputs allow: `tasks_`
-// holds the ranks and queues that may be able to go on.
+// Every time is a maximum of sums of earlier ones, so actions may be timed in any order that their inputs allow:
+// `tasks_` holds the ranks and queues that may be able to go on.
 class Simulator {
  public:
   Simulator(const Schedule& schedule, const SimulationCosts& costs)
@@ -95,14 +95,10 @@ class Simulator {
   double duration(const Action& action) const {
     const StageCost& cost = costs_.stages[costs_.stages.size() == 1 ? 0 : static_cast<size_t>(action.stage)];
     switch (action.op) {
-      case Op::forward:
-        return cost.forward;
-      case Op::backward_input:
-        return cost.input;
-      case Op::backward_weight:
-        return cost.weight;
-      default:
-        return cost.input + cost.weight;
+      case Op::forward: return cost.forward;
+      case Op::backward_input: return cost.input;
+      case Op::backward_weight: return cost.weight;
+      default: return cost.input + cost.weight;
     }
   }
 
