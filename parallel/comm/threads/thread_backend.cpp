@@ -55,9 +55,9 @@ class ThreadSend final : public Operation {
 class ThreadRecv final : public Operation {
  public:
   ThreadRecv(std::shared_ptr<ThreadGroup> group, int to, const PeerMessage& message)
-      : group_(std::move(group)), to_(to), message_(message) {}
+      : group_(std::move(group)), to_(to), message_(message), turn_(group_->mailbox(to).queue(message)) {}
   bool advance() override {
-    if (group_->mailbox(to_).take(message_)) return true;
+    if (group_->mailbox(to_).take(message_, turn_)) return true;
     throw_if_given_up(group_->board());
     return false;
   }
@@ -69,6 +69,7 @@ class ThreadRecv final : public Operation {
   std::shared_ptr<ThreadGroup> group_;
   int to_;
   PeerMessage message_;
+  uint64_t turn_;
 };
 
 }  // namespace
