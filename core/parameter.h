@@ -40,6 +40,9 @@ struct Parameter {
   int64_t shard_begin = 0;  ///< first index of the local part along the dimension that layout shards over tp
   int64_t shard_count = 0;  ///< number of indices there; parts need not be equal
   GradientSum gradient_sum = GradientSum::none;
+  /// A second copy of a tied embedding, on the pipeline rank of the head: stepped there, but counted and saved with the
+  /// first.
+  bool tied_copy = false;
 
   Tensor value;             ///< local part, compute dtype
   Tensor grad;              ///< local part, accumulation dtype; backward passes add to it

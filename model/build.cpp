@@ -139,9 +139,14 @@ TransformerBlock build_block(const ModelConfig& config, int64_t layer, Recompute
               build_row_parallel(config, mlp + "down", inner, tp))};
 }
 
-Head build_head(const ModelConfig& config, const VocabularyParallelEmbedding& embedding, const TensorParallel& tp) {
+Head build_head(const ModelConfig& config, const VocabularyParallelEmbedding* embedding, const TensorParallel& tp) {
   ParameterGroup weight;
-  if (!config.tie_word_embeddings) weight.members.push_back(vocabulary_matrix(config, "head.weight", tp));
+  if (!config.tie_word_embeddings) {
+    weight.members.push_back(vocabulary_matrix(config, "head.weight", tp));
+  } else if (embedding == nullptr) {
+    weight.members.push_back(vocabulary_matrix(config, "embedding.weight", tp));
+    weight.members.back().tied_copy = true;
+  }
   return {build_norm(config, "final_norm", tp), std::move(weight), embedding, tp};
 }
 

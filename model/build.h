@@ -15,7 +15,8 @@ void validate_tensor_parallel(const ModelConfig& config, int64_t tp);
 [[nodiscard]] VocabularyParallelEmbedding build_embedding(const ModelConfig& config, const TensorParallel& tp);
 [[nodiscard]] TransformerBlock build_block(const ModelConfig& config, int64_t layer, Recompute recompute,
                                            const Tensor* rope, const TensorParallel& tp);
-[[nodiscard]] Head build_head(const ModelConfig& config, const VocabularyParallelEmbedding& embedding,
+/// `embedding`: the rank's own, null where another pipeline rank has it; a tied head then gets a copy of the table.
+[[nodiscard]] Head build_head(const ModelConfig& config, const VocabularyParallelEmbedding* embedding,
                               const TensorParallel& tp);
 
 }  // namespace trident

@@ -25,8 +25,8 @@ double sum_of(const Tensor& losses) {
 
 }  // namespace
 
-Head::Head(Norm norm, ParameterGroup weight, const VocabularyParallelEmbedding& embedding, const TensorParallel& tp)
-    : norm_(std::move(norm)), weight_(std::move(weight)), embedding_(&embedding), tp_(&tp) {}
+Head::Head(Norm norm, ParameterGroup weight, const VocabularyParallelEmbedding* embedding, const TensorParallel& tp)
+    : norm_(std::move(norm)), weight_(std::move(weight)), embedding_(embedding), tp_(&tp) {}
 
 Tensor Head::product(Context& context, const Tensor& normed) const {
   Tensor logits = context.activations.allocate({normed.rows(), weight().value.dim(0)}, normed.dtype());

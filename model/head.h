@@ -11,7 +11,10 @@ namespace trident {
 class Head final : public Layer {
  public:
   /// `weight` empty: the head is tied to `embedding`'s table. Embedding and tp outlive the head.
-  Head(Norm norm, ParameterGroup weight, const VocabularyParallelEmbedding& embedding, const TensorParallel& tp);
+  Head(Norm norm, ParameterGroup weight, const VocabularyParallelEmbedding* embedding, const TensorParallel& tp);
+
+  /// The weight's local shard, whether its own or the embedding's.
+  [[nodiscard]] const ParameterGroup& weight() const { return weight_.members.empty() ? embedding_->table() : weight_; }
 
   [[nodiscard]] Tensor forward(Context& context, const Tensor& x, Saved& saved) const override;
   [[nodiscard]] Tensor backward_input(Context& context, const Tensor& dy, Saved& saved) const override;
@@ -22,7 +25,6 @@ class Head final : public Layer {
   [[nodiscard]] Tensor logits(Context& context, const Tensor& x) const;
 
  private:
-  [[nodiscard]] const ParameterGroup& weight() const { return weight_.members.empty() ? embedding_->table() : weight_; }
   [[nodiscard]] Tensor product(Context& context, const Tensor& normed) const;
 
   Norm norm_;

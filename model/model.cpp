@@ -6,29 +6,54 @@
 namespace trident {
 
 Model::Model(const ModelConfig& config, DType compute, Recompute recompute, const Stream& stream,
-             const TensorParallel& tp)
-    : config_(config), tp_(std::make_unique<TensorParallel>(tp)), rope_(std::make_unique<Tensor>()) {
+             const TensorParallel& tp, std::vector<LayerRange> ranges)
+    : config_(config),
+      ranges_(std::move(ranges)),
+      tp_(std::make_unique<TensorParallel>(tp)),
+      rope_(std::make_unique<Tensor>()) {
   validate(config_);
   validate_tensor_parallel(config_, tp.comm.size());
+  if (ranges_.empty()) ranges_ = {{0, config_.num_hidden_layers + 2}};
   if (config_.architecture == Architecture::llama) {
     *rope_ = HeapAllocator(stream.device())
                  .allocate({config_.max_position_embeddings, config_.head_dim}, accumulation_dtype(compute));
     rope_table(stream, config_.rope_theta, *rope_);
   }
-  embedding_ = std::make_unique<VocabularyParallelEmbedding>(build_embedding(config_, *tp_));
-  layers_.push_back(embedding_.get());
-  for (int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
-    blocks_.push_back(std::make_unique<TransformerBlock>(build_block(config_, layer, recompute, rope_.get(), *tp_)));
-    layers_.push_back(blocks_.back().get());
-  }
-  head_ = std::make_unique<Head>(build_head(config_, *embedding_, *tp_));
-  layers_.push_back(head_.get());
+  for (const LayerRange& range : ranges_)
+    for (int64_t layer = range.begin; layer < range.end; ++layer) add_layer(layer, recompute);
 
   std::vector<ParameterGroup*> groups;
-  embedding_->collect(groups);
+  if (embedding_) embedding_->collect(groups);
   for (const auto& block : blocks_) block->collect(groups);
-  head_->collect(groups);
+  if (head_) head_->collect(groups);
   storage_ = std::make_unique<ParameterStorage>(std::move(groups), compute, stream.device());
+}
+
+void Model::add_layer(int64_t layer, Recompute recompute) {
+  TRIDENT_CHECK(layer >= 0 && layer < config_.num_hidden_layers + 2);
+  if (layer == 0) {
+    embedding_ = std::make_unique<VocabularyParallelEmbedding>(build_embedding(config_, *tp_));
+    layers_.push_back(embedding_.get());
+  } else if (layer <= config_.num_hidden_layers) {
+    blocks_.push_back(
+        std::make_unique<TransformerBlock>(build_block(config_, layer - 1, recompute, rope_.get(), *tp_)));
+    layers_.push_back(blocks_.back().get());
+  } else {
+    head_ = std::make_unique<Head>(build_head(config_, embedding_.get(), *tp_));
+    layers_.push_back(head_.get());
+  }
+}
+
+std::vector<const Layer*> Model::layers(size_t index) const {
+  int64_t first = 0;
+  for (size_t i = 0; i < index; ++i) first += ranges_[i].end - ranges_[i].begin;
+  const auto begin = layers_.begin() + first;
+  return {begin, begin + (ranges_.at(index).end - ranges_.at(index).begin)};
+}
+
+Tensor Model::table_gradient() const {
+  if (embedding_) return embedding_->table().grad;
+  return head_ && config_.tie_word_embeddings ? head_->weight().grad : Tensor();
 }
 
 void Model::forward_backward(Context& context) const {
@@ -62,6 +87,7 @@ std::vector<KeyValueCache> Model::make_caches(int64_t capacity) const {
 Tensor Model::forward_cached(Context& context, const Tensor& tokens, int64_t first_position,
                              std::vector<KeyValueCache>& caches) const {
   TRIDENT_CHECK(caches.size() == blocks_.size() && tokens.dim(0) == 1 && tp_->comm.size() == 1);
+  TRIDENT_CHECK(embedding_ && head_, "a whole model");
   Tensor x = embedding_->forward_at(context, tokens, first_position);
   for (size_t i = 0; i < blocks_.size(); ++i) x = blocks_[i]->forward_cached(context, x, first_position, caches[i]);
   const int64_t hidden = x.columns();

@@ -9,23 +9,34 @@
 
 namespace trident {
 
+/// Consecutive layers of a model: 0 is the embedding, 1 … num_hidden_layers are the blocks, one more is the head.
+struct LayerRange {
+  int64_t begin = 0;
+  int64_t end = 0;
+};
+
 /// A Llama or GPT-2, or a rank's part of one, with its weights and gradients. Parameters are named in
 /// docs/architecture.md, "Parameter names".
 class Model {
  public:
   /// Builds the layers and allocates their storage; weights are undefined until initialised or loaded.
   /// On the meta device nothing is allocated. Throws Error(ErrorCode::config) for sizes that do not fit together.
+  /// `ranges`: the layers that this rank has, one range a pipeline stage, ascending; none: all of them.
   Model(const ModelConfig& config, DType compute, Recompute recompute, const Stream& stream,
-        const TensorParallel& tp = {});
+        const TensorParallel& tp = {}, std::vector<LayerRange> ranges = {});
 
   [[nodiscard]] const ModelConfig& config() const { return config_; }
   [[nodiscard]] ParameterStorage& storage() { return *storage_; }
   [[nodiscard]] const ParameterStorage& storage() const { return *storage_; }
 
-  /// Embedding, blocks and head, first to last.
+  /// This rank's layers, first to last.
   [[nodiscard]] std::span<const Layer* const> layers() const { return layers_; }
+  /// Those of range `index`.
+  [[nodiscard]] std::vector<const Layer*> layers(size_t index) const;
+  /// The tied table's gradient on the rank of the embedding or of the head; undefined elsewhere.
+  [[nodiscard]] Tensor table_gradient() const;
 
-  /// One microbatch forward and backward: adds to the gradients and to the context's loss_sum.
+  /// One microbatch forward and backward through a whole model: adds to the gradients and to the context's loss_sum.
   void forward_backward(Context& context) const;
   /// One microbatch forward only; each layer's activations go before the next begins.
   void forward(Context& context) const;
@@ -38,7 +49,10 @@ class Model {
                                       std::vector<KeyValueCache>& caches) const;
 
  private:
+  void add_layer(int64_t layer, Recompute recompute);
+
   ModelConfig config_;
+  std::vector<LayerRange> ranges_;
   // Behind pointers: layers keep their addresses.
   std::unique_ptr<TensorParallel> tp_;
   std::unique_ptr<Tensor> rope_;

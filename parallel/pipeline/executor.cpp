@@ -1,0 +1,147 @@
+#include "parallel/pipeline/executor.h"
+
+#include <utility>
+
+namespace trident::pipeline {
+namespace {
+
+// Messages of one stage in one direction have their own tag, so that stages that share two ranks do not mix.
+int tag_of(const Action& send) { return 2 * send.stage + (send.op == Op::send_forward ? 0 : 1); }
+
+int32_t receiver_stage(const Action& send) { return receive_of(send).stage; }
+
+}  // namespace
+
+/// What lives during one step.
+struct Executor::Run {
+  Run(const Stream& stream, Allocator& activations, std::span<const Microbatch> given)
+      : context{stream, activations}, microbatches(given), losses(given.size(), 0.0) {}
+
+  Context context;
+  std::span<const Microbatch> microbatches;
+  std::vector<double> losses;
+  std::map<std::pair<int32_t, int32_t>, Slot> slots;  // by stage and microbatch
+  std::map<int, Sending> sending;                     // the newest message of each tag
+};
+
+Tensor Executor::Arriving::take() {
+  pending.wait();
+  pending = {};
+  return std::exchange(value, {});
+}
+
+Executor::Executor(Schedule lowered, std::map<int32_t, StageLayers> stages, Communicator comm, Shape shape, DType dtype,
+                   ExecutorHooks hooks)
+    : schedule_(std::move(lowered)),
+      stages_(std::move(stages)),
+      comm_(std::move(comm)),
+      shape_(shape),
+      dtype_(dtype),
+      hooks_(std::move(hooks)) {
+  TRIDENT_CHECK(schedule_.lowered && schedule_.ranks == comm_.size());
+  for (int32_t stage = 0; stage < schedule_.stages(); ++stage)
+    TRIDENT_CHECK(local(stage) == stages_.contains(stage), "layers of stage " + std::to_string(stage));
+}
+
+std::vector<double> Executor::run(const Stream& stream, Allocator& activations,
+                                  std::span<const Microbatch> microbatches) {
+  TRIDENT_CHECK(std::ssize(microbatches) == schedule_.microbatches);
+  Run run(stream, activations, microbatches);
+  for (const Action& action : schedule_.actions[static_cast<size_t>(comm_.rank())]) perform(run, action);
+  for (auto& [tag, sending] : run.sending) sending.pending.wait();
+  return std::move(run.losses);
+}
+
+Executor::Slot& Executor::slot(Run& run, int32_t stage, int32_t microbatch) const {
+  return run.slots[{stage, microbatch}];
+}
+
+void Executor::perform(Run& run, const Action& action) {
+  switch (action.op) {
+    case Op::forward: return forward(run, action);
+    case Op::backward:
+    case Op::backward_input: return backward(run, action);
+    case Op::backward_weight: return backward_weight(run, action);
+    case Op::send_forward: {
+      Tensor output = std::exchange(slot(run, action.stage, action.microbatch).output, {});
+      return send(run, action, std::move(output));
+    }
+    case Op::send_backward: {
+      Tensor gradient = std::exchange(slot(run, action.stage, action.microbatch).input_gradient, {});
+      return send(run, action, std::move(gradient));
+    }
+    case Op::recv_forward: slot(run, action.stage, action.microbatch).input = receive(run, action); return;
+    case Op::recv_backward: slot(run, action.stage, action.microbatch).output_gradient = receive(run, action); return;
+    case Op::reduce_tied:
+      if (hooks_.reduce_tied) hooks_.reduce_tied();
+      return;
+    case Op::reduce_gradients:
+      if (hooks_.reduce_gradients) hooks_.reduce_gradients(action.stage);
+      return;
+  }
+}
+
+void Executor::forward(Run& run, const Action& action) {
+  const StageLayers& layers = stages_.at(action.stage);
+  Slot& current = slot(run, action.stage, action.microbatch);
+  const auto index = static_cast<size_t>(action.microbatch);
+  run.context.microbatch = &run.microbatches[index];
+  run.context.loss_sum = 0.0;
+  Tensor x = action.stage == 0 ? run.context.microbatch->tokens : current.input.take();
+  current.saved.resize(layers.size());
+  for (size_t i = 0; i < layers.size(); ++i) x = layers[i]->forward(run.context, x, current.saved[i]);
+  if (action.stage + 1 == schedule_.stages())
+    run.losses[index] = run.context.loss_sum;
+  else if (local(action.stage + 1))
+    slot(run, action.stage + 1, action.microbatch).input.value = std::move(x);
+  else
+    current.output = std::move(x);
+  comm_.progress();
+}
+
+void Executor::backward(Run& run, const Action& action) {
+  const StageLayers& layers = stages_.at(action.stage);
+  Slot& current = slot(run, action.stage, action.microbatch);
+  run.context.microbatch = &run.microbatches[static_cast<size_t>(action.microbatch)];
+  Tensor gradient = current.output_gradient.take();
+  for (size_t i = layers.size(); i-- > 0;) {
+    gradient = action.op == Op::backward ? layers[i]->backward(run.context, gradient, current.saved[i])
+                                         : layers[i]->backward_input(run.context, gradient, current.saved[i]);
+    comm_.progress();
+  }
+  if (action.op == Op::backward) current.saved.clear();
+  if (action.stage == 0) return;
+  if (local(action.stage - 1))
+    slot(run, action.stage - 1, action.microbatch).output_gradient.value = std::move(gradient);
+  else
+    current.input_gradient = std::move(gradient);
+}
+
+void Executor::backward_weight(Run& run, const Action& action) {
+  const StageLayers& layers = stages_.at(action.stage);
+  Slot& current = slot(run, action.stage, action.microbatch);
+  run.context.microbatch = &run.microbatches[static_cast<size_t>(action.microbatch)];
+  for (size_t i = layers.size(); i-- > 0;) layers[i]->backward_weight(run.context, current.saved[i]);
+  current.saved.clear();
+  comm_.progress();
+}
+
+void Executor::send(Run& run, const Action& action, Tensor value) {
+  TRIDENT_CHECK(value.defined(), "nothing to send at " + to_string(action));
+  const int tag = tag_of(action);
+  if (const auto before = run.sending.find(tag); before != run.sending.end()) {
+    before->second.pending.wait();
+    run.sending.erase(before);
+  }
+  Pending pending = comm_.send_async(value, schedule_.rank_of(receiver_stage(action)), tag);
+  run.sending.emplace(tag, Sending{std::move(value), std::move(pending)});
+}
+
+Executor::Arriving Executor::receive(Run& run, const Action& action) const {
+  const Action sent = send_of(action);
+  Tensor value = run.context.activations.allocate(shape_, dtype_);
+  Pending pending = comm_.recv_async(value, schedule_.rank_of(sent.stage), tag_of(sent));
+  return {std::move(value), std::move(pending)};
+}
+
+}  // namespace trident::pipeline

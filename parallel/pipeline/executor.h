@@ -1,0 +1,79 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <span>
+#include <vector>
+
+#include "core/layer.h"
+#include "parallel/comm/communicator.h"
+#include "parallel/pipeline/schedule.h"
+
+namespace trident::pipeline {
+
+/// What an executor does beside computing and passing on.
+struct ExecutorHooks {
+  /// REDUCE_TIED: add the two gradients of the tied embedding.
+  std::function<void()> reduce_tied;
+  /// REDUCE_GRAD: the stage's gradients are complete.
+  std::function<void(int32_t stage)> reduce_gradients;
+};
+
+/// Runs a lowered schedule's actions of one rank, in their order: the only loop over actions. Activations and gradients
+/// between stages are tensors of one shape. A receive is posted where the schedule has it and waited for where its
+/// value is used; a send is waited for before the next one on the same edge. What lives when is therefore a function of
+/// the schedule alone, and a dry run on the meta device plans the memory.
+class Executor {
+ public:
+  /// A stage's consecutive layers, first to last. Stage 0 takes the microbatch's tokens; the last ends in the loss.
+  using StageLayers = std::vector<const Layer*>;
+
+  /// `stages` holds this rank's stages. `shape` and `dtype`: what passes between stages. `comm`: the pipeline's ranks;
+  /// its rank is the schedule's. Layers outlive the executor.
+  Executor(Schedule lowered, std::map<int32_t, StageLayers> stages, Communicator comm, Shape shape, DType dtype,
+           ExecutorHooks hooks = {});
+
+  /// One step. Collective over the pipeline: every rank runs its part with as many microbatches as the schedule has.
+  /// Returns the sum of the label tokens' losses by microbatch on the rank of the last stage, zeros elsewhere.
+  std::vector<double> run(const Stream& stream, Allocator& activations, std::span<const Microbatch> microbatches);
+
+ private:
+  /// A value that another rank sends: there once `pending` is done.
+  struct Arriving {
+    Tensor value;
+    Pending pending;
+    [[nodiscard]] Tensor take();
+  };
+  /// One microbatch in one stage.
+  struct Slot {
+    Arriving input;
+    Arriving output_gradient;
+    Tensor output;
+    Tensor input_gradient;
+    std::vector<Saved> saved;  // one a layer
+  };
+  struct Sending {
+    Tensor value;
+    Pending pending;
+  };
+  struct Run;
+
+  void perform(Run& run, const Action& action);
+  void forward(Run& run, const Action& action);
+  void backward(Run& run, const Action& action);
+  void backward_weight(Run& run, const Action& action);
+  void send(Run& run, const Action& action, Tensor value);
+  [[nodiscard]] Arriving receive(Run& run, const Action& action) const;
+  [[nodiscard]] bool local(int32_t stage) const { return schedule_.rank_of(stage) == comm_.rank(); }
+  [[nodiscard]] Slot& slot(Run& run, int32_t stage, int32_t microbatch) const;
+
+  Schedule schedule_;
+  std::map<int32_t, StageLayers> stages_;
+  Communicator comm_;
+  Shape shape_;
+  DType dtype_;
+  ExecutorHooks hooks_;
+};
+
+}  // namespace trident::pipeline
