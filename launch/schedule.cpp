@@ -76,6 +76,15 @@ void print_summary(const pipeline::Simulation& simulation) {
                            fmt::join(simulation.peak_live, " "));
 }
 
+void draw(const std::string& path, const pipeline::Schedule& lowered, const pipeline::Simulation& simulation) {
+  if (const size_t count = pipeline::drawn(simulation); count > pipeline::kMaxDrawn)
+    throw Error(
+        ErrorCode::usage, "schedule",
+        fmt::format("--svg: {} actions and transfers are too many to draw, at most {}", count, pipeline::kMaxDrawn),
+        "draw fewer stages or microbatches, or write a --trace");
+  write_file_atomically(path, pipeline::to_svg(lowered, simulation));
+}
+
 int run(const Arguments& arguments) {
   if (const auto refusal = pipeline::refuse(arguments.request))
     throw Error(ErrorCode::usage, "schedule", refusal->reason, refusal->remedy);
@@ -84,7 +93,7 @@ int run(const Arguments& arguments) {
   const pipeline::Schedule lowered = pipeline::lower(schedule);
   pipeline::require_valid(lowered);
   const pipeline::Simulation simulation = pipeline::simulate(lowered, costs);
-  if (!arguments.svg.empty()) write_file_atomically(arguments.svg, pipeline::to_svg(lowered, simulation));
+  if (!arguments.svg.empty()) draw(arguments.svg, lowered, simulation);
   if (!arguments.trace.empty()) write_file_atomically(arguments.trace, pipeline::to_chrome_trace(lowered, simulation));
   const pipeline::Schedule& printed = arguments.lowered ? lowered : schedule;
   if (arguments.json) {

@@ -43,6 +43,10 @@ double tick_step(double span, double most) {
   return 10 * power;
 }
 
+bool draws_comm(const Simulation& simulation) {
+  return !simulation.transfers.empty() && simulation.transfers[0].end > simulation.transfers[0].start;
+}
+
 class SvgWriter {
  public:
   SvgWriter(const Schedule& schedule, const Simulation& simulation)
@@ -54,12 +58,6 @@ class SvgWriter {
     scale_ = simulation.makespan > 0 ? plot_width_ / simulation.makespan : 0;
     pitch_ = kRow + kGap + (has_comm_ ? kCommLane : 0);
     bottom_ = kTop + pitch_ * schedule.ranks;
-  }
-
-  static size_t count(const Simulation& simulation) {
-    size_t boxes = draws_comm(simulation) ? simulation.transfers.size() : 0;
-    for (const auto& list : simulation.compute) boxes += list.size();
-    return boxes;
   }
 
   std::string write() {
@@ -82,10 +80,6 @@ class SvgWriter {
   template <class... Args>
   void add(fmt::format_string<Args...> format, Args&&... args) {
     fmt::format_to(std::back_inserter(text_), format, std::forward<Args>(args)...);
-  }
-
-  static bool draws_comm(const Simulation& simulation) {
-    return !simulation.transfers.empty() && simulation.transfers[0].end > simulation.transfers[0].start;
   }
 
   double x(double time) const { return kLeft + time * scale_; }
@@ -132,6 +126,10 @@ class SvgWriter {
     if (split) entry("I", "I input gradient");
     if (split) entry("W", "W weight gradient");
     if (has_comm_) entry("comm", "transfer, on its sender");
+    if (schedule_.virtual_stages > 1)
+      add(R"(<text class="faint" x="{:.0f}" y="62">paler: a rank's later stages</text>)"
+          "\n",
+          at);
   }
 
   bool uses(Op op) const {
@@ -201,12 +199,14 @@ class SvgWriter {
 
 }  // namespace
 
+size_t drawn(const Simulation& simulation) {
+  size_t boxes = draws_comm(simulation) ? simulation.transfers.size() : 0;
+  for (const auto& list : simulation.compute) boxes += list.size();
+  return boxes;
+}
+
 std::string to_svg(const Schedule& schedule, const Simulation& simulation) {
-  const size_t count = SvgWriter::count(simulation);
-  if (count > kMaxDrawn)
-    throw Error(ErrorCode::config, "parallel/pipeline",
-                fmt::format("{} actions and transfers are too many to draw, at most {}", count, kMaxDrawn),
-                "draw fewer stages or microbatches, or write a trace");
+  TRIDENT_CHECK(drawn(simulation) <= kMaxDrawn, "too much to draw");
   return SvgWriter(schedule, simulation).write();
 }
 

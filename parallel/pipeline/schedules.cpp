@@ -1,7 +1,7 @@
 #include "parallel/pipeline/schedules.h"
 
 #include <algorithm>
-#include <numeric>
+#include <limits>
 
 #include "core/error.h"
 
@@ -74,6 +74,77 @@ std::vector<ChunkStep> chunk_order(const std::vector<int32_t>& groups, int32_t v
   }
   return order;
 }
+
+// Puts weight gradients where a rank would wait otherwise, when every pass takes one unit of time, and where it holds
+// `most_live` activations and needs room for the next forward. The oldest goes first, so that microbatches keep their
+// order. The lists hold forwards and input gradients in an order that can run.
+class WeightPlacer {
+ public:
+  WeightPlacer(const Schedule& schedule, int32_t most_live)
+      : schedule_(schedule),
+        most_live_(most_live),
+        ranks_(schedule.actions.size()),
+        forward_end_(schedule.rank_of_stage.size() * static_cast<size_t>(schedule.microbatches), kNever),
+        input_end_(forward_end_) {}
+
+  Schedule run() {
+    size_t left = 0;
+    for (const auto& list : schedule_.actions) left += list.size() + list.size() / 2;
+    for (int32_t time = 0; left > 0; ++time)
+      for (size_t rank = 0; rank < ranks_.size(); ++rank) left -= step(rank, time) ? 1 : 0;
+    Schedule filled = schedule_;
+    for (size_t rank = 0; rank < ranks_.size(); ++rank) filled.actions[rank] = std::move(ranks_[rank].actions);
+    return filled;
+  }
+
+ private:
+  static constexpr int32_t kNever = std::numeric_limits<int32_t>::max();
+  struct Rank {
+    std::vector<Action> actions;
+    size_t next = 0;               // of the given list
+    std::vector<Action> deferred;  // input gradients done, oldest first
+    size_t weights = 0;            // how many of these have their weight gradient
+    int32_t live = 0;
+  };
+
+  size_t slot(int32_t stage, int32_t microbatch) const {
+    return static_cast<size_t>(stage) * static_cast<size_t>(schedule_.microbatches) + static_cast<size_t>(microbatch);
+  }
+
+  bool ready(const Action& action, int32_t time) const {
+    if (action.op == Op::forward)
+      return action.stage == 0 || forward_end_[slot(action.stage - 1, action.microbatch)] <= time;
+    if (action.stage + 1 < schedule_.stages()) return input_end_[slot(action.stage + 1, action.microbatch)] <= time;
+    return forward_end_[slot(action.stage, action.microbatch)] <= time;
+  }
+
+  // Whether the rank does anything in the unit of time that begins now.
+  bool step(size_t index, int32_t time) {
+    Rank& rank = ranks_[index];
+    const auto& list = schedule_.actions[index];
+    if (rank.next < list.size() && ready(list[rank.next], time)) {
+      const Action& action = list[rank.next];
+      const bool forward = action.op == Op::forward;
+      if (!forward || rank.live < most_live_) {
+        (forward ? forward_end_ : input_end_)[slot(action.stage, action.microbatch)] = time + 1;
+        forward ? static_cast<void>(++rank.live) : rank.deferred.push_back(action);
+        rank.actions.push_back(action);
+        ++rank.next;
+        return true;
+      }
+    }
+    if (rank.weights == rank.deferred.size()) return false;
+    const Action& oldest = rank.deferred[rank.weights++];
+    rank.actions.push_back({oldest.stage, Op::backward_weight, oldest.microbatch});
+    --rank.live;
+    return true;
+  }
+
+  const Schedule& schedule_;
+  int32_t most_live_;
+  std::vector<Rank> ranks_;
+  std::vector<int32_t> forward_end_, input_end_;
+};
 
 }  // namespace
 
@@ -150,20 +221,18 @@ Schedule zb_v(int32_t p, int32_t m) {
     // Fill the V down to its point and back up.
     for (int32_t i = 0; i < 2 * (p - rank) - 1; ++i) down.forward();
     for (int32_t i = 0; i < rank; ++i) up.forward(), down.forward();
-    for (int32_t i = 0; i < p - rank; ++i) up.forward(), up.input(), up.weight();
-    // Steady: six passes a turn.
+    for (int32_t i = 0; i < p - rank; ++i) up.forward(), up.input();
+    // Steady.
     while (up.forwards() < down.forwards() || down.forwards() < full) {
       if (down.forwards() < full) down.forward();
-      down.input(), down.weight();
-      up.forward(), up.input(), up.weight();
+      down.input();
+      up.forward(), up.input();
     }
-    // Drain: input gradients first, because other ranks wait for them; weight gradients fill the gaps.
-    for (int32_t i = 0; i < rank; ++i) up.input(), down.input();
-    for (int32_t i = 0; i < p - rank; ++i) down.input(), down.weight();
-    while (up.deferred() > 0) up.weight();
-    while (down.deferred() > 0) down.weight();
+    // Drain.
+    for (int32_t i = 0; i < rank; ++i) down.input(), up.input();
+    for (int32_t i = 0; i < p - rank; ++i) down.input();
   }
-  return schedule;
+  return WeightPlacer(schedule, 2 * p).run();
 }
 
 }  // namespace trident::pipeline

@@ -37,7 +37,7 @@ refused 'use gpipe, 1f1b' f1b --stages 2 --microbatches 2
 refused 'microbatches are possible' 1f1b --stages 4096 --microbatches 1000000000
 refused '1 to 4096' 1f1b --stages 9223372036854775807 --microbatches 1
 refused 'ranks' 1f1b --stages 0 --microbatches 1
-refused 'microbatches' 1f1b --stages 99999999999999999999999 --microbatches 1
+refused 'ranks' 1f1b --stages 99999999999999999999999 --microbatches 1
 refused 'costs' 1f1b --stages 2 --microbatches 1 --costs 1,2
 refused 'costs' 1f1b --stages 2 --microbatches 1 --costs nan,1,1,0
 refused 'costs' 1f1b --stages 2 --microbatches 1 --costs -1,1,1,0

@@ -51,6 +51,7 @@ TEST(Svg, StaysSaneAtTheExtremes) {
     }
   }
   const Schedule large = lower(one_f_one_b(64, 2000));
+  EXPECT_GT(drawn(simulate(large)), kMaxDrawn);
   EXPECT_THROW((void)to_svg(large, simulate(large)), Error);
 }
 

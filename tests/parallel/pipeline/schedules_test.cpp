@@ -66,7 +66,9 @@ TEST(Schedules, MemoryIsWhatTheirAuthorsSay) {
         EXPECT_THAT(peak_live(zb_v(p, m)), Each(2 * p));
       }
       for (int v = 2; v <= 4; ++v)
-        if (m % p == 0 && m > p && p > 1) EXPECT_EQ(peak_live(interleaved(p, v, m))[0], p * v + p - 1);
+        if (m % p == 0 && m > p && p > 1) {
+          EXPECT_EQ(peak_live(interleaved(p, v, m))[0], p * v + p - 1);
+        }
     }
 }
 
@@ -110,10 +112,12 @@ TEST(Schedules, NamesAndNumbersAreChecked) {
   EXPECT_EQ(make_schedule({"interleaved", 2, 2, 0}).virtual_stages, 2);
   constexpr int64_t kHuge = std::numeric_limits<int64_t>::max(), kLow = std::numeric_limits<int64_t>::min();
   for (const auto& name : schedule_names())
-    for (const int64_t a : {kLow, int64_t{-1}, int64_t{0}, kHuge, kMaxRanks + 1}) {
+    for (const int64_t a : {kLow, int64_t{-1}, int64_t{0}, kHuge, kMaxStages}) {
       EXPECT_TRUE(refuse({name, a, 4, 0})) << name << a;
       EXPECT_TRUE(refuse({name, 4, a > 0 ? a * (a < kHuge ? 1'000'000 : 1) : a, 0})) << name << a;
-      if (a != 0) EXPECT_TRUE(refuse({name, 4, 4, a})) << name << a;
+      if (a != 0) {
+        EXPECT_TRUE(refuse({name, 4, 4, a})) << name << a;
+      }
     }
 }
 

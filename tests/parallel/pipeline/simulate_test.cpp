@@ -55,7 +55,9 @@ TEST(Simulate, BubblesAreTheFormulas) {
                   (p - 1) * (cost.forward + cost.input - cost.weight), 1e-9)
           << p << ' ' << m;
       for (int v = 2; v <= 4; ++v)
-        if (m % p == 0) EXPECT_NEAR(timed(interleaved(p, v, m), cost).makespan, v * work + whole, 1e-9);
+        if (m % p == 0) {
+          EXPECT_NEAR(timed(interleaved(p, v, m), cost).makespan, v * work + whole, 1e-9);
+        }
     }
 }
 

@@ -54,7 +54,9 @@ TEST(Validate, EveryDroppedActionIsMissed) {
         const auto problems = validate(mutant);
         EXPECT_THAT(problems,
                     finds(is_compute(dropped.op) ? ProblemKind::missing_action : ProblemKind::missing_communication));
-        if (!is_compute(dropped.op)) EXPECT_THAT(problems, finds(ProblemKind::unmatched_order));
+        if (!is_compute(dropped.op)) {
+          EXPECT_THAT(problems, finds(ProblemKind::unmatched_order));
+        }
       });
 }
 
