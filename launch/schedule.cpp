@@ -116,7 +116,7 @@ void add_schedule(CLI::App& program, Action& action) {
   verb->add_option("--microbatches", request.microbatches, "Microbatches of a step")->type_name("M")->required();
   verb->add_option("--virtual", request.virtual_stages, "Virtual stages per rank: interleaved, by default 2")
       ->type_name("V")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(int64_t{1}, pipeline::kMaxStages));
   verb->add_option("--costs", arguments->costs,
                    "Forward, input gradient and weight gradient of a rank per microbatch, and one transfer; "
                    "a trace takes them as milliseconds")

@@ -12,7 +12,7 @@ namespace trident::pipeline {
 /// an input and a weight gradient take one unit of time each.
 struct Replay {
   struct Step {
-    int32_t rank;
+    int32_t rank = 0;
     Action action;
   };
   std::vector<Step> order;         ///< by the time at which the actions end

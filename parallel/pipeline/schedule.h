@@ -44,7 +44,7 @@ struct Refusal {
 inline constexpr int64_t kMaxRanks = 4096;
 inline constexpr int64_t kMaxStages = 32768;
 /// Bounds time and memory of everything below: stages × microbatches.
-inline constexpr int64_t kMaxStageMicrobatches = int64_t{1} << 21;
+inline constexpr int64_t kMaxStageMicrobatches = int64_t{1} << 20;
 
 [[nodiscard]] const std::vector<std::string>& schedule_names();
 /// Nothing where make_schedule would succeed.

@@ -183,7 +183,8 @@ Schedule interleaved(int32_t p, int32_t v, int32_t m) {
   const std::vector<ChunkStep> order = chunk_order(groups, v);
   for (int32_t rank = 0; rank < p; ++rank) {
     auto& list = schedule.actions[static_cast<size_t>(rank)];
-    const auto warmup = static_cast<size_t>(2 * (p - 1 - rank) + (v - 1) * groups.front());
+    const int32_t ahead = 2 * (p - 1 - rank) + (v - 1) * groups.front();
+    const auto warmup = static_cast<size_t>(ahead);
     const auto forward = [&](size_t i) {
       list.push_back({order[i].chunk * p + rank, Op::forward, order[i].microbatch});
     };
