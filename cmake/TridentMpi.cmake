@@ -13,6 +13,8 @@ if(TRIDENT_MPI)
     foreach(folder ${MPI_C_INCLUDE_DIRS})
       target_include_directories(trident_mpi SYSTEM INTERFACE $<BUILD_INTERFACE:${folder}>)
     endforeach()
+    # The C interface only; mpi.h would pull in the C++ one, which is gone from the standard.
+    target_compile_definitions(trident_mpi INTERFACE $<BUILD_INTERFACE:OMPI_SKIP_MPICXX=1;MPICH_SKIP_MPICXX=1>)
     target_link_libraries(trident_mpi INTERFACE ${MPI_C_LIBRARIES})
     set_property(GLOBAL APPEND PROPERTY TRIDENT_LIBRARIES ${MPI_C_LIBRARIES})
   elseif(NOT TRIDENT_MPI STREQUAL AUTO)

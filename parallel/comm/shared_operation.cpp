@@ -269,7 +269,8 @@ void SharedOperation::copy_out(int64_t index) {
   const int64_t count = std::min(range.count, call_.count - range.begin);
   for (int owner = 0; owner < group_.size_; ++owner) {
     const Range part = slice(owner, count);
-    copy_bytes(call_.out + (range.begin + part.begin) * size_, stage(owner, index) + part.begin * size_, part.count * size_);
+    copy_bytes(call_.out + (range.begin + part.begin) * size_, stage(owner, index) + part.begin * size_,
+               part.count * size_);
   }
 }
 

@@ -19,22 +19,14 @@ void Mailbox::withdraw(const std::shared_ptr<Letter>& letter) {
   letters_.remove(letter);
 }
 
-uint64_t Mailbox::queue(const PeerMessage& message) {
+bool Mailbox::take(const PeerMessage& message) {
   const std::lock_guard lock(mutex_);
-  return turns_[{message.peer, message.tag}].queued++;
-}
-
-bool Mailbox::take(const PeerMessage& message, uint64_t turn) {
-  const std::lock_guard lock(mutex_);
-  uint64_t& served = turns_[{message.peer, message.tag}].served;
-  if (turn != served) return false;
   const auto found = std::find_if(letters_.begin(), letters_.end(), [&](const auto& letter) {
     return letter->from == message.peer && letter->tag == message.tag;
   });
   if (found == letters_.end()) return false;
   const auto letter = *found;
   letters_.erase(found);
-  ++served;
   if (letter->bytes != message.bytes) {
     letter->state.store(Mailbox::State::wrong_size, std::memory_order_release);
     throw Error(ErrorCode::internal, "parallel/comm",

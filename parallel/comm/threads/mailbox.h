@@ -1,12 +1,9 @@
 #pragma once
 
 #include <atomic>
-#include <cstdint>
 #include <list>
-#include <map>
 #include <memory>
 #include <mutex>
-#include <utility>
 
 #include "parallel/comm/backend.h"
 
@@ -27,22 +24,11 @@ class Mailbox {
   void offer(const std::shared_ptr<Letter>& letter);
   /// Takes an offer back if it is still there: the sender's buffer is going away.
   void withdraw(const std::shared_ptr<Letter>& letter);
-  /// The turn of a receive that starts now among those of the same sender and tag: messages go to receives in the order
-  /// in which these started.
-  uint64_t queue(const PeerMessage& message);
-  /// Receives the oldest fitting message if it is that turn's; false if there is none or it belongs to an earlier one.
-  /// Throws Error if its size is not `message.bytes`.
-  bool take(const PeerMessage& message, uint64_t turn);
+  /// Receives the oldest fitting message; false if there is none. Throws Error if its size is not `message.bytes`.
+  bool take(const PeerMessage& message);
 
  private:
-  struct Turns {
-    uint64_t queued = 0;
-    uint64_t served = 0;
-  };
-  using Source = std::pair<int, int>;  // sender and tag
-
   std::mutex mutex_;
-  std::map<Source, Turns> turns_;
   std::list<std::shared_ptr<Letter>> letters_;
 };
 

@@ -54,10 +54,19 @@ class ThreadSend final : public Operation {
 
 class ThreadRecv final : public Operation {
  public:
-  ThreadRecv(std::shared_ptr<ThreadGroup> group, int to, const PeerMessage& message)
-      : group_(std::move(group)), to_(to), message_(message), turn_(group_->mailbox(to).queue(message)) {}
+  ThreadRecv(std::shared_ptr<ThreadGroup> group, int to, const PeerMessage& message,
+             std::shared_ptr<PostedReceives> posted)
+      : group_(std::move(group)), to_(to), message_(message), posted_(std::move(posted)) {
+    posted_->push_back({message.peer, message.tag, this});
+  }
+  ~ThreadRecv() override {
+    std::erase_if(*posted_, [&](const PostedReceive& receive) { return receive.owner == this; });
+  }
+  ThreadRecv(const ThreadRecv&) = delete;
+  ThreadRecv& operator=(const ThreadRecv&) = delete;
+
   bool advance() override {
-    if (group_->mailbox(to_).take(message_, turn_)) return true;
+    if (is_oldest() && group_->mailbox(to_).take(message_)) return true;
     throw_if_given_up(group_->board());
     return false;
   }
@@ -66,10 +75,18 @@ class ThreadRecv final : public Operation {
   }
 
  private:
+  // A message belongs to the first receive that was started for it, not to the first that looks.
+  [[nodiscard]] bool is_oldest() const {
+    const auto fits = [&](const PostedReceive& receive) {
+      return receive.from == message_.peer && receive.tag == message_.tag;
+    };
+    return std::find_if(posted_->begin(), posted_->end(), fits)->owner == this;
+  }
+
   std::shared_ptr<ThreadGroup> group_;
   int to_;
   PeerMessage message_;
-  uint64_t turn_;
+  std::shared_ptr<PostedReceives> posted_;
 };
 
 }  // namespace
@@ -135,7 +152,7 @@ std::unique_ptr<Operation> ThreadBackend::start_send(const PeerMessage& message)
 }
 
 std::unique_ptr<Operation> ThreadBackend::start_recv(const PeerMessage& message) {
-  return std::make_unique<ThreadRecv>(shared_, rank(), message);
+  return std::make_unique<ThreadRecv>(shared_, rank(), message, posted_);
 }
 
 std::shared_ptr<CommBackend> ThreadBackend::split(std::span<const int> members, uint64_t id) {

@@ -47,6 +47,14 @@ class ThreadGroup {
   std::map<std::pair<uint64_t, int>, std::weak_ptr<ThreadGroup>> subgroups_;  // by split and first member
 };
 
+/// Receives that a rank has started and that have got no message yet, oldest first.
+struct PostedReceive {
+  int from = 0;
+  int tag = 0;
+  const Operation* owner = nullptr;
+};
+using PostedReceives = std::vector<PostedReceive>;
+
 class ThreadBackend final : public CommBackend {
  public:
   ThreadBackend(std::shared_ptr<ThreadGroup> shared, int rank);
@@ -66,6 +74,7 @@ class ThreadBackend final : public CommBackend {
  private:
   std::shared_ptr<ThreadGroup> shared_;
   SharedGroup group_;
+  std::shared_ptr<PostedReceives> posted_ = std::make_shared<PostedReceives>();
 };
 
 }  // namespace trident
