@@ -32,4 +32,13 @@ double sum_of_squares(const Stream& stream, const Tensor& x) {
   throw_without_cuda("sum_of_squares");
 }
 
+void add_sum_of_squares(const Stream& stream, const Tensor& x, int64_t begin, int64_t end, ExactSum& sum) {
+  TRIDENT_CHECK(0 <= begin && begin <= end && end <= x.elements());
+  switch (stream.device().kind) {
+    case DeviceKind::meta: return;
+    case DeviceKind::cpu: return cpu::add_sum_of_squares(stream.pool(), x, begin, end, sum);
+    case DeviceKind::cuda: throw_without_cuda("add_sum_of_squares");
+  }
+}
+
 }  // namespace trident

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "core/device.h"
+#include "core/exact_sum.h"
 #include "core/tensor.h"
 
 namespace trident {
@@ -33,5 +34,11 @@ void adamw(const Stream& stream, const AdamWStep& step, std::span<const FlatRang
 
 /// Σ x² in double, over fixed blocks that are summed in order: independent of the threads.
 [[nodiscard]] double sum_of_squares(const Stream& stream, const Tensor& x);
+
+/// Adds Σ x² over elements [begin, end) of flat `x` to `sum`: cells of kSquareCell elements, cut at its multiples, are
+/// summed in double, and their sums without rounding. So ranges may be cut at multiples of kSquareCell, and spread over
+/// threads and ranks, in any way.
+inline constexpr int64_t kSquareCell = 64;
+void add_sum_of_squares(const Stream& stream, const Tensor& x, int64_t begin, int64_t end, ExactSum& sum);
 
 }  // namespace trident

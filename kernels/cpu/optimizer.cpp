@@ -109,6 +109,29 @@ double sum_of_squares(ThreadPool& pool, const Tensor& x) {
   return total;
 }
 
+template <class T>
+void add_cells(const T* x, int64_t begin, int64_t end, ExactSum& sum) {
+  while (begin < end) {
+    const int64_t next = std::min(end, (begin / kSquareCell + 1) * kSquareCell);
+    sum.add(block_sum_of_squares(x + begin, next - begin));
+    begin = next;
+  }
+}
+
+void add_sum_of_squares(ThreadPool& pool, const Tensor& x, int64_t begin, int64_t end, ExactSum& sum) {
+  constexpr int64_t kBlock = int64_t{1} << 16;
+  const int64_t first = begin / kBlock * kBlock;
+  std::vector<ExactSum> sums(static_cast<size_t>(block_count(end - first, kBlock)));
+  with_float_type(x.dtype(), [&](auto zero) HWY_ATTR {
+    using T = decltype(zero);
+    const T* data = x.data<T>();
+    for_blocks(pool, end - first, kBlock, [&](int64_t from, int64_t to) HWY_ATTR {
+      add_cells(data, std::max(begin, first + from), first + to, sums[static_cast<size_t>(from / kBlock)]);
+    });
+  });
+  for (const ExactSum& part : sums) sum.add(part);
+}
+
 }  // namespace trident::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -117,6 +140,7 @@ namespace trident::cpu {
 
 HWY_EXPORT(adamw);
 HWY_EXPORT(sum_of_squares);
+HWY_EXPORT(add_sum_of_squares);
 
 namespace {
 
@@ -140,6 +164,10 @@ void adamw(ThreadPool& pool, const AdamWStep& step, std::span<const FlatRange> r
 }
 
 double sum_of_squares(ThreadPool& pool, const Tensor& x) { return HWY_DYNAMIC_DISPATCH(sum_of_squares)(pool, x); }
+
+void add_sum_of_squares(ThreadPool& pool, const Tensor& x, int64_t begin, int64_t end, ExactSum& sum) {
+  HWY_DYNAMIC_DISPATCH(add_sum_of_squares)(pool, x, begin, end, sum);
+}
 
 }  // namespace trident::cpu
 #endif  // HWY_ONCE

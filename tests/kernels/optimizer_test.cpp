@@ -114,6 +114,25 @@ TEST(SumOfSquares, DoesNotOverflowSingles) {
   EXPECT_NEAR(sum_of_squares(Stream::cpu(1), filled({9}, DType::fp32, 1e30)), 9e60, 1e54);
 }
 
+TEST(AddSumOfSquares, AnyCutAtCellsHasTheSameBits) {
+  for (const DType dtype : kFloats) {
+    const Tensor x = random({200001}, dtype, 1);
+    const int64_t begin = 5;  // neither end is at a cell's
+    ExactSum whole;
+    add_sum_of_squares(Stream::cpu(1), x, begin, x.elements(), whole);
+    double expected = 0;
+    for (int64_t i = begin; i < x.elements(); ++i) expected += element(x, i) * element(x, i);
+    EXPECT_NEAR(whole.value(), expected, 1e-12 * expected);
+    for (const int64_t cut : {kSquareCell, int64_t{1000} * kSquareCell, int64_t{2048} * kSquareCell}) {
+      ExactSum back, front;
+      add_sum_of_squares(Stream::cpu(3), x, cut, x.elements(), back);
+      add_sum_of_squares(Stream::cpu(2), x, begin, cut, front);
+      back.add(front);
+      EXPECT_EQ(back.value(), whole.value());
+    }
+  }
+}
+
 TEST(Optimizer, MetaDoesNothing) {
   HeapAllocator meta(Device::meta());
   Tensor x = meta.allocate({int64_t{1} << 40}, DType::fp32), none;
