@@ -8,8 +8,6 @@
 namespace trident {
 namespace {
 
-// Groups start on 256-byte boundaries of fp32, which suits vector loads everywhere.
-constexpr int64_t kGroupAlignment = 64;
 constexpr int64_t kInitBlock = 1 << 16;
 
 Tensor allocate_flat(int64_t elements, DType dtype, Device device) {
@@ -108,7 +106,7 @@ void ParameterStorage::initialize(uint64_t seed, const Stream& stream) {
 }
 
 void ParameterStorage::refresh_compute_weights(const Stream& stream) {
-  if (values_.raw() == master_.raw()) return;
+  if (values_.raw() == master_.raw() || !master_.defined()) return;
   const int64_t count = values_.elements();
   stream.pool().parallel_for((count + kInitBlock - 1) / kInitBlock, [&](int64_t block) {
     const int64_t first = block * kInitBlock;
@@ -125,6 +123,10 @@ void ParameterStorage::zero_gradients(const Stream& stream) {
     const int64_t first = block * kBlock;
     std::memset(static_cast<std::byte*>(grads_.raw()) + first, 0, static_cast<size_t>(std::min(kBlock, bytes - first)));
   });
+}
+
+void ParameterStorage::release_master() {
+  if (values_.dtype() != master_.dtype()) master_.reset();
 }
 
 Parameter& ParameterStorage::find(const std::string& name) const {

@@ -71,6 +71,9 @@ struct ParameterGroup {
 /// there is a third: the fp32 master weights, which the optimizer steps and the compute weights are rounded from.
 class ParameterStorage {
  public:
+  /// Groups start at multiples of it: 256 bytes of fp32, which suits vector loads everywhere.
+  static constexpr int64_t kGroupAlignment = 64;
+
   /// Allocates for `groups` (on the meta device: only counts) and points their tensors into it.
   ParameterStorage(const std::vector<ParameterGroup*>& groups, DType compute, Device device);
 
@@ -79,6 +82,9 @@ class ParameterStorage {
   /// Rounds the master weights into the compute weights; nothing to do where they are the same memory.
   void refresh_compute_weights(const Stream& stream);
   void zero_gradients(const Stream& stream);
+  /// Gives the master weights' memory back where the compute weights are apart: from now on the ranks of an optimizer
+  /// hold them, each a part. master() is then undefined. Nothing to do where they are the same memory.
+  void release_master();
 
   [[nodiscard]] std::span<Parameter* const> parameters() const { return parameters_; }
   [[nodiscard]] Parameter& find(const std::string& name) const;

@@ -1,0 +1,171 @@
+#include "parallel/data/sharded_optimizer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "core/allocator.h"
+#include "parallel/data/exact_sums.h"
+#include "parallel/data/gather_bucket.h"
+
+namespace trident {
+namespace {
+
+static_assert(FlatPartition::kCell % kSquareCell == 0 && ParameterStorage::kGroupAlignment % FlatPartition::kCell == 0,
+              "the norm's terms would depend on the number of ranks, or on the other groups of the rank");
+
+FlatSpan intersection(FlatSpan a, FlatSpan b) {
+  const int64_t begin = std::max(a.begin, b.begin);
+  return {begin, std::max(begin, std::min(a.end, b.end))};
+}
+
+FlatSpan span_of(const Parameter& parameter) {
+  return {parameter.flat_offset, parameter.flat_offset + parameter.local_shape().elements()};
+}
+
+Tensor allocate_zeroed(int64_t elements, DType dtype, Device device) {
+  if (device.kind == DeviceKind::meta) return HeapAllocator(device).allocate({elements}, dtype);
+  return {map_memory(std::max<size_t>(1, static_cast<size_t>(elements) * size_of(dtype))), 0, Shape{elements}, dtype};
+}
+
+Tensor view(const Tensor& flat, FlatSpan span) { return flat.flat_view(span.begin, {span.size()}); }
+
+FlatSpan placed_at(int64_t offset, FlatSpan span) { return {offset, offset + span.size()}; }
+
+OptimizerSharding one_rank(const ParameterStorage& storage) {
+  const int64_t elements = storage.grads().elements();
+  return {
+      .partition = FlatPartition(elements, 1, std::max<int64_t>(1, elements)), .model_groups = {}, .counts_here = {}};
+}
+
+}  // namespace
+
+ShardedOptimizer::ShardedOptimizer(ParameterStorage& storage, const AdamWOptions& options)
+    : ShardedOptimizer(storage, options, one_rank(storage)) {}
+
+ShardedOptimizer::ShardedOptimizer(ParameterStorage& storage, const AdamWOptions& options, OptimizerSharding sharding)
+    : storage_(storage), options_(options), sharding_(std::move(sharding)) {
+  const FlatPartition& partition = sharding_.partition;
+  TRIDENT_CHECK(partition.elements() == storage.grads().elements() && partition.ranks() == sharding_.dp.size());
+  TRIDENT_CHECK(sharding_.counts_here.empty() || sharding_.counts_here.size() == storage.parameters().size());
+  reduced_ = partition.owned(sharding_.dp.rank());
+  stepped_ = reduced_;
+  if (sharding_.stage == ZeroStage::replicated) stepped_ = {{0, partition.elements()}};
+  for (const FlatSpan span : stepped_) ranges_.push_back(decay_ranges(span));
+  gathering_.resize(static_cast<size_t>(partition.buckets()));
+  allocate_state();
+}
+
+void ShardedOptimizer::allocate_state() {
+  int64_t elements = 0;
+  for (const FlatSpan span : stepped_) elements += span.size();
+  const DType dtype = storage_.grads().dtype();
+  const Device device = storage_.grads().device();
+  exp_avg_ = allocate_zeroed(elements, dtype, device);
+  exp_avg_sq_ = allocate_zeroed(elements, dtype, device);
+  const bool separate = storage_.compute_dtype() != dtype;
+  if (!separate || sharding_.stage == ZeroStage::replicated || sharding_.dp.size() == 1) return;
+  master_ = allocate_zeroed(elements, dtype, device);
+  if (device.kind != DeviceKind::meta) {
+    for (const FlatSpan span : stepped_) {
+      const Tensor from = view(storage_.master(), span), to = view(master_, placed_at(state_offset(span), span));
+      std::memcpy(to.raw(), from.raw(), from.bytes());
+    }
+  }
+  storage_.release_master();
+}
+
+std::vector<FlatRange> ShardedOptimizer::decay_ranges(FlatSpan span) const {
+  std::vector<FlatRange> ranges;
+  for (const Parameter* parameter : storage_.parameters()) {
+    const FlatSpan part = intersection(span, span_of(*parameter));
+    if (part.size() == 0) continue;
+    const int64_t begin = part.begin - span.begin, end = part.end - span.begin;
+    if (!ranges.empty() && ranges.back().end == begin && ranges.back().decays == parameter->decays())
+      ranges.back().end = end;
+    else
+      ranges.push_back({begin, end, parameter->decays()});
+  }
+  return ranges;
+}
+
+int64_t ShardedOptimizer::state_offset(FlatSpan span) const {
+  int64_t offset = 0;
+  for (const FlatSpan owned : stepped_) {
+    if (owned.begin <= span.begin && span.end <= owned.end) return offset + span.begin - owned.begin;
+    offset += owned.size();
+  }
+  TRIDENT_CHECK(false, "not this rank's");
+  return 0;
+}
+
+Tensor ShardedOptimizer::master_view(FlatSpan span) const {
+  return master_.defined() ? view(master_, placed_at(state_offset(span), span)) : view(storage_.master(), span);
+}
+
+double ShardedOptimizer::gradient_norm(const Stream& stream) const {
+  ExactSum sum;
+  const auto parameters = storage_.parameters();
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    if (!sharding_.counts_here.empty() && !sharding_.counts_here[i]) continue;
+    for (const FlatSpan owned : reduced_) {
+      const FlatSpan part = intersection(owned, span_of(*parameters[i]));
+      if (part.size() > 0) add_sum_of_squares(stream, storage_.grads(), part.begin, part.end, sum);
+    }
+  }
+  all_reduce(sharding_.dp, sum);
+  for (const Communicator& group : sharding_.model_groups) all_reduce(group, sum);
+  return std::sqrt(sum.value());
+}
+
+void ShardedOptimizer::step(const Stream& stream, int64_t step, double lr, double grad_scale) {
+  wait_parameters();
+  const AdamWStep arguments{lr, options_.beta1, options_.beta2, options_.eps, options_.weight_decay, grad_scale, step};
+  for (size_t i = 0; i < stepped_.size(); ++i) step_span(stream, arguments, stepped_[i], ranges_[i]);
+  if (sharding_.stage == ZeroStage::optimizer_state) start_gathering();
+}
+
+void ShardedOptimizer::step_span(const Stream& stream, const AdamWStep& arguments, FlatSpan span,
+                                 std::span<const FlatRange> ranges) {
+  const FlatSpan state = placed_at(state_offset(span), span);
+  Tensor master = master_view(span), compute;
+  if (storage_.compute_dtype() != master.dtype()) compute = view(storage_.values(), span);
+  Tensor exp_avg = view(exp_avg_, state), exp_avg_sq = view(exp_avg_sq_, state);
+  adamw(stream, arguments, ranges, master, view(storage_.grads(), span), exp_avg, exp_avg_sq, compute);
+}
+
+void ShardedOptimizer::start_gathering() {
+  for (size_t bucket = 0; bucket < gathering_.size(); ++bucket) {
+    gathering_[bucket] = gather_bucket(sharding_.dp, sharding_.partition, static_cast<int>(bucket), storage_.values());
+  }
+}
+
+void ShardedOptimizer::wait_parameters(FlatSpan span) {
+  for (size_t bucket = 0; bucket < gathering_.size(); ++bucket) {
+    if (intersection(span, sharding_.partition.bucket(static_cast<int>(bucket))).size() == 0) continue;
+    for (Pending& pending : gathering_[bucket]) pending.wait();
+    gathering_[bucket].clear();
+  }
+}
+
+void ShardedOptimizer::wait_parameters() { wait_parameters({0, sharding_.partition.elements()}); }
+
+size_t ShardedOptimizer::bytes() const {
+  return exp_avg_.bytes() + exp_avg_sq_.bytes() + (master_.defined() ? master_.bytes() : 0);
+}
+
+std::vector<OwnedPiece> ShardedOptimizer::pieces() const {
+  std::vector<OwnedPiece> pieces;
+  for (const Parameter* parameter : storage_.parameters()) {
+    for (const FlatSpan owned : stepped_) {
+      const FlatSpan part = intersection(owned, span_of(*parameter));
+      if (part.size() == 0) continue;
+      const FlatSpan state = placed_at(state_offset(part), part);
+      pieces.push_back({parameter, part.begin - parameter->flat_offset, part.size(), master_view(part),
+                        view(exp_avg_, state), view(exp_avg_sq_, state)});
+    }
+  }
+  return pieces;
+}
+
+}  // namespace trident
