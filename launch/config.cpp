@@ -28,6 +28,11 @@ int schema() {
   return 0;
 }
 
+int keys() {
+  std::cout << key_table();
+  return 0;
+}
+
 }  // namespace
 
 void add_config(CLI::App& program, Action& action) {
@@ -44,6 +49,9 @@ void add_config(CLI::App& program, Action& action) {
 
   CLI::App* printed = verb->add_subcommand("schema", "JSON Schema of the job file, for editors");
   printed->callback([&action] { action = schema; });
+
+  CLI::App* listed = verb->add_subcommand("keys", "Every key with its default, its values and its meaning");
+  listed->callback([&action] { action = keys; });
 }
 
 }  // namespace trident

@@ -27,6 +27,7 @@ int main(int argc, char** argv) {
   add_tokenize(program, action);
   add_checkpoint(program, action);
   add_config(program, action);
+  add_report(program, action);
   add_doctor(program, action);
   add_schedule(program, action);
 

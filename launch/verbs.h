@@ -16,6 +16,7 @@ void add_eval(CLI::App& program, Action& action);
 void add_tokenize(CLI::App& program, Action& action);
 void add_checkpoint(CLI::App& program, Action& action);
 void add_config(CLI::App& program, Action& action);
+void add_report(CLI::App& program, Action& action);
 void add_doctor(CLI::App& program, Action& action);
 void add_schedule(CLI::App& program, Action& action);
 

@@ -37,4 +37,7 @@ struct ResolvedOrigins {
 /// JSON Schema (draft 2020-12) of the job file, for editors.
 [[nodiscard]] std::string json_schema();
 
+/// Every key with its default, its values and its meaning, as Markdown tables; part of docs/job-file.md.
+[[nodiscard]] std::string key_table();
+
 }  // namespace trident

@@ -155,7 +155,8 @@ void visit(V& v, C& c) {
   v("sequence_length", c.sequence_length,
     {"tokens of one sample; default: model.max_position_embeddings", "128", between(1, 1 << 24), Presence::derived});
   v("global_batch_size", c.global_batch_size, {"sequences of one step, over all ranks", "16", between(1, 1 << 24)});
-  v("micro_batch_size", c.micro_batch_size, {"sequences that one rank works on at once", "2", between(1, 1 << 24)});
+  v("micro_batch_size", c.micro_batch_size,
+    {"sequences that one rank works on at once; default: a replica's share, at most 8", "2", between(1, 1 << 24)});
   v("steps", c.steps, {"optimizer steps; or tokens, not both", "500", between(0, 1e15), Presence::defaulted, true});
   v("tokens", c.tokens,
     {"tokens to train on; or steps, not both", "100B", between(1, 1e18), Presence::defaulted, true});

@@ -1,41 +1,16 @@
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <string>
-#include <type_traits>
 #include <vector>
 
 #include "train/config/config.h"
+#include "train/config/format_value.h"
 #include "train/config/keys.h"
-#include "train/config/scalars.h"
 
 namespace trident {
 namespace config {
 namespace {
-
-std::string format(bool value) { return value ? "true" : "false"; }
-std::string format(int64_t value) { return std::to_string(value); }
-std::string format(double value) { return format_number(value); }
-std::string format(const std::string& value) { return format_text(value); }
-std::string format(Seconds value) { return format_duration(value); }
-std::string format(const Resume& value) { return format_resume(value); }
-std::string format(const std::array<double, 2>& value) {
-  return fmt::format("[{}, {}]", format_number(value[0]), format_number(value[1]));
-}
-std::string format(const std::vector<DataSource>& sources) {
-  std::vector<std::string> items;
-  for (const auto& source : sources) {
-    items.push_back(fmt::format("{{path: {}, weight: {}}}", format_text(source.path), format_number(source.weight)));
-  }
-  return fmt::format("[{}]", fmt::join(items, ", "));
-}
-template <class E>
-requires std::is_enum_v<E> std::string format(E value) { return std::string(name_of(value)); }
-template <class T>
-std::string format(const Auto<T>& value) {
-  return value.is_auto() ? "auto" : format(value.value());
-}
 
 /// The visitor that writes a job: one line per key, absent optional keys left out.
 class Writer {

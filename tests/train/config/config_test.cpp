@@ -206,5 +206,18 @@ TEST(Config, SchemaKnowsEverySectionAndClosesEveryBracket) {
   EXPECT_EQ(std::count(schema.begin(), schema.end(), '['), std::count(schema.begin(), schema.end(), ']'));
 }
 
+TEST(Config, KeyTableHasEveryKeyThatAJobCanGive) {
+  const auto table = key_table();
+  ResolvedOrigins origins;
+  const auto job = parse_job(kFullJob, "job.yaml", {}, &origins);
+  EXPECT_GT(origins.origins.size(), 50U);
+  for (const auto& [path, origin] : origins.origins) {
+    if (path.find('[') != std::string::npos) continue;
+    EXPECT_THAT(table, HasSubstr("| `" + path + "` |"));
+  }
+  EXPECT_THAT(table, HasSubstr("| `optimizer.betas` | `[0.9, 0.95]` | two numbers, each 0 to below 1 |"));
+  EXPECT_THAT(table, HasSubstr("| `model.hidden_size` | must be given |"));
+}
+
 }  // namespace
 }  // namespace trident
