@@ -42,6 +42,6 @@ refused 'costs' 1f1b --stages 2 --microbatches 1 --costs 1,2
 refused 'costs' 1f1b --stages 2 --microbatches 1 --costs nan,1,1,0
 refused 'costs' 1f1b --stages 2 --microbatches 1 --costs -1,1,1,0
 refused 'costs' 1f1b --stages 2 --microbatches 1 --costs 0,0,0,1
-refused 'too many to draw' 1f1b --stages 64 --microbatches 20000 --svg "$scratch/b.svg"
+refused 'too many to draw' 1f1b --stages 64 --microbatches 10000 --svg "$scratch/b.svg"
 [[ ! -e $scratch/b.svg ]] || fail "a refused drawing was written"
 echo "schedule_test: all as it should be"
