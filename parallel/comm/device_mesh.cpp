@@ -81,7 +81,7 @@ MeshCoordinates mesh_coordinates(const MeshShape& shape, int rank, const MeshOrd
 
 int mesh_rank(const MeshShape& shape, const MeshCoordinates& at, const MeshOrder& order) {
   int rank = 0;
-  for (auto axis = order.rbegin(); axis != order.rend(); ++axis) rank = rank * shape[*axis] + at[*axis];
+  for (size_t i = order.size(); i-- > 0;) rank = rank * shape[order[i]] + at[order[i]];
   return rank;
 }
 

@@ -32,10 +32,10 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
 
   Pending start_collective(CollectiveCall call, const CommBuffer& in, const CommBuffer& out);
   Pending start_message(CollectiveOp op, const CommBuffer& buffer, int peer, int tag);
-  void wait(const StartedOperation& operation);
+  void wait(const StartedOperation& started);
   /// Moves this group's operations on; false when none is left.
   bool advance();
-  [[nodiscard]] std::string describe(const StartedOperation& operation) const;
+  [[nodiscard]] std::string describe(const StartedOperation& started) const;
 
   std::shared_ptr<CommBackend> backend;  // null for one rank
   std::string name;
@@ -44,10 +44,10 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   uint64_t sequence = 0;
 
  private:
-  bool advance(StartedOperation& operation);
-  void finish(StartedOperation& operation);
+  bool advance(StartedOperation& started);
+  void finish(StartedOperation& started);
   Pending launch(const std::shared_ptr<StartedOperation>& operation);
-  [[noreturn]] void fail(const StartedOperation& operation);
+  [[noreturn]] void fail(const StartedOperation& started);
 
   std::deque<std::shared_ptr<StartedOperation>> collectives_;  // the first one runs
   std::vector<std::shared_ptr<StartedOperation>> messages_;    // all run

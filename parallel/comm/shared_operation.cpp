@@ -17,6 +17,14 @@ void copy_bytes(std::byte* to, const std::byte* from, int64_t bytes) {
 
 uint64_t segment_of(uint64_t address) { return address >> 48; }
 
+/// pointer(rank) of every rank.
+template <class Pointer>
+auto all_ranks(int ranks, const Pointer& pointer) {
+  std::vector<decltype(pointer(0))> pointers(static_cast<size_t>(ranks));
+  for (int rank = 0; rank < ranks; ++rank) pointers[static_cast<size_t>(rank)] = pointer(rank);
+  return pointers;
+}
+
 }  // namespace
 
 SharedOperation::SharedOperation(SharedGroup& group, CollectiveCall call)
@@ -225,8 +233,8 @@ void SharedOperation::exchange(int64_t index, Range range) {
     return;
   }
   if (call_.signature.op == CollectiveOp::reduce_scatter) {
-    std::vector<const std::byte*> sources;
-    for (int peer = 0; peer < group_.size_; ++peer) sources.push_back(given(peer, index, range));
+    const auto sources =
+        all_ranks(group_.size_, [&](int peer) -> const std::byte* { return given(peer, index, range); });
     std::byte* const out[] = {call_.out + range.begin * size_};
     reduce_in_order(call_.signature.reduce, call_.signature.element, sources,
                     std::min(range.count, call_.count - range.begin), out);
@@ -242,24 +250,23 @@ void SharedOperation::exchange(int64_t index, Range range) {
 }
 
 void SharedOperation::reduce_everything() {
-  std::vector<const std::byte*> sources;
-  for (int peer = 0; peer < group_.size_; ++peer) sources.push_back(stage(peer, 0));
+  const auto sources = all_ranks(group_.size_, [&](int peer) -> const std::byte* { return stage(peer, 0); });
   std::byte* const out[] = {call_.out};
   reduce_in_order(call_.signature.reduce, call_.signature.element, sources, call_.count, out);
 }
 
 void SharedOperation::reduce_slice_in_place() {
   const Range mine = slice(group_.rank_, call_.count);
-  std::vector<std::byte*> buffers;
-  for (int peer = 0; peer < group_.size_; ++peer) buffers.push_back(peer_buffer(peer) + mine.begin * size_);
+  const std::vector<std::byte*> buffers =
+      all_ranks(group_.size_, [&](int peer) { return peer_buffer(peer) + mine.begin * size_; });
   const std::vector<const std::byte*> sources(buffers.begin(), buffers.end());
   reduce_in_order(call_.signature.reduce, call_.signature.element, sources, mine.count, buffers);
 }
 
 void SharedOperation::reduce_slice_of_stage(int64_t index, Range range) {
   const Range mine = slice(group_.rank_, range.count);
-  std::vector<const std::byte*> sources;
-  for (int peer = 0; peer < group_.size_; ++peer) sources.push_back(stage(peer, index) + mine.begin * size_);
+  const auto sources =
+      all_ranks(group_.size_, [&](int peer) -> const std::byte* { return stage(peer, index) + mine.begin * size_; });
   std::byte* const out[] = {stage(group_.rank_, index) + mine.begin * size_};
   reduce_in_order(call_.signature.reduce, call_.signature.element, sources, mine.count, out);
 }

@@ -156,7 +156,7 @@ void MpiBackend::add_history_check(Steps& steps, uint64_t sequence) {
   const auto ranks = static_cast<size_t>(size());
   const auto cards = std::make_shared<std::vector<Card>>(ranks + 1);  // the last one is this rank's own
   const auto traces = std::make_shared<std::vector<char>>((ranks + 1) * kTraceBytes);
-  const auto differing = [this, cards, ranks] {
+  const auto differing = [this, cards] {
     const auto same = [&](const Card& card) {
       return card.hash == (*cards)[0].hash && card.signature == (*cards)[0].signature &&
              card.count == (*cards)[0].count;

@@ -7,6 +7,7 @@
 #include <array>
 #include <map>
 #include <new>
+#include <numeric>
 #include <utility>
 
 #include "core/allocator.h"
@@ -51,8 +52,8 @@ std::vector<RankPlace> find_places(const MpiComm& comm, int ranks_per_node) {
 
 std::shared_ptr<MpiBackend> MpiBackend::world(MpiComm comm, int ranks_per_node) {
   std::vector<RankPlace> places = find_places(comm, ranks_per_node);
-  std::vector<int> world_ranks;
-  for (int rank = 0; rank < comm.size(); ++rank) world_ranks.push_back(rank);
+  std::vector<int> world_ranks(places.size());
+  std::iota(world_ranks.begin(), world_ranks.end(), 0);
   return std::make_shared<MpiBackend>(std::move(comm), std::move(places), std::move(world_ranks), nullptr);
 }
 
@@ -68,7 +69,7 @@ MpiBackend::MpiBackend(MpiComm comm, std::vector<RankPlace> places, std::vector<
   if (one_node()) return;
   trace_ = std::make_unique<CollectiveTrace>();
   std::vector<int> all(places_.size());
-  for (size_t rank = 0; rank < all.size(); ++rank) all[rank] = static_cast<int>(rank);
+  std::iota(all.begin(), all.end(), 0);
   everyone_ = MessageGroup(comm_.duplicate(), names_of(all));
   if (!regular_) return;
   std::vector<int> peers;

@@ -34,7 +34,7 @@ class Outcome {
  public:
   explicit Outcome(int ranks) : running_(ranks) {}
 
-  void failed(int rank, std::exception_ptr exception) {
+  void failed(int rank, const std::exception_ptr& exception) {
     const std::lock_guard lock(mutex_);
     if (!exception_) exception_ = exception, rank_ = rank;
   }
@@ -97,6 +97,7 @@ void run_ranks(int ranks, const std::function<void(Communicator world)>& rank_ma
   const auto group = make_world(ranks, options.ranks_per_node);
   Outcome outcome(ranks);
   std::vector<std::thread> threads;
+  threads.reserve(static_cast<size_t>(ranks));
   for (int rank = 0; rank < ranks; ++rank) {
     threads.emplace_back(run_rank, rank, ranks, std::cref(group), std::cref(rank_main), std::cref(options.comm),
                          std::ref(outcome));

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <functional>
 #include <numeric>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -361,6 +362,8 @@ struct Case {
   const char* name;
   void (*run)(const Communicator& world);
 };
+
+inline void PrintTo(const Case& suite_case, std::ostream* out) { *out << suite_case.name; }
 
 inline constexpr Case kCases[] = {
     {"AllReduces", all_reduces},
