@@ -23,15 +23,6 @@ void adamw(const Stream& stream, const AdamWStep& step, std::span<const FlatRang
   }
 }
 
-double sum_of_squares(const Stream& stream, const Tensor& x) {
-  switch (stream.device().kind) {
-    case DeviceKind::meta: return 0.0;
-    case DeviceKind::cpu: return cpu::sum_of_squares(stream.pool(), x);
-    case DeviceKind::cuda: break;
-  }
-  throw_without_cuda("sum_of_squares");
-}
-
 void add_sum_of_squares(const Stream& stream, const Tensor& x, int64_t begin, int64_t end, ExactSum& sum) {
   TRIDENT_CHECK(0 <= begin && begin <= end && end <= x.elements());
   switch (stream.device().kind) {

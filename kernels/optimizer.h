@@ -32,9 +32,6 @@ struct AdamWStep {
 void adamw(const Stream& stream, const AdamWStep& step, std::span<const FlatRange> ranges, Tensor& master,
            const Tensor& grad, Tensor& exp_avg, Tensor& exp_avg_sq, Tensor& compute);
 
-/// Σ x² in double, over fixed blocks that are summed in order: independent of the threads.
-[[nodiscard]] double sum_of_squares(const Stream& stream, const Tensor& x);
-
 /// Adds Σ x² over elements [begin, end) of flat `x` to `sum`: cells of kSquareCell elements, cut at its multiples, are
 /// summed in double, and their sums without rounding. So ranges may be cut at multiples of kSquareCell, and spread over
 /// threads and ranks, in any way.

@@ -65,9 +65,9 @@ void adamw(ThreadPool& pool, const AdamWStep& step, std::span<const FlatRange> p
   });
 }
 
-/// Σ x² of one block, in double.
+/// Σ x² of one cell, in double.
 template <class T>
-double block_sum_of_squares(const T* x, int64_t count) {
+double cell_sum_of_squares(const T* x, int64_t count) {
   const hn::ScalableTag<double> d;
   const hn::Rebind<Accumulator<T>, decltype(d)> narrow;
   const auto square_into = [&](auto sum, int64_t i, auto n) HWY_ATTR {
@@ -94,26 +94,11 @@ double block_sum_of_squares(const T* x, int64_t count) {
   return sum_of_lanes(d, hn::Add(hn::Add(sum0, sum1), hn::Add(sum2, sum3)));
 }
 
-double sum_of_squares(ThreadPool& pool, const Tensor& x) {
-  constexpr int64_t kBlock = int64_t{1} << 16;
-  std::vector<double> sums(static_cast<size_t>(block_count(x.elements(), kBlock)));
-  with_float_type(x.dtype(), [&](auto zero) HWY_ATTR {
-    using T = decltype(zero);
-    const T* data = x.data<T>();
-    for_blocks(pool, x.elements(), kBlock, [&](int64_t begin, int64_t end) HWY_ATTR {
-      sums[static_cast<size_t>(begin / kBlock)] = block_sum_of_squares(data + begin, end - begin);
-    });
-  });
-  double total = 0.0;
-  for (const double sum : sums) total += sum;
-  return total;
-}
-
 template <class T>
 void add_cells(const T* x, int64_t begin, int64_t end, ExactSum& sum) {
   while (begin < end) {
     const int64_t next = std::min(end, (begin / kSquareCell + 1) * kSquareCell);
-    sum.add(block_sum_of_squares(x + begin, next - begin));
+    sum.add(cell_sum_of_squares(x + begin, next - begin));
     begin = next;
   }
 }
@@ -139,7 +124,6 @@ HWY_AFTER_NAMESPACE();
 namespace trident::cpu {
 
 HWY_EXPORT(adamw);
-HWY_EXPORT(sum_of_squares);
 HWY_EXPORT(add_sum_of_squares);
 
 namespace {
@@ -162,8 +146,6 @@ void adamw(ThreadPool& pool, const AdamWStep& step, std::span<const FlatRange> r
            const Tensor& grad, Tensor& exp_avg, Tensor& exp_avg_sq, Tensor& compute) {
   HWY_DYNAMIC_DISPATCH(adamw)(pool, step, cut(ranges), master, grad, exp_avg, exp_avg_sq, compute);
 }
-
-double sum_of_squares(ThreadPool& pool, const Tensor& x) { return HWY_DYNAMIC_DISPATCH(sum_of_squares)(pool, x); }
 
 void add_sum_of_squares(ThreadPool& pool, const Tensor& x, int64_t begin, int64_t end, ExactSum& sum) {
   HWY_DYNAMIC_DISPATCH(add_sum_of_squares)(pool, x, begin, end, sum);

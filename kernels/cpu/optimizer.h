@@ -10,7 +10,6 @@ namespace trident::cpu {
 
 void adamw(ThreadPool& pool, const AdamWStep& step, std::span<const FlatRange> ranges, Tensor& master,
            const Tensor& grad, Tensor& exp_avg, Tensor& exp_avg_sq, Tensor& compute);
-[[nodiscard]] double sum_of_squares(ThreadPool& pool, const Tensor& x);
 void add_sum_of_squares(ThreadPool& pool, const Tensor& x, int64_t begin, int64_t end, ExactSum& sum);
 
 }  // namespace trident::cpu

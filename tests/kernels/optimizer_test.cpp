@@ -97,7 +97,13 @@ TEST(AdamW, RangesOutsideTheStorageAreRefused) {
                Error);
 }
 
-TEST(SumOfSquares, MatchesTheReference) {
+double sum_of_squares(const Stream& stream, const Tensor& x) {
+  ExactSum sum;
+  add_sum_of_squares(stream, x, 0, x.elements(), sum);
+  return sum.value();
+}
+
+TEST(AddSumOfSquares, MatchesTheReference) {
   for (const DType dtype : kFloats) {
     for (const int64_t count : {0, 1, 3, 17, 255, 65536, 65537, 200001}) {
       const Tensor x = random({count}, dtype, 1);
@@ -110,7 +116,7 @@ TEST(SumOfSquares, MatchesTheReference) {
   }
 }
 
-TEST(SumOfSquares, DoesNotOverflowSingles) {
+TEST(AddSumOfSquares, DoesNotOverflowSingles) {
   EXPECT_NEAR(sum_of_squares(Stream::cpu(1), filled({9}, DType::fp32, 1e30)), 9e60, 1e54);
 }
 
