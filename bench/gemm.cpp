@@ -2,9 +2,6 @@
 // same run and in turns with them. Each product counts with its fastest call.
 //   bench_gemm [MODEL…] [--threads N] [--dtype fp32|bf16] [--seconds S]      models: S M L
 #include <fmt/format.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 #include <time.h>  // NOLINT(modernize-deprecated-headers): clock_gettime is POSIX
 
 #include <algorithm>
@@ -14,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/fma_loop.h"
 #include "core/allocator.h"
 #include "kernels/attention.h"
 #include "kernels/cpu/blas.h"
@@ -37,50 +35,6 @@ double seconds(int threads) {
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
-#if defined(__x86_64__)
-constexpr int kChains = 12;  // independent sums: more than latency × units needs, fewer than there are registers
-constexpr int kLoops = 400000;
-
-__attribute__((target("avx512f"))) double fma_flops_512() {
-  __m512 sums[kChains];
-  for (auto& sum : sums) sum = _mm512_set1_ps(1e-3f);
-  const __m512 factor = _mm512_set1_ps(0.999f);
-  for (int loop = 0; loop < kLoops; ++loop) {
-#pragma GCC unroll 12
-    for (auto& sum : sums) sum = _mm512_fmadd_ps(sum, factor, factor);
-  }
-  float total = 0;
-  for (const auto& sum : sums) total += _mm512_cvtss_f32(sum);
-  volatile float keep = total;
-  static_cast<void>(keep);
-  return 2.0 * 16 * kChains * kLoops;
-}
-
-__attribute__((target("avx2,fma"))) double fma_flops_256() {
-  __m256 sums[kChains];
-  for (auto& sum : sums) sum = _mm256_set1_ps(1e-3f);
-  const __m256 factor = _mm256_set1_ps(0.999f);
-  for (int loop = 0; loop < kLoops; ++loop) {
-#pragma GCC unroll 12
-    for (auto& sum : sums) sum = _mm256_fmadd_ps(sum, factor, factor);
-  }
-  float total = 0;
-  for (const auto& sum : sums) total += _mm256_cvtss_f32(sum);
-  volatile float keep = total;
-  static_cast<void>(keep);
-  return 2.0 * 8 * kChains * kLoops;
-}
-#endif
-
-/// Multiply-adds of one thread in registers; returns their floating-point operations.
-double fma_flops() {
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f")) return fma_flops_512();
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return fma_flops_256();
-#endif
-  return 0.0;
-}
-
 /// Something to time: how often a training step does it and the operations of one go.
 struct Work {
   double times = 1;
@@ -102,7 +56,8 @@ struct Bench {
   double budget = 2.0;  ///< seconds for each list of works
 
   [[nodiscard]] Work peak() const {
-    return {1, fma_flops() * threads, [this] { stream.pool().parallel_for(threads, [](int64_t) { fma_flops(); }); }};
+    return {1, bench::fma_flops() * threads,
+            [this] { stream.pool().parallel_for(threads, [](int64_t) { bench::fma_flops(); }); }};
   }
 };
 
