@@ -44,8 +44,8 @@ __attribute__((target("avx2,fma"), noinline)) inline double fma_flops_256() {
 }
 #endif
 
-/// About a tenth of a second's multiply-adds on one thread, in the widest vectors; returns their floating-point
-/// operations, 0 where none are known.
+/// About a millisecond's multiply-adds on one thread, in the widest vectors; returns their floating-point operations, 0
+/// where none are known.
 inline double fma_flops() {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx512f")) return fma_flops_512();

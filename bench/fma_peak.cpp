@@ -24,6 +24,8 @@ double seconds(clockid_t clock) {
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
+constexpr int kRepeats = 100;  // so that a round lasts much longer than it takes to wake the threads
+
 /// What one thread saw in a round.
 struct Sample {
   double wall_begin = 0, wall_end = 0, cpu = 0, flops = 0;
@@ -33,7 +35,8 @@ Sample run_once() {
   Sample sample;
   const double cpu = seconds(CLOCK_THREAD_CPUTIME_ID);
   sample.wall_begin = seconds(CLOCK_MONOTONIC);
-  sample.flops = fma_flops();
+  sample.flops = 0;
+  for (int repeat = 0; repeat < kRepeats; ++repeat) sample.flops += fma_flops();
   sample.wall_end = seconds(CLOCK_MONOTONIC);
   sample.cpu = seconds(CLOCK_THREAD_CPUTIME_ID) - cpu;
   return sample;

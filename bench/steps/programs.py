@@ -11,6 +11,7 @@ import models
 
 HERE = pathlib.Path(__file__).resolve().parent
 OPENBLAS_OPENMP = pathlib.Path("/usr/lib/x86_64-linux-gnu/openblas-openmp/libopenblas.so.0")
+PATCHED = "torch-newest, MKL overridden"
 TOKENS = 200_000
 
 
@@ -33,9 +34,10 @@ class Program:
         return environment
 
 
-def programs(debian_python, newest_python):
+def programs(debian_python, newest_python, folder):
     """PyTorch as installed takes whatever OPENBLAS_* the caller exports. OpenBLAS 0.3.21 does not know Zen 4 and 5 and
-    gives them AVX2 kernels; with SkylakeX it uses AVX-512."""
+    gives them AVX2 kernels; with SkylakeX it uses AVX-512. MKL gives AVX-512 to Intel's processors only, unless the
+    function by which it asks is overridden: no setting that PyTorch knows, but the best that it can do."""
     openmp = ("LD_PRELOAD", str(OPENBLAS_OPENMP))
     best_kernels = (("OPENBLAS_CORETYPE", "SkylakeX"), ("OPENBLAS_L2_SIZE", None)) if has_avx512() else ()
     result = [Program("trident")]
@@ -47,7 +49,21 @@ def programs(debian_python, newest_python):
                 result.append(Program("torch-debian openmp avx512", debian_python, (openmp, *best_kernels)))
     if newest_python:
         result.append(Program("torch-newest", newest_python))
+        if best_kernels and not is_intel():
+            result.append(Program(PATCHED, newest_python, (("LD_PRELOAD", mkl_override(folder)),)))
     return result
+
+
+def mkl_override(folder):
+    library = folder / "libmkl_override.so"
+    compiler = ["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(library)]
+    subprocess.run(compiler, input=b"int mkl_serv_intel_cpu_true(void) { return 1; }\n", check=True)
+    return str(library)
+
+
+def is_intel():
+    with open("/proc/cpuinfo", encoding="ascii") as file:
+        return "GenuineIntel" in file.read()
 
 
 def has_avx512():
@@ -89,6 +105,7 @@ def job(model, threads, steps, folder):
             "steps": steps,
             "threads": threads,
             "clip_grad_norm": 0,
+            "recompute": model.recompute,
         },
         "precision": {"compute": "fp32"},
         "optimizer": {
