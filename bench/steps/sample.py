@@ -70,7 +70,7 @@ class Lines:
 
 
 def run(command, environment, output, steps_file, tokens, warm_up, steps, limit_s=900):
-    """Starts `command`, which appends a JSON object with step_s to `steps_file`, or prints one, after every step; its output goes to
+    """Starts `command`, which appends a JSON object with step_s to `steps_file` after every step. What it prints goes to
     `output`, which may be the same file."""
     with open(output, "wb") as log:
         start = time.monotonic()
