@@ -9,6 +9,7 @@
 #include "launch/options.h"
 #include "launch/verbs.h"
 #include "train/evaluate.h"
+#include "train/gemm_setup.h"
 #include "train/weights.h"
 
 namespace trident {
@@ -41,8 +42,12 @@ int run(const Arguments& arguments) {
   options.micro_batch_size = arguments.batch_size;
   options.sequence_length = window_length(arguments, config);
   const ValidationData data(arguments.data, options.sequence_length, config.vocab_size);
+  const GemmSetup gemms;
+  const DryRun plan = dry_run(config, options, gemms.meta_stream());
+  const auto libraries = gemms.choose({});
   const Stream stream = Stream::cpu(arguments.threads > 0 ? arguments.threads : available_cpus());
-  Engine engine(config, options, dry_run(config, options, Stream::meta()), stream);
+  stream.attach(libraries);
+  Engine engine(config, options, plan, stream);
   load_weights(reader, engine.model().storage(), stream);
   const int64_t windows =
       arguments.batches > 0 ? std::min(data.windows(), arguments.batches * arguments.batch_size) : data.windows();

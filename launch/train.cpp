@@ -1,9 +1,11 @@
+#include <algorithm>
 #include <string>
 #include <vector>
 
 #include "core/log.h"
 #include "launch/signals.h"
 #include "launch/verbs.h"
+#include "parallel/comm/launch_environment.h"
 #include "train/config/config.h"
 #include "train/job_setup.h"
 #include "train/trainer.h"
@@ -18,7 +20,7 @@ struct Arguments {
 
 int run(const Arguments& arguments) {
   ResolvedOrigins origins;
-  const JobConfig job = decide_auto(load_job(arguments.job, arguments.overrides, &origins), 1);
+  const JobConfig job = decide_auto(load_job(arguments.job, arguments.overrides, &origins), std::max(1, detect_launch().size));
   for (const std::string& warning : origins.warnings) log::warning("{}", warning);
   const StopSignals signals;
   Trainer trainer(job);

@@ -22,14 +22,16 @@ GemmSetup::GemmSetup() : recorder_(std::make_shared<GemmRecorder>()), meta_(Stre
 
 std::shared_ptr<GemmState> GemmSetup::choose(const fs::path& kept) const {
   const fs::path cache = gemm_cache_path();
-  GemmChoices known = read_choices(kept);
-  known.add_missing(load_gemm_cache(cache));
-  GemmChoices choices = tune_gemms(recorder_->keys(), known);
-  const GemmChoices cached = store_gemm_cache(cache, choices);
-  // Another process may have timed the same products meanwhile; both must go on with what the cache kept.
   GemmChoices agreed = read_choices(kept);
-  agreed.add_missing(cached);
-  agreed.add_missing(choices);
+  GemmChoices known = agreed;
+  known.add_missing(load_gemm_cache(cache));
+  const GemmChoices choices = tune_gemms(recorder_->keys(), known);
+  // Another process may have timed the same products meanwhile; both must go on with what the cache kept.
+  const GemmChoices cached = store_gemm_cache(cache, choices);
+  for (const GemmKey& key : recorder_->keys()) {
+    const std::string* name = cached.find(key) != nullptr ? cached.find(key) : choices.find(key);
+    if (agreed.find(key) == nullptr && name != nullptr) agreed.set(key, *name);
+  }
   if (!kept.empty()) write_file_atomically(kept, agreed.to_json());
   return std::make_shared<GemmState>(std::move(agreed));
 }

@@ -40,14 +40,18 @@ int64_t fitting_micro_batch(const JobConfig& job) {
   return size;
 }
 
-void require_ranks(const JobConfig& job, int ranks) {
+void require_one_rank(const JobConfig& job, int ranks) {
   const auto& layout = job.parallelism;
   const int64_t dp = layout.dp.value_or(1), tp = layout.tp.value_or(1), pp = layout.pp.value_or(1);
-  if (dp * tp * pp == ranks) return;
-  throw Error(ErrorCode::config, "parallelism",
-              fmt::format("dp·tp·pp = {}·{}·{} = {}, but {} rank{} started", dp, tp, pp, dp * tp * pp, ranks,
-                          ranks == 1 ? " was" : "s were"),
-              "this version trains on one rank: set parallelism.dp=1 parallelism.tp=1 parallelism.pp=1");
+  const std::string remedy =
+      "this version trains on one rank: start it once, with parallelism.dp=1 parallelism.tp=1 parallelism.pp=1";
+  if (dp * tp * pp != ranks) {
+    throw Error(ErrorCode::config, "parallelism",
+                fmt::format("dp·tp·pp = {}·{}·{} = {}, but {} rank{} started", dp, tp, pp, dp * tp * pp, ranks,
+                            ranks == 1 ? " was" : "s were"),
+                remedy);
+  }
+  if (ranks != 1) throw Error(ErrorCode::config, "parallelism", fmt::format("{} ranks were started", ranks), remedy);
 }
 
 }  // namespace
@@ -81,7 +85,7 @@ JobConfig decide_auto(const JobConfig& job, int ranks) {
     throw Error(ErrorCode::config, "device", "device is cuda, but this build has no CUDA kernels",
                 "set device: cpu or device: auto");
   }
-  require_ranks(job, ranks);
+  require_one_rank(job, ranks);
   JobConfig decided = job;
   decided.device = config::Device::cpu;
   auto& layout = decided.parallelism;
