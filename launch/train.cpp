@@ -20,7 +20,8 @@ struct Arguments {
 
 int run(const Arguments& arguments) {
   ResolvedOrigins origins;
-  const JobConfig job = decide_auto(load_job(arguments.job, arguments.overrides, &origins), std::max(1, detect_launch().size));
+  const JobConfig job =
+      decide_auto(load_job(arguments.job, arguments.overrides, &origins), std::max(1, detect_launch().size));
   for (const std::string& warning : origins.warnings) log::warning("{}", warning);
   const StopSignals signals;
   Trainer trainer(job);
