@@ -66,6 +66,7 @@ Peak measure(int threads, int rounds) {
     best = {std::max(best.wall, peak.wall), std::max(best.cpu, peak.cpu)};
   });
   std::vector<std::jthread> workers;
+  workers.reserve(static_cast<size_t>(threads));
   for (int thread = 0; thread < threads; ++thread) {
     workers.emplace_back([&, thread] {
       for (int round = 0; round <= rounds; ++round) {

@@ -1,6 +1,8 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <cstdio>
+#include <exception>
 #include <iostream>
 
 #include "core/error.h"
@@ -10,8 +12,10 @@
 #include "launch/verbs.h"
 #include "launch/version.h"
 
-int main(int argc, char** argv) {
-  using namespace trident;
+namespace trident {
+namespace {
+
+int run(int argc, char** argv) {
   log::configure(log::Level::info, -1);
   CLI::App program("Trident trains large language models with data, tensor and pipeline parallelism.", "trident");
   program.set_version_flag("--version", version_text());
@@ -39,4 +43,19 @@ int main(int argc, char** argv) {
     return static_cast<int>(ErrorCode::usage);
   }
   return guarded(action);
+}
+
+}  // namespace
+}  // namespace trident
+
+int main(int argc, char** argv) {
+  // Errors of verbs are told by guarded(); this is for what fails before one is chosen.
+  try {
+    return trident::run(argc, argv);
+  } catch (const std::exception& error) {
+    std::fputs(error.what(), stderr);
+  } catch (...) {
+    std::fputs("unknown failure", stderr);
+  }
+  return static_cast<int>(trident::ErrorCode::internal);
 }

@@ -36,7 +36,17 @@ units() {
   ninja -C "$build" -t deps | awk -v root="$root/" -v build="$build/" '
     function flush() { if (unit ~ /\.cpp/) print unit; unit = "" }
     /^[^ ]/ { flush(); skip = /verify_interface_header_sets/ }
-    /^    / && !skip && index($1, root) == 1 && index($1, build) != 1 { unit = unit (unit == "" ? "" : " ") substr($1, length(root) + 1) }
+    # ccache may be set to record paths relative to the build folder.
+    function absolute(path) {
+      if (path ~ /^\//) return path
+      path = build path
+      while (sub(/[^\/]+\/\.\.\//, "", path)) {}
+      return path
+    }
+    /^    / && !skip {
+      path = absolute($1)
+      if (index(path, root) == 1 && index(path, build) != 1) unit = unit (unit == "" ? "" : " ") substr(path, length(root) + 1)
+    }
     END { flush() }' | sort -u
 }
 

@@ -39,7 +39,7 @@ Conversion import_model(const fs::path& huggingface, const fs::path& run) {
                 "choose another --out, or remove it first");
   }
   directory.create();
-  const Conversion result = convert(find_model(huggingface).folder, directory.checkpoint(0), DType::fp32, false);
+  Conversion result = convert(find_model(huggingface).folder, directory.checkpoint(0), DType::fp32, false);
   write_file_atomically(directory.latest(), result.folder.filename().string() + "\n");
   return result;
 }

@@ -23,7 +23,8 @@ double LrSchedule::at(int64_t step) const {
     case LrDecay::linear: return between(linear(done, length));
     case LrDecay::cosine: return between(cosine(done, length));
     case LrDecay::wsd: {
-      const double tail = std::min(length, static_cast<double>((steps + 4) / 5));
+      const int64_t last_fifth = (steps + 4) / 5;
+      const double tail = std::min(length, static_cast<double>(last_fifth));
       return between(std::min(1.0, linear(done - (length - tail), tail)));
     }
   }

@@ -37,9 +37,9 @@ class Trainer {
 
  private:
   struct StepResult {
-    double loss;
-    double grad_norm;
-    double lr;
+    double loss = 0.0;
+    double grad_norm = 0.0;
+    double lr = 0.0;
     PhaseSeconds seconds;
   };
 

@@ -86,7 +86,7 @@ void refuse_other_model(const ModelConfig& found, const ModelConfig& wanted, con
 }  // namespace
 
 fs::path write_weights(const RunDirectory& run, int64_t step, const JobConfig& job, const ParameterStorage& storage) {
-  const fs::path folder = run.checkpoint(step);
+  fs::path folder = run.checkpoint(step);
   export_huggingface(folder, job.model, source_of(storage), export_options(job));
   write_file_atomically(run.latest(), folder.filename().string() + "\n");
   return folder;

@@ -81,9 +81,9 @@ void forward_tile(const Gemms& gemms, const QueryTile& tile, HeadRows<const T> q
   using A = Accumulator<T>;
   constexpr DType kDType = DTypeOf<T>::value;
   const int64_t head_dim = tile.head_dim;
-  std::array<A, kQueryTile> maximum;
+  std::array<A, kQueryTile> maximum{};
   std::array<A, kQueryTile> sum{};
-  std::array<A, kQueryTile> factor;
+  std::array<A, kQueryTile> factor{};
   maximum.fill(-std::numeric_limits<A>::infinity());
   const auto q_th = operand(queries, tile.rows, head_dim, ScratchSlot::queries);
   auto* const o_th = thread_scratch<A>(ScratchSlot::product, tile.rows * head_dim);
@@ -208,7 +208,7 @@ void backward_tile(const Gemms& gemms, const QueryTile& tile, const HeadGradient
   const auto q_th = operand(query.queries, tile.rows, head_dim, ScratchSlot::queries);
   const auto do_th = operand(query.dout, tile.rows, head_dim, ScratchSlot::output_gradients);
   auto* const dq_th = thread_scratch<A>(ScratchSlot::query_gradients, tile.rows * head_dim);
-  std::array<A, kQueryTile> delta;
+  std::array<A, kQueryTile> delta{};
   const auto o_th = operand(query.out, tile.rows, head_dim, ScratchSlot::product);
   row_dots(do_th.data, do_th.stride, o_th.data, o_th.stride, tile.rows, head_dim, delta.data());
   tile.for_key_blocks([&](int64_t key, int64_t count) {

@@ -23,7 +23,7 @@ void for_bytes(const Stream& stream, size_t bytes, const Work& work) {
   });
 }
 
-void zero(const Stream& stream, Tensor tensor) {
+void zero(const Stream& stream, const Tensor& tensor) {
   auto* to = static_cast<std::byte*>(tensor.raw());
   for_bytes(stream, tensor.bytes(), [&](int64_t first, size_t bytes) { std::memset(to + first, 0, bytes); });
 }

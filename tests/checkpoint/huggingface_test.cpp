@@ -55,6 +55,7 @@ void write_state(const std::filesystem::path& dir, const ModelConfig& config,
                  const std::vector<std::pair<TensorSpec, float>>& tensors) {
   std::ofstream(dir / "config.json") << make_huggingface_config({config, {}}, DType::fp32).dump();
   std::vector<TensorSpec> specs;
+  specs.reserve(tensors.size());
   for (const auto& [spec, first] : tensors) specs.push_back(spec);
   SafetensorsWriter writer(dir / "model.safetensors", specs);
   for (const auto& [spec, first] : tensors) {

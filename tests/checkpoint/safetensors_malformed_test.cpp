@@ -69,7 +69,7 @@ std::vector<Case> file_cases() {
           {"nul_in_header", file_of(std::string("{}\0\0", 4), 0), "byte 10: the header is not a JSON object"},
           {"byte_order_mark", file_of("\xef\xbb\xbf{}", 0), "byte 8: the header is not a JSON object"},
           {"leading_space", file_of(" {}", 0), "byte 8: the header is not a JSON object"},
-          {"pickle", std::string("\x80\x02}q\x00X\x01\x00\x00\x00tq\x01s.", 16), "header length is"},
+          {"pickle", std::string("\x80\x02}q\x00X\x01\x00\x00\x00tq\x01s.\x00", 15), "header length is"},
           {"zip", "PK\x03\x04" + std::string(40, 'a'), "header length is"}};
 }
 

@@ -99,9 +99,10 @@ TEST(BpeTokenizer, ThreadsShareOneTokenizer) {
   const auto expected = tokenizer->encode(text);
   std::vector<int> wrong(4);
   std::vector<std::thread> threads;
-  for (size_t i = 0; i < wrong.size(); ++i) {
-    threads.emplace_back([&, i] {
-      for (int round = 0; round < 500; ++round) wrong[i] += tokenizer->encode(text) == expected ? 0 : 1;
+  threads.reserve(wrong.size());
+  for (int& mine : wrong) {
+    threads.emplace_back([&] {
+      for (int round = 0; round < 500; ++round) mine += tokenizer->encode(text) == expected ? 0 : 1;
     });
   }
   for (auto& thread : threads) thread.join();

@@ -19,12 +19,13 @@ using ::testing::HasSubstr;
 namespace fs = std::filesystem;
 
 class Gpt2FilesTest : public ::testing::Test {
- protected:
+ public:
   Gpt2FilesTest() : folder_(fs::path(::testing::TempDir()) / ("gpt2_" + std::string(name()))) {
     fs::create_directories(folder_);
   }
   ~Gpt2FilesTest() override { fs::remove_all(folder_); }
 
+ protected:
   static const char* name() { return ::testing::UnitTest::GetInstance()->current_test_info()->name(); }
   void write(const char* file, const std::string& text) const { std::ofstream(folder_ / file) << text; }
   std::string message() const {

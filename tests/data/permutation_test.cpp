@@ -80,6 +80,7 @@ TEST(Permutation, AllOrdersOfFourAreEquallyLikely) {
   for (uint64_t epoch = 0; epoch < 24000; ++epoch) ++seen[order(4, 5, epoch)];
   ASSERT_EQ(seen.size(), 24U);
   std::vector<int64_t> counts;
+  counts.reserve(seen.size());
   for (const auto& [places, count] : seen) counts.push_back(count);
   EXPECT_LT(std::abs(chi_square_deviations(counts)), 5);
 }

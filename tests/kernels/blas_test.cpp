@@ -121,6 +121,7 @@ int64_t different_results(const BlasLibrary& library, GemmForm form, int64_t siz
   std::atomic<int64_t> different = 0;
   std::atomic<int> ready = 0;
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&] {
       Operands<float> mine(form, size, size, size, 7);

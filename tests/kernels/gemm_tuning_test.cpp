@@ -21,13 +21,14 @@ const GemmKey kForward{GemmForm::nt, 256, 512, 64, DType::fp32};
 const GemmKey kWeights{GemmForm::tn, 128, 256, 2048, DType::bf16};
 
 class GemmCache : public ::testing::Test {
- protected:
+ public:
   GemmCache() : folder_(fs::path(::testing::TempDir()) / ("gemm_cache_" + std::to_string(getpid()))) {
     fs::remove_all(folder_);
     fs::create_directories(folder_);
   }
   ~GemmCache() override { fs::remove_all(folder_); }
 
+ protected:
   fs::path folder_;
 };
 

@@ -175,7 +175,7 @@ TEST_P(PipelineTest, ADryRunPlansTheStepsMemory) {
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  const auto add = [&](std::string schedule, int pp, int64_t v, int32_t m, int tp = 1) {
+  const auto add = [&](const std::string& schedule, int pp, int64_t v, int32_t m, int tp = 1) {
     for (const bool tied : {false, true}) {
       std::string name = schedule + "_pp" + std::to_string(pp) + "_v" + std::to_string(v) + "_m" + std::to_string(m) +
                          "_tp" + std::to_string(tp) + (tied ? "_tied" : "");

@@ -19,7 +19,7 @@ struct Place {
   int line = 1;
   int column = 1;
 
-  auto operator<=>(const Place&) const = default;
+  auto operator<=>(const Place&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 misreads it
 };
 
 /// One thing wrong with a job. `code` is stable (E101 …); W codes are warnings.

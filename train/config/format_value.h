@@ -25,6 +25,7 @@ inline std::string format(const std::array<double, 2>& value) {
 }
 inline std::string format(const std::vector<DataSource>& sources) {
   std::vector<std::string> items;
+  items.reserve(sources.size());
   for (const auto& source : sources) {
     items.push_back(fmt::format("{{path: {}, weight: {}}}", format_text(source.path), format_number(source.weight)));
   }

@@ -34,6 +34,7 @@ std::string limits(const Range& range) {
 template <class Names>
 std::string enumeration(const Names& names) {
   std::vector<std::string> quoted;
+  quoted.reserve(std::size(names));
   for (const auto& name : names) quoted.push_back(quote(name));
   return fmt::format(R"("enum": [{}])", fmt::join(quoted, ", "));
 }

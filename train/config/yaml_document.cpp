@@ -188,7 +188,7 @@ bool Node::erase(std::string_view key) {
 }
 
 Node parse_yaml(int source, const std::string& text, Diagnostics& diagnostics) {
-  const Node refused(Node::Kind::refused, {source, 1, 1});
+  Node refused(Node::Kind::refused, {source, 1, 1});
   if (!check_text(source, text, diagnostics)) return refused;
   std::istringstream in(text);
   Builder builder(source, diagnostics);

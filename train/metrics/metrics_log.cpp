@@ -37,8 +37,8 @@ std::string as_code_block(std::string_view text) {
 
 }  // namespace
 
-MetricsLog::MetricsLog(const RunDirectory& run, MetricsOptions options)
-    : run_(run),
+MetricsLog::MetricsLog(RunDirectory run, MetricsOptions options)
+    : run_(std::move(run)),
       options_(std::move(options)),
       attempt_(prepare(run_, options_.attempt)),
       metrics_file_(run_.metrics()),

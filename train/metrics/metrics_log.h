@@ -32,7 +32,7 @@ struct MetricsOptions {
 class MetricsLog {
  public:
   /// Creates the run directory where needed, cuts torn last lines off and opens the files. Throws Error.
-  MetricsLog(const RunDirectory& run, MetricsOptions options);
+  MetricsLog(RunDirectory run, MetricsOptions options);
 
   int attempt() const { return attempt_; }
 

@@ -31,9 +31,10 @@ Chart base(const MetricsHistory& history, std::string title, std::string unit) {
 }
 
 template <class Get>
-Chart simple_chart(const MetricsHistory& history, std::string title, std::string unit, std::string colour, Get get) {
+Chart simple_chart(const MetricsHistory& history, std::string title, std::string unit, const std::string& colour,
+                   Get get) {
   Chart chart = base(history, std::move(title), std::move(unit));
-  chart.series.push_back({.name = "", .colour = std::move(colour), .values = column(history, get)});
+  chart.series.push_back({.name = "", .colour = colour, .values = column(history, get)});
   return chart;
 }
 

@@ -191,7 +191,9 @@ std::string step_ticks(const Frame& frame) {
 std::string legend(const Chart& chart) {
   std::string out;
   double x = chart.width - 14;
-  for (auto series = chart.series.rbegin(); series != chart.series.rend(); ++series) {
+  // From the right edge on, the last series first.
+  for (size_t left = chart.series.size(); left > 0; --left) {
+    const auto* series = &chart.series[left - 1];
     if (series->name.empty()) continue;
     out += text_at(x, 20, "tick end", series->name);
     x -= 6.3 * static_cast<double>(series->name.size()) + 16;  // about the width of the text

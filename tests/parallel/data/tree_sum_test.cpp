@@ -26,6 +26,7 @@ std::vector<std::vector<T>> made_up(size_t vectors, int64_t count) {
 template <class T>
 std::vector<T> tree_sum(const TreeSum& sum, const std::vector<std::vector<T>>& terms, int threads) {
   std::vector<const std::byte*> sources;
+  sources.reserve(terms.size());
   for (const auto& term : terms) sources.push_back(reinterpret_cast<const std::byte*>(term.data()));
   std::vector<T> out(terms[0].size());
   sum.run(Stream::cpu(threads), DTypeOf<T>::value, sources, static_cast<int64_t>(out.size()),
@@ -36,6 +37,7 @@ std::vector<T> tree_sum(const TreeSum& sum, const std::vector<std::vector<T>>& t
 TEST(TreeSum, FollowsTheTree) {
   for (int shards = 1; shards <= 19; ++shards) {
     std::vector<ShardRun> leaves;
+    leaves.reserve(static_cast<size_t>(shards));
     for (int shard = 0; shard < shards; ++shard) leaves.push_back({shard, shard + 1});
     const TreeSum sum(ReductionTree(shards), leaves);
     for (const int64_t count : kCounts) {
@@ -65,6 +67,7 @@ TEST(TreeSum, MayEndInOneOfItsSources) {
   std::vector<float> expected(5000);
   for (size_t i = 0; i < expected.size(); ++i) expected[i] = (terms[0][i] + terms[1][i]) + terms[2][i];
   std::vector<const std::byte*> sources;
+  sources.reserve(terms.size());
   for (const auto& term : terms) sources.push_back(reinterpret_cast<const std::byte*>(term.data()));
   sum.run(Stream::cpu(2), DType::fp32, sources, 5000, reinterpret_cast<std::byte*>(terms[2].data()));
   EXPECT_EQ(terms[2], expected);

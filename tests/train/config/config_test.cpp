@@ -12,7 +12,6 @@
 namespace trident {
 namespace {
 
-using config_test::errors_of;
 using config_test::kFullJob;
 using config_test::kSmallJob;
 using testing::HasSubstr;
