@@ -145,10 +145,10 @@ int64_t TrainingSection::total_steps() const {
   return *tokens / per_step + (*tokens % per_step == 0 ? 0 : 1);
 }
 
-void apply_preset(const Node& root, JobConfig& job, Reading& reading) {
-  const Node* model = root.find("model");
-  const Node* name = model == nullptr ? nullptr : model->find("preset");
-  if (name == nullptr || name->kind != Node::Kind::scalar) return;
+void apply_preset(const YamlNode& root, JobConfig& job, Reading& reading) {
+  const YamlNode* model = root.find("model");
+  const YamlNode* name = model == nullptr ? nullptr : model->find("preset");
+  if (name == nullptr || name->kind != YamlNode::Kind::scalar) return;
   if (const auto preset = find_preset(name->text)) {
     static_cast<ModelConfig&>(job.model) = *preset;
     reading.preset = name->text;

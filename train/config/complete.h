@@ -10,7 +10,7 @@ struct JobConfig;
 namespace trident::config {
 
 /// Starts `job.model` from the preset that the tree names, if it names one.
-void apply_preset(const Node& root, JobConfig& job, Reading& reading);
+void apply_preset(const YamlNode& root, JobConfig& job, Reading& reading);
 
 /// Gives the keys that follow from others their values, with the reason as origin.
 void complete(JobConfig& job, Reading& reading, const std::string& file_name);

@@ -14,7 +14,7 @@ namespace trident {
 namespace {
 
 using config::Diagnostics;
-using config::Node;
+using config::YamlNode;
 
 constexpr std::size_t kReadAtMost = 1024 * 1024;
 
@@ -29,20 +29,20 @@ std::string read_file(const std::string& path) {
 }
 
 /// The command line replaces the file: `training.steps=10` also takes the place of the file's `tokens`.
-void settle_duration(Node& root) {
-  Node* training = root.find("training");
+void settle_duration(YamlNode& root) {
+  YamlNode* training = root.find("training");
   if (training == nullptr) return;
-  const Node* steps = training->find("steps");
-  const Node* tokens = training->find("tokens");
+  const YamlNode* steps = training->find("steps");
+  const YamlNode* tokens = training->find("tokens");
   if (steps == nullptr || tokens == nullptr) return;
   if ((steps->place.source == 0) == (tokens->place.source == 0)) return;
   training->erase(steps->place.source == 0 ? "steps" : "tokens");
 }
 
-Node document(const std::string& text, std::span<const std::string> overrides, Diagnostics& diagnostics) {
-  Node root = config::parse_yaml(0, text, diagnostics);
-  if (root.kind == Node::Kind::null) root = Node(Node::Kind::map, {0, 1, 1});
-  if (root.kind == Node::Kind::scalar || root.kind == Node::Kind::sequence) {
+YamlNode document(const std::string& text, std::span<const std::string> overrides, Diagnostics& diagnostics) {
+  YamlNode root = config::parse_yaml(0, text, diagnostics);
+  if (root.kind == YamlNode::Kind::null) root = YamlNode(YamlNode::Kind::map, {0, 1, 1});
+  if (root.kind == YamlNode::Kind::scalar || root.kind == YamlNode::Kind::sequence) {
     diagnostics.add(root.place, "E105", "a job file is a mapping of keys",
                     "start with e.g. `model: {preset: llama-tiny}`");
     diagnostics.throw_if_failed();
@@ -58,9 +58,9 @@ JobConfig parse_job(const std::string& text, const std::string& file_name, std::
                     ResolvedOrigins* origins) {
   Diagnostics diagnostics;
   diagnostics.add_source(file_name, text.starts_with("\xEF\xBB\xBF") ? text.substr(3) : text);
-  const Node root = document(std::string(diagnostics.source(0).text), overrides, diagnostics);
+  const YamlNode root = document(std::string(diagnostics.source(0).text), overrides, diagnostics);
   // Keys that a broken text hides would be reported as missing.
-  if (root.kind == Node::Kind::refused) diagnostics.throw_if_failed();
+  if (root.kind == YamlNode::Kind::refused) diagnostics.throw_if_failed();
 
   JobConfig job;
   config::Reading reading{diagnostics, {}, {}, {}, {}, {}};

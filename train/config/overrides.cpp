@@ -12,25 +12,25 @@ namespace {
 constexpr std::size_t kMaxDepth = 8;
 
 /// The map under `node`, made where there is none; null where a value stands in the way (the reader reports it).
-Node* as_map(Node& node, Place place) {
-  if (node.kind == Node::Kind::map) return &node;
+YamlNode* as_map(YamlNode& node, Place place) {
+  if (node.kind == YamlNode::Kind::map) return &node;
   if (node.is("auto")) {
-    node = Node(Node::Kind::map, node.place);
+    node = YamlNode(YamlNode::Kind::map, node.place);
     node.base_auto = true;
     return &node;
   }
-  if (node.kind != Node::Kind::null) return nullptr;
-  node = Node(Node::Kind::map, place);
+  if (node.kind != YamlNode::Kind::null) return nullptr;
+  node = YamlNode(YamlNode::Kind::map, place);
   return &node;
 }
 
-void put(Node& map, const std::string& key, Place place, Node value) {
-  Node* old = map.find(key);
+void put(YamlNode& map, const std::string& key, Place place, YamlNode value) {
+  YamlNode* old = map.find(key);
   if (old == nullptr) {
     map.entries.push_back({key, place, std::move(value)});
     return;
   }
-  if (value.kind == Node::Kind::map && as_map(*old, place) != nullptr) {
+  if (value.kind == YamlNode::Kind::map && as_map(*old, place) != nullptr) {
     for (auto& entry : value.entries) put(*old, entry.key, entry.place, std::move(entry.value));
     return;
   }
@@ -38,7 +38,7 @@ void put(Node& map, const std::string& key, Place place, Node value) {
   map.entries.push_back({key, place, std::move(value)});
 }
 
-void apply(Node& root, const std::string& argument, int source, Diagnostics& diagnostics) {
+void apply(YamlNode& root, const std::string& argument, int source, Diagnostics& diagnostics) {
   const auto equals = argument.find('=');
   const std::string_view path = std::string_view(argument).substr(0, equals);
   const auto malformed = [&] {
@@ -48,9 +48,9 @@ void apply(Node& root, const std::string& argument, int source, Diagnostics& dia
   if (equals == std::string::npos || path.empty()) return malformed();
   if (std::count(path.begin(), path.end(), '.') >= static_cast<std::ptrdiff_t>(kMaxDepth)) return malformed();
   // Spaces instead of the key keep the columns of the value.
-  Node value = parse_yaml(source, std::string(equals + 1, ' ') + argument.substr(equals + 1), diagnostics);
-  if (value.kind == Node::Kind::null) value.place = {source, 1, static_cast<int>(equals) + 2};
-  Node* map = &root;
+  YamlNode value = parse_yaml(source, std::string(equals + 1, ' ') + argument.substr(equals + 1), diagnostics);
+  if (value.kind == YamlNode::Kind::null) value.place = {source, 1, static_cast<int>(equals) + 2};
+  YamlNode* map = &root;
   std::size_t begin = 0;
   while (true) {
     const auto dot = path.find('.', begin);
@@ -58,7 +58,7 @@ void apply(Node& root, const std::string& argument, int source, Diagnostics& dia
     const Place place{source, 1, static_cast<int>(begin) + 1};
     if (key.empty()) return malformed();
     if (dot == std::string_view::npos) return put(*map, key, place, std::move(value));
-    if (map->find(key) == nullptr) map->entries.push_back({key, place, Node(Node::Kind::map, place)});
+    if (map->find(key) == nullptr) map->entries.push_back({key, place, YamlNode(YamlNode::Kind::map, place)});
     map = as_map(*map->find(key), place);
     if (map == nullptr) return;
     begin = dot + 1;
@@ -67,7 +67,7 @@ void apply(Node& root, const std::string& argument, int source, Diagnostics& dia
 
 }  // namespace
 
-void apply_overrides(Node& root, std::span<const std::string> arguments, Diagnostics& diagnostics) {
+void apply_overrides(YamlNode& root, std::span<const std::string> arguments, Diagnostics& diagnostics) {
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const int source = diagnostics.add_source(fmt::format("command line argument {}", i + 1), arguments[i]);
     if (as_map(root, {source, 1, 1}) != nullptr) apply(root, arguments[i], source, diagnostics);

@@ -3,13 +3,13 @@
 namespace trident::config {
 namespace {
 
-std::string_view kind_name(const Node& node) {
+std::string_view kind_name(const YamlNode& node) {
   switch (node.kind) {
-    case Node::Kind::null: return "empty";
-    case Node::Kind::scalar: return node.quoted ? "quoted text" : "one value";
-    case Node::Kind::sequence: return "a list";
-    case Node::Kind::map: return "a mapping";
-    case Node::Kind::refused: break;
+    case YamlNode::Kind::null: return "empty";
+    case YamlNode::Kind::scalar: return node.quoted ? "quoted text" : "one value";
+    case YamlNode::Kind::sequence: return "a list";
+    case YamlNode::Kind::map: return "a mapping";
+    case YamlNode::Kind::refused: break;
   }
   return "unreadable";
 }
@@ -24,8 +24,8 @@ std::string bounds(const Range& range) {
 }
 
 /// True for a plain scalar; reports anything else.
-bool is_plain_scalar(const Node& node, std::string_view expected, const ValueContext& context) {
-  if (node.kind == Node::Kind::scalar && !node.quoted) return true;
+bool is_plain_scalar(const YamlNode& node, std::string_view expected, const ValueContext& context) {
+  if (node.kind == YamlNode::Kind::scalar && !node.quoted) return true;
   return context.wrong_type(node, expected);
 }
 
@@ -36,26 +36,27 @@ std::string ValueContext::example() const {
   return fmt::format("{}: {}", name, key.example);
 }
 
-bool ValueContext::wrong_type(const Node& node, std::string_view expected) const {
-  if (node.kind == Node::Kind::refused) return false;
-  if (node.kind == Node::Kind::null) {
+bool ValueContext::wrong_type(const YamlNode& node, std::string_view expected) const {
+  if (node.kind == YamlNode::Kind::refused) return false;
+  if (node.kind == YamlNode::Kind::null) {
     diagnostics.add(node.place, "E105", fmt::format("{} has no value", path),
                     fmt::format("write {}, or remove the key", example()));
     return false;
   }
   diagnostics.add(
       node.place, "E105", fmt::format("{} is {}, expected {}", path, kind_name(node), expected),
-      fmt::format("{}e.g. {}", node.kind == Node::Kind::scalar && node.quoted ? "remove the quotes, " : "", example()));
+      fmt::format("{}e.g. {}", node.kind == YamlNode::Kind::scalar && node.quoted ? "remove the quotes, " : "",
+                  example()));
   return false;
 }
 
-bool ValueContext::wrong_text(const Node& node, const std::string& reason, std::string_view expected) const {
+bool ValueContext::wrong_text(const YamlNode& node, const std::string& reason, std::string_view expected) const {
   diagnostics.add(node.place, "E105", fmt::format("{}: {}", path, reason),
                   fmt::format("write {}, e.g. {}", expected, example()));
   return false;
 }
 
-bool ValueContext::in_range(const Node& node, double value, const std::string& written) const {
+bool ValueContext::in_range(const YamlNode& node, double value, const std::string& written) const {
   const auto& range = key.range;
   const bool low = value > range.min || (value == range.min && !range.open_min);
   const bool high = value < range.max || (value == range.max && !range.open_max);
@@ -65,7 +66,7 @@ bool ValueContext::in_range(const Node& node, double value, const std::string& w
   return false;
 }
 
-bool read_value(const Node& node, bool& out, const ValueContext& context) {
+bool read_value(const YamlNode& node, bool& out, const ValueContext& context) {
   if (!is_plain_scalar(node, "true or false", context)) return false;
   const auto parsed = parse_bool(node.text);
   if (!parsed.value) return context.wrong_text(node, parsed.reason, "true or false");
@@ -73,7 +74,7 @@ bool read_value(const Node& node, bool& out, const ValueContext& context) {
   return true;
 }
 
-bool read_value(const Node& node, int64_t& out, const ValueContext& context) {
+bool read_value(const YamlNode& node, int64_t& out, const ValueContext& context) {
   const std::string_view expected = context.key.counts ? "an integer or a number like 1.5M or 100B" : "an integer";
   if (!is_plain_scalar(node, expected, context)) return false;
   const auto parsed = context.key.counts ? parse_count(node.text) : parse_integer(node.text);
@@ -83,7 +84,7 @@ bool read_value(const Node& node, int64_t& out, const ValueContext& context) {
   return true;
 }
 
-bool read_value(const Node& node, double& out, const ValueContext& context) {
+bool read_value(const YamlNode& node, double& out, const ValueContext& context) {
   if (!is_plain_scalar(node, "a number", context)) return false;
   const auto parsed = parse_number(node.text);
   if (!parsed.value) return context.wrong_text(node, parsed.reason, "a number");
@@ -92,15 +93,15 @@ bool read_value(const Node& node, double& out, const ValueContext& context) {
   return true;
 }
 
-bool read_value(const Node& node, std::string& out, const ValueContext& context) {
-  if (node.kind != Node::Kind::scalar) return context.wrong_type(node, "text");
+bool read_value(const YamlNode& node, std::string& out, const ValueContext& context) {
+  if (node.kind != YamlNode::Kind::scalar) return context.wrong_type(node, "text");
   if (node.text.empty()) return context.wrong_text(node, "is empty", "text");
   if (node.text.find('\0') != std::string::npos) return context.wrong_text(node, "holds a NUL character", "plain text");
   out = node.text;
   return true;
 }
 
-bool read_value(const Node& node, Seconds& out, const ValueContext& context) {
+bool read_value(const YamlNode& node, Seconds& out, const ValueContext& context) {
   if (!is_plain_scalar(node, "a duration", context)) return false;
   const auto parsed = parse_duration(node.text);
   if (!parsed.value) return context.wrong_text(node, parsed.reason, "a duration");
@@ -109,12 +110,12 @@ bool read_value(const Node& node, Seconds& out, const ValueContext& context) {
   return true;
 }
 
-bool read_value(const Node& node, Resume& out, const ValueContext& context) {
+bool read_value(const YamlNode& node, Resume& out, const ValueContext& context) {
   if (node.is("auto") || node.is("never")) {
     out = {.kind = node.text == "auto" ? Resume::Kind::automatic : Resume::Kind::never, .step = 0, .path = {}};
     return true;
   }
-  const bool numeric = node.kind == Node::Kind::scalar && !node.quoted && !node.text.empty() &&
+  const bool numeric = node.kind == YamlNode::Kind::scalar && !node.quoted && !node.text.empty() &&
                        node.text.find_first_not_of("0123456789_+-.") == std::string::npos && node.text != "." &&
                        node.text != "..";
   if (numeric) {
@@ -129,8 +130,8 @@ bool read_value(const Node& node, Resume& out, const ValueContext& context) {
   return true;
 }
 
-bool read_value(const Node& node, std::array<double, 2>& out, const ValueContext& context) {
-  if (node.kind != Node::Kind::sequence) return context.wrong_type(node, "a list of two numbers");
+bool read_value(const YamlNode& node, std::array<double, 2>& out, const ValueContext& context) {
+  if (node.kind != YamlNode::Kind::sequence) return context.wrong_type(node, "a list of two numbers");
   if (node.items.size() != out.size()) {
     return context.wrong_text(node, fmt::format("{} numbers given", node.items.size()), "two numbers");
   }
@@ -139,9 +140,9 @@ bool read_value(const Node& node, std::array<double, 2>& out, const ValueContext
   return good;
 }
 
-bool refuse_name(const Node& node, const std::vector<std::string>& names, const ValueContext& context) {
+bool refuse_name(const YamlNode& node, const std::vector<std::string>& names, const ValueContext& context) {
   const auto choices = fmt::format("one of {}", fmt::join(names, ", "));
-  if (node.kind != Node::Kind::scalar) return context.wrong_type(node, choices);
+  if (node.kind != YamlNode::Kind::scalar) return context.wrong_type(node, choices);
   const auto near = nearest(node.text, names);
   const auto remedy = near.empty() ? choices : fmt::format("did you mean {}? {}", near, choices);
   context.diagnostics.add(node.place, "E107", fmt::format("{} cannot be `{}`", context.path, node.text.substr(0, 60)),

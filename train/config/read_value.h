@@ -14,8 +14,8 @@
 #include "train/config/suggest.h"
 #include "train/config/yaml_document.h"
 
-// One value from one Node, by the type of the member that takes it. Every function returns false after reporting what
-// is wrong, with the expected type and an example.
+// One value from one YamlNode, by the type of the member that takes it. Every function returns false after reporting
+// what is wrong, with the expected type and an example.
 
 namespace trident::config {
 
@@ -25,26 +25,26 @@ struct ValueContext {
   const Key& key;
 
   [[nodiscard]] std::string example() const;
-  bool wrong_type(const Node& node, std::string_view expected) const;
-  bool wrong_text(const Node& node, const std::string& reason, std::string_view expected) const;
-  bool in_range(const Node& node, double value, const std::string& written) const;
+  bool wrong_type(const YamlNode& node, std::string_view expected) const;
+  bool wrong_text(const YamlNode& node, const std::string& reason, std::string_view expected) const;
+  bool in_range(const YamlNode& node, double value, const std::string& written) const;
 };
 
-bool read_value(const Node& node, bool& out, const ValueContext& context);
-bool read_value(const Node& node, int64_t& out, const ValueContext& context);
-bool read_value(const Node& node, double& out, const ValueContext& context);
-bool read_value(const Node& node, std::string& out, const ValueContext& context);
-bool read_value(const Node& node, Seconds& out, const ValueContext& context);
-bool read_value(const Node& node, Resume& out, const ValueContext& context);
-bool read_value(const Node& node, std::array<double, 2>& out, const ValueContext& context);
+bool read_value(const YamlNode& node, bool& out, const ValueContext& context);
+bool read_value(const YamlNode& node, int64_t& out, const ValueContext& context);
+bool read_value(const YamlNode& node, double& out, const ValueContext& context);
+bool read_value(const YamlNode& node, std::string& out, const ValueContext& context);
+bool read_value(const YamlNode& node, Seconds& out, const ValueContext& context);
+bool read_value(const YamlNode& node, Resume& out, const ValueContext& context);
+bool read_value(const YamlNode& node, std::array<double, 2>& out, const ValueContext& context);
 
 /// Reports an unknown name with the nearest legal one; false always.
-bool refuse_name(const Node& node, const std::vector<std::string>& names, const ValueContext& context);
+bool refuse_name(const YamlNode& node, const std::vector<std::string>& names, const ValueContext& context);
 
 template <class E>
 requires std::is_enum_v<E>
-bool read_value(const Node& node, E& out, const ValueContext& context) {
-  if (node.kind == Node::Kind::scalar) {
+bool read_value(const YamlNode& node, E& out, const ValueContext& context) {
+  if (node.kind == YamlNode::Kind::scalar) {
     for (std::size_t i = 0; i < kNames<E>.size(); ++i) {
       if (node.text == kNames<E>[i]) {
         out = static_cast<E>(i);
@@ -56,7 +56,7 @@ bool read_value(const Node& node, E& out, const ValueContext& context) {
 }
 
 template <class T>
-bool read_value(const Node& node, std::optional<T>& out, const ValueContext& context) {
+bool read_value(const YamlNode& node, std::optional<T>& out, const ValueContext& context) {
   T value{};
   if (!read_value(node, value, context)) return false;
   out = std::move(value);
@@ -64,7 +64,7 @@ bool read_value(const Node& node, std::optional<T>& out, const ValueContext& con
 }
 
 template <class T>
-bool read_value(const Node& node, Auto<T>& out, const ValueContext& context) {
+bool read_value(const YamlNode& node, Auto<T>& out, const ValueContext& context) {
   if (node.is("auto")) {
     out = {};
     return true;

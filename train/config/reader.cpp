@@ -4,8 +4,8 @@
 
 namespace trident::config {
 
-const Node& Reader::empty() {
-  static const Node kEmpty(Node::Kind::map, {});
+const YamlNode& Reader::empty() {
+  static const YamlNode kEmpty(YamlNode::Kind::map, {});
   return kEmpty;
 }
 
@@ -20,23 +20,23 @@ void Reader::note(std::string_view name, const Key& key) {
 }
 
 /// The value under the key's name or its second name; of both, the one from the command line.
-const Node* Reader::find(std::string_view name, const Key& key) const {
-  const Node* value = node_->find(name);
-  const Node* also = key.also.empty() ? nullptr : node_->find(key.also);
+const YamlNode* Reader::find(std::string_view name, const Key& key) const {
+  const YamlNode* value = node_->find(name);
+  const YamlNode* also = key.also.empty() ? nullptr : node_->find(key.also);
   if (value == nullptr || also == nullptr) return value == nullptr ? also : value;
   return also->place.source > value->place.source ? also : value;
 }
 
 /// The mapping of section `name`, null where it is absent or something else (which is reported).
-const Node* Reader::enter(std::string_view name, std::string_view example) {
-  const Node* node = node_->find(name);
+const YamlNode* Reader::enter(std::string_view name, std::string_view example) {
+  const YamlNode* node = node_->find(name);
   if (node == nullptr) return nullptr;
   reading_.given[std::string(name)] = node->place;
-  if (node->kind == Node::Kind::map || node->kind == Node::Kind::refused) return node;
+  if (node->kind == YamlNode::Kind::map || node->kind == YamlNode::Kind::refused) return node;
   if (name == "parallelism" && node->is("auto")) return node;
-  const std::string what = node->kind == Node::Kind::null       ? "has no keys"
-                           : node->kind == Node::Kind::sequence ? "is a list, expected a mapping of keys"
-                                                                : "is one value, expected a mapping of keys";
+  const std::string what = node->kind == YamlNode::Kind::null       ? "has no keys"
+                           : node->kind == YamlNode::Kind::sequence ? "is a list, expected a mapping of keys"
+                                                                    : "is one value, expected a mapping of keys";
   reading_.diagnostics.add(node->place, "E105", fmt::format("{} {}", name, what),
                            fmt::format("e.g. {}: {}", name, example));
   reading_.failed.insert(std::string(name));
@@ -66,14 +66,14 @@ void Reader::absent(const std::string& path, const Key& key) {
 void Reader::operator()(std::string_view name, std::vector<DataSource>& field, const Key& key) {
   note(name, key);
   const auto path = path_of(name);
-  const Node* value = find(name, key);
+  const YamlNode* value = find(name, key);
   if (value == nullptr) return absent(path, key);
   reading_.given[path] = value->place;
   reading_.origins[path] = origin(value->place);
   const ValueContext context{reading_.diagnostics, path, key};
   bool good = true;
   field.clear();
-  if (value->kind == Node::Kind::sequence) {
+  if (value->kind == YamlNode::Kind::sequence) {
     if (value->items.empty()) good = context.wrong_text(*value, "the list is empty", "at least one prefix");
     for (const auto& item : value->items) {
       const auto element = fmt::format("{}[{}]", path, field.size());
@@ -86,10 +86,10 @@ void Reader::operator()(std::string_view name, std::vector<DataSource>& field, c
 }
 
 /// One entry of data.train: a prefix, or a mapping with path and weight.
-bool Reader::read_source(const Node& node, const std::string& path, const Key& key, DataSource& out) {
+bool Reader::read_source(const YamlNode& node, const std::string& path, const Key& key, DataSource& out) {
   const ValueContext context{reading_.diagnostics, path, key};
-  if (node.kind == Node::Kind::scalar) return read_value(node, out.path, context);
-  if (node.kind != Node::Kind::map) return context.wrong_type(node, "a prefix or {path, weight}");
+  if (node.kind == YamlNode::Kind::scalar) return read_value(node, out.path, context);
+  if (node.kind != YamlNode::Kind::map) return context.wrong_type(node, "a prefix or {path, weight}");
   Reading local{reading_.diagnostics, node.place, {}, {}, {}, {}};
   local.given[path] = node.place;
   Reader inner(node, local);
@@ -100,7 +100,7 @@ bool Reader::read_source(const Node& node, const std::string& path, const Key& k
 }
 
 void Reader::finish() {
-  if (node_->kind != Node::Kind::map) return;
+  if (node_->kind != YamlNode::Kind::map) return;
   const auto section = prefix_.substr(0, prefix_.empty() ? 0 : prefix_.size() - 1);
   for (const auto& entry : node_->entries) {
     if (std::find(known_.begin(), known_.end(), entry.key) != known_.end()) continue;

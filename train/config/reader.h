@@ -11,16 +11,16 @@
 
 namespace trident::config {
 
-/// The visitor that fills a JobConfig from a Node tree and reports every key that does not fit.
+/// The visitor that fills a JobConfig from a YamlNode tree and reports every key that does not fit.
 class Reader {
  public:
-  Reader(const Node& root, Reading& reading) : reading_(reading), node_(&root) {}
+  Reader(const YamlNode& root, Reading& reading) : reading_(reading), node_(&root) {}
 
   template <class T>
   void operator()(std::string_view name, T& field, const Key& key) {
     note(name, key);
     const auto path = path_of(name);
-    const Node* value = find(name, key);
+    const YamlNode* value = find(name, key);
     if (value == nullptr || (key.presence == Presence::derived && value->is("auto"))) return absent(path, key);
     reading_.given[path] = value->place;
     reading_.origins[path] = origin(value->place);
@@ -32,7 +32,7 @@ class Reader {
   template <class S>
   void section(std::string_view name, S& value, std::string_view /*help*/, std::string_view example) {
     known_.emplace_back(name);
-    const Node* node = enter(name, example);
+    const YamlNode* node = enter(name, example);
     Reader inner(node == nullptr ? empty() : *node, reading_);
     inner.prefix_ = std::string(name) + ".";
     if constexpr (requires { value.set_auto(); }) {
@@ -50,18 +50,18 @@ class Reader {
   void finish();
 
  private:
-  static const Node& empty();
+  static const YamlNode& empty();
 
   [[nodiscard]] std::string path_of(std::string_view name) const { return prefix_ + std::string(name); }
   [[nodiscard]] std::string origin(Place place) const;
   void note(std::string_view name, const Key& key);
-  const Node* find(std::string_view name, const Key& key) const;
-  const Node* enter(std::string_view name, std::string_view example);
+  const YamlNode* find(std::string_view name, const Key& key) const;
+  const YamlNode* enter(std::string_view name, std::string_view example);
   void absent(const std::string& path, const Key& key);
-  bool read_source(const Node& node, const std::string& path, const Key& key, DataSource& out);
+  bool read_source(const YamlNode& node, const std::string& path, const Key& key, DataSource& out);
 
   Reading& reading_;
-  const Node* node_;
+  const YamlNode* node_;
   std::string prefix_;
   std::string absent_origin_ = "default";
   std::vector<std::string> known_;

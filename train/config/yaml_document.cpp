@@ -27,7 +27,7 @@ class Builder final : public YAML::EventHandler {
  public:
   Builder(int source, Diagnostics& diagnostics) : source_(source), diagnostics_(diagnostics) {}
 
-  Node take() { return std::move(root_); }
+  YamlNode take() { return std::move(root_); }
 
   void OnDocumentStart(const YAML::Mark& mark) override {
     if (documents_++ > 0) refuse(mark, "a second document starts here", "one file holds one job; remove it");
@@ -37,13 +37,13 @@ class Builder final : public YAML::EventHandler {
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     check_anchor(mark, anchor);
     if (awaits_key()) return set_key(mark, "", false);
-    put({Node::Kind::null, place(mark)});
+    put({YamlNode::Kind::null, place(mark)});
   }
 
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
     report(mark, "aliases (*name) are not read in a job file", "write the value out");
     if (awaits_key()) return set_key(mark, "", true);
-    put({Node::Kind::refused, place(mark)});
+    put({YamlNode::Kind::refused, place(mark)});
   }
 
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
@@ -52,25 +52,25 @@ class Builder final : public YAML::EventHandler {
     check_tag(mark, tag);
     const bool quoted = tag == "!";
     if (awaits_key()) return set_key(mark, value, value == "<<" && !quoted);
-    put({Node::Kind::scalar, place(mark), value, quoted});
+    put({YamlNode::Kind::scalar, place(mark), value, quoted});
   }
 
   void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                        YAML::EmitterStyle::value) override {
-    open(mark, tag, anchor, Node::Kind::sequence);
+    open(mark, tag, anchor, YamlNode::Kind::sequence);
   }
   void OnSequenceEnd() override { close(); }
   void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                   YAML::EmitterStyle::value) override {
-    open(mark, tag, anchor, Node::Kind::map);
+    open(mark, tag, anchor, YamlNode::Kind::map);
   }
   void OnMapEnd() override { close(); }
 
  private:
   struct Frame {
-    Node node;
+    YamlNode node;
     std::map<std::string, Place, std::less<>> first;  ///< where each key stands first
-    std::optional<Node::Entry> pending;               ///< a key whose value comes next
+    std::optional<YamlNode::Entry> pending;           ///< a key whose value comes next
     bool drop_value = false;                          ///< the pending key was refused
   };
 
@@ -97,7 +97,7 @@ class Builder final : public YAML::EventHandler {
   }
 
   bool awaits_key() const {
-    return !frames_.empty() && frames_.back().node.kind == Node::Kind::map && !frames_.back().pending;
+    return !frames_.empty() && frames_.back().node.kind == YamlNode::Kind::map && !frames_.back().pending;
   }
 
   void set_key(const YAML::Mark& mark, const std::string& key, bool refused) {
@@ -112,10 +112,10 @@ class Builder final : public YAML::EventHandler {
                        "keep one of them");
       frame.drop_value = true;
     }
-    frame.pending = Node::Entry{key, here, {}};
+    frame.pending = YamlNode::Entry{key, here, {}};
   }
 
-  void open(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, Node::Kind kind) {
+  void open(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YamlNode::Kind kind) {
     check_anchor(mark, anchor);
     check_tag(mark, tag);
     if (awaits_key()) refuse(mark, "a key must be a name", "write `name: value`");
@@ -128,19 +128,19 @@ class Builder final : public YAML::EventHandler {
   }
 
   void close() {
-    Node done = std::move(frames_.back().node);
+    YamlNode done = std::move(frames_.back().node);
     frames_.pop_back();
     put(std::move(done));
   }
 
-  void put(Node value) {
+  void put(YamlNode value) {
     if (frames_.empty()) {
       root_ = std::move(value);
       return;
     }
     auto& frame = frames_.back();
     check_width(frame.node, value.place);
-    if (frame.node.kind == Node::Kind::sequence) {
+    if (frame.node.kind == YamlNode::Kind::sequence) {
       frame.node.items.push_back(std::move(value));
       return;
     }
@@ -149,7 +149,7 @@ class Builder final : public YAML::EventHandler {
     frame.pending.reset();
   }
 
-  void check_width(const Node& node, Place here) {
+  void check_width(const YamlNode& node, Place here) {
     if (node.items.size() + node.entries.size() < kMaxWidth) return;
     diagnostics_.add(here, "E109", fmt::format("more than {} entries in one list or mapping", kMaxWidth),
                      "a job file needs far fewer");
@@ -159,7 +159,7 @@ class Builder final : public YAML::EventHandler {
   int source_;
   Diagnostics& diagnostics_;
   std::vector<Frame> frames_;
-  Node root_;
+  YamlNode root_;
   int documents_ = 0;
 };
 
@@ -173,22 +173,22 @@ std::string syntax_remedy(const std::string& message) {
 
 }  // namespace
 
-Node::Node(Kind node_kind, Place node_place, std::string node_text, bool is_quoted)
+YamlNode::YamlNode(Kind node_kind, Place node_place, std::string node_text, bool is_quoted)
     : kind(node_kind), place(node_place), text(std::move(node_text)), quoted(is_quoted) {}
 
-const Node* Node::find(std::string_view key) const {
+const YamlNode* YamlNode::find(std::string_view key) const {
   const auto it = std::find_if(entries.begin(), entries.end(), [&](const Entry& entry) { return entry.key == key; });
   return it == entries.end() ? nullptr : &it->value;
 }
 
-Node* Node::find(std::string_view key) { return const_cast<Node*>(std::as_const(*this).find(key)); }
+YamlNode* YamlNode::find(std::string_view key) { return const_cast<YamlNode*>(std::as_const(*this).find(key)); }
 
-bool Node::erase(std::string_view key) {
+bool YamlNode::erase(std::string_view key) {
   return std::erase_if(entries, [&](const Entry& entry) { return entry.key == key; }) > 0;
 }
 
-Node parse_yaml(int source, const std::string& text, Diagnostics& diagnostics) {
-  Node refused(Node::Kind::refused, {source, 1, 1});
+YamlNode parse_yaml(int source, const std::string& text, Diagnostics& diagnostics) {
+  YamlNode refused(YamlNode::Kind::refused, {source, 1, 1});
   if (!check_text(source, text, diagnostics)) return refused;
   std::istringstream in(text);
   Builder builder(source, diagnostics);

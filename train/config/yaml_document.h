@@ -10,7 +10,7 @@
 namespace trident::config {
 
 /// A YAML value as written: scalars stay text, every node and key knows its place.
-struct Node {
+struct YamlNode {
   enum class Kind {
     null,
     scalar,
@@ -21,33 +21,33 @@ struct Node {
 
   struct Entry;
 
-  Node() = default;
-  Node(Kind node_kind, Place node_place, std::string node_text = {}, bool is_quoted = false);
+  YamlNode() = default;
+  YamlNode(Kind node_kind, Place node_place, std::string node_text = {}, bool is_quoted = false);
 
   Kind kind = Kind::null;
   Place place;
-  std::string text;            ///< scalar
-  bool quoted = false;         ///< scalar in quotes or a block: text, whatever it looks like
-  std::vector<Node> items;     ///< sequence
-  std::vector<Entry> entries;  ///< map, keys unique, in file order
-  bool base_auto = false;      ///< a map laid over the scalar `auto`: what it leaves out stays auto
+  std::string text;             ///< scalar
+  bool quoted = false;          ///< scalar in quotes or a block: text, whatever it looks like
+  std::vector<YamlNode> items;  ///< sequence
+  std::vector<Entry> entries;   ///< map, keys unique, in file order
+  bool base_auto = false;       ///< a map laid over the scalar `auto`: what it leaves out stays auto
 
   bool is(std::string_view plain) const { return kind == Kind::scalar && !quoted && text == plain; }
-  const Node* find(std::string_view key) const;
-  Node* find(std::string_view key);
+  const YamlNode* find(std::string_view key) const;
+  YamlNode* find(std::string_view key);
   bool erase(std::string_view key);
 };
 
-struct Node::Entry {
+struct YamlNode::Entry {
   std::string key;
   Place place{};
-  Node value;
+  YamlNode value;
 };
 
 /// Reads `text`, which lies in source `source` of `diagnostics`, as one YAML document. What YAML allows and a job file
 /// does not (duplicate keys, anchors, aliases, merges, tags, a second document, tabs as indentation, bytes that are no
 /// text) is reported there. Size, depth and width are bounded. Never throws for any bytes; after a syntax error the
 /// result is what was read before it, of kind `refused`.
-Node parse_yaml(int source, const std::string& text, Diagnostics& diagnostics);
+YamlNode parse_yaml(int source, const std::string& text, Diagnostics& diagnostics);
 
 }  // namespace trident::config
