@@ -9,6 +9,7 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_btl_ba
 export OMPI_MCA_pml=ob1 OMPI_MCA_btl=tcp,vader,self OMPI_MCA_btl_vader_single_copy_mechanism=none
 
 output=$(mktemp)
+export TRIDENT_TEST_RUN=$output
 trap 'rm -f "$output"' EXIT
 fail() { cat "$output"; echo "mpirun_test: $1"; exit 1; }
 
@@ -44,9 +45,11 @@ case $mode in
     ;;
 esac
 
-# Only this run's own processes: by the path of the program that it started and its parent's session.
+# Only this run's own processes: those that still carry its mark in their environment.
 sleep 0.2
-left=$(ps -o pid=,args= -s "$(ps -o sid= -p $$ | tr -d ' ')" | awk -v p="$program" '$2 == p' | wc -l)
+left=$(grep -lsazxF "TRIDENT_TEST_RUN=$output" /proc/[0-9]*/environ | while read -r environ; do
+  [ "$(readlink "${environ%/environ}/exe")" != "$(realpath "$program")" ] || echo "$environ"
+done | wc -l)
 [ "$left" -eq 0 ] || fail "$left processes are left"
 [ "$(segments)" -eq "$before" ] || fail "shared memory is left"
 echo "mpirun_test: $mode on $ranks ranks ok"
