@@ -47,9 +47,10 @@ esac
 
 # Only this run's own processes: those that still carry its mark in their environment.
 sleep 0.2
-left=$(grep -lsazxF "TRIDENT_TEST_RUN=$output" /proc/[0-9]*/environ | while read -r environ; do
-  [ "$(readlink "${environ%/environ}/exe")" != "$(realpath "$program")" ] || echo "$environ"
-done | wc -l)
+left=0
+for environ in $(grep -lsazxF "TRIDENT_TEST_RUN=$output" /proc/[0-9]*/environ || true); do
+  [ "$(readlink "${environ%/environ}/exe")" != "$(realpath "$program")" ] || left=$((left + 1))
+done
 [ "$left" -eq 0 ] || fail "$left processes are left"
 [ "$(segments)" -eq "$before" ] || fail "shared memory is left"
 echo "mpirun_test: $mode on $ranks ranks ok"
