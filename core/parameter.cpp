@@ -66,7 +66,8 @@ void initialize_parameter(const Parameter& parameter, T* master, uint64_t seed, 
 
 }  // namespace
 
-ParameterStorage::ParameterStorage(const std::vector<ParameterGroup*>& groups, DType compute, Device device) {
+ParameterStorage::ParameterStorage(const std::vector<ParameterGroup*>& groups, DType compute, Device device,
+                                   const FlatAllocator& allocate) {
   int64_t total = 0;
   for (ParameterGroup* group : groups) {
     for (Parameter& member : group->members) {
@@ -77,9 +78,10 @@ ParameterStorage::ParameterStorage(const std::vector<ParameterGroup*>& groups, D
     total = (total + kGroupAlignment - 1) / kGroupAlignment * kGroupAlignment;
   }
   const DType accumulation = accumulation_dtype(compute);
-  values_ = allocate_flat(total, compute, device);
+  const bool given = allocate && device.kind != DeviceKind::meta;
+  values_ = given ? allocate(total, compute) : allocate_flat(total, compute, device);
   master_ = compute == accumulation ? values_ : allocate_flat(total, accumulation, device);
-  grads_ = allocate_flat(total, accumulation, device);
+  grads_ = given ? allocate(total, accumulation) : allocate_flat(total, accumulation, device);
 
   for (ParameterGroup* group : groups) {
     int64_t rows = 0;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -67,6 +68,9 @@ struct ParameterGroup {
   explicit ParameterGroup(std::vector<Parameter> parameters) : members(std::move(parameters)) {}
 };
 
+/// Gives zeroed memory for the weights or the gradients of a rank.
+using FlatAllocator = std::function<Tensor(int64_t elements, DType dtype)>;
+
 /// The rank's weights and gradients as two flat pieces of memory, groups aligned, gaps zero. With bf16 compute
 /// there is a third: the fp32 master weights, which the optimizer steps and the compute weights are rounded from.
 class ParameterStorage {
@@ -74,8 +78,10 @@ class ParameterStorage {
   /// Groups start at multiples of it: 256 bytes of fp32, which suits vector loads everywhere.
   static constexpr int64_t kGroupAlignment = 64;
 
-  /// Allocates for `groups` (on the meta device: only counts) and points their tensors into it.
-  ParameterStorage(const std::vector<ParameterGroup*>& groups, DType compute, Device device);
+  /// Allocates for `groups` (on the meta device: only counts) and points their tensors into it. `allocate`, where given,
+  /// provides compute weights and gradients: memory that other ranks reach, for example.
+  ParameterStorage(const std::vector<ParameterGroup*>& groups, DType compute, Device device,
+                   const FlatAllocator& allocate = {});
 
   /// Gives every parameter its initial value for `seed`, in parallel on `stream`.
   void initialize(uint64_t seed, const Stream& stream);

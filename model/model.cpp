@@ -1,18 +1,19 @@
 #include "model/model.h"
 
+#include <algorithm>
+
 #include "kernels/rope.h"
 #include "model/build.h"
 
 namespace trident {
 
-Model::Model(const ModelConfig& config, DType compute, Recompute recompute, const Stream& stream,
-             const TensorParallel& tp, std::vector<LayerRange> ranges)
+Model::Model(const ModelConfig& config, DType compute, Recompute recompute, const Stream& stream, ModelPart part)
     : config_(config),
-      ranges_(std::move(ranges)),
-      tp_(std::make_unique<TensorParallel>(tp)),
+      ranges_(std::move(part.ranges)),
+      tp_(std::make_unique<TensorParallel>(std::move(part.tp))),
       rope_(std::make_unique<Tensor>()) {
   validate(config_);
-  validate_tensor_parallel(config_, tp.comm.size());
+  validate_tensor_parallel(config_, tp_->comm.size());
   if (ranges_.empty()) ranges_ = {{0, config_.num_hidden_layers + 2}};
   if (config_.architecture == Architecture::llama) {
     *rope_ = HeapAllocator(stream.device())
@@ -21,27 +22,53 @@ Model::Model(const ModelConfig& config, DType compute, Recompute recompute, cons
   }
   for (const LayerRange& range : ranges_)
     for (int64_t layer = range.begin; layer < range.end; ++layer) add_layer(layer, recompute);
-
-  std::vector<ParameterGroup*> groups;
-  if (embedding_) embedding_->collect(groups);
-  for (const auto& block : blocks_) block->collect(groups);
-  if (head_) head_->collect(groups);
-  storage_ = std::make_unique<ParameterStorage>(std::move(groups), compute, stream.device());
+  if (head_ && !embedding_ && config_.tie_word_embeddings) std::rotate(groups_.begin(), groups_.end() - 1, groups_.end());
+  storage_ = std::make_unique<ParameterStorage>(groups_, compute, stream.device(), part.allocate);
+  if (embedding_ && head_ && config_.tie_word_embeddings) embedding_->separate_gradient(stream.device());
 }
 
 void Model::add_layer(int64_t layer, Recompute recompute) {
   TRIDENT_CHECK(layer >= 0 && layer < config_.num_hidden_layers + 2);
+  Layer* added = nullptr;
   if (layer == 0) {
     embedding_ = std::make_unique<VocabularyParallelEmbedding>(build_embedding(config_, *tp_));
-    layers_.push_back(embedding_.get());
+    added = embedding_.get();
   } else if (layer <= config_.num_hidden_layers) {
     blocks_.push_back(
         std::make_unique<TransformerBlock>(build_block(config_, layer - 1, recompute, rope_.get(), *tp_)));
-    layers_.push_back(blocks_.back().get());
+    added = blocks_.back().get();
   } else {
     head_ = std::make_unique<Head>(build_head(config_, embedding_.get(), *tp_));
-    layers_.push_back(head_.get());
+    added = head_.get();
   }
+  layers_.push_back(added);
+  const auto before = static_cast<std::ptrdiff_t>(groups_.size());
+  added->collect(groups_);
+  groups_of_layer_.emplace_back(groups_.begin() + before, groups_.end());
+}
+
+const ParameterGroup* Model::tied_table() const {
+  if (!config_.tie_word_embeddings) return nullptr;
+  return embedding_ ? &embedding_->table() : head_ ? &head_->weight() : nullptr;
+}
+
+std::vector<size_t> Model::groups_of(size_t layer) const {
+  std::vector<size_t> numbers;
+  for (const ParameterGroup* group : groups_of_layer_.at(layer)) {
+    if (group == tied_table()) continue;
+    numbers.push_back(static_cast<size_t>(std::find(groups_.begin(), groups_.end(), group) - groups_.begin()));
+  }
+  return numbers;
+}
+
+std::optional<size_t> Model::tied_group() const {
+  const auto found = std::find(groups_.begin(), groups_.end(), tied_table());
+  if (found == groups_.end()) return std::nullopt;
+  return static_cast<size_t>(found - groups_.begin());
+}
+
+void Model::complete_table_gradient(const Stream& stream) const {
+  if (embedding_) embedding_->complete_gradient(stream);
 }
 
 std::vector<const Layer*> Model::layers(size_t index) const {
@@ -49,11 +76,6 @@ std::vector<const Layer*> Model::layers(size_t index) const {
   for (size_t i = 0; i < index; ++i) first += ranges_[i].end - ranges_[i].begin;
   const auto begin = layers_.begin() + first;
   return {begin, begin + (ranges_.at(index).end - ranges_.at(index).begin)};
-}
-
-Tensor Model::table_gradient() const {
-  if (embedding_) return embedding_->table().grad;
-  return head_ && config_.tie_word_embeddings ? head_->weight().grad : Tensor();
 }
 
 void Model::forward_backward(Context& context) const {
@@ -64,6 +86,7 @@ void Model::forward_backward(Context& context) const {
   for (size_t i = layers_.size(); i-- > 0;) {
     dx = layers_[i]->backward(context, dx, saved[i]);
   }
+  complete_table_gradient(context.stream);
 }
 
 void Model::forward(Context& context) const {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "model/block.h"
@@ -15,15 +16,20 @@ struct LayerRange {
   int64_t end = 0;
 };
 
+/// What a rank has of a model: by default all of it.
+struct ModelPart {
+  TensorParallel tp;
+  std::vector<LayerRange> ranges;  ///< the layers, one range a pipeline stage, ascending; none: all of them
+  FlatAllocator allocate;          ///< memory of weights and gradients; empty: this process's own
+};
+
 /// A Llama or GPT-2, or a rank's part of one, with its weights and gradients. Parameters are named in
 /// docs/architecture.md, "Parameter names".
 class Model {
  public:
   /// Builds the layers and allocates their storage; weights are undefined until initialised or loaded.
   /// On the meta device nothing is allocated. Throws Error(ErrorCode::config) for sizes that do not fit together.
-  /// `ranges`: the layers that this rank has, one range a pipeline stage, ascending; none: all of them.
-  Model(const ModelConfig& config, DType compute, Recompute recompute, const Stream& stream,
-        const TensorParallel& tp = {}, std::vector<LayerRange> ranges = {});
+  Model(const ModelConfig& config, DType compute, Recompute recompute, const Stream& stream, ModelPart part = {});
 
   [[nodiscard]] const ModelConfig& config() const { return config_; }
   [[nodiscard]] ParameterStorage& storage() { return *storage_; }
@@ -33,8 +39,17 @@ class Model {
   [[nodiscard]] std::span<const Layer* const> layers() const { return layers_; }
   /// Those of range `index`.
   [[nodiscard]] std::vector<const Layer*> layers(size_t index) const;
-  /// The tied table's gradient on the rank of the embedding or of the head; undefined elsewhere.
-  [[nodiscard]] Tensor table_gradient() const;
+  [[nodiscard]] const TensorParallel& tensor_parallel() const { return *tp_; }
+  /// Parameter groups in the order of storage. A tied table's copy comes first, as the table itself does on its rank:
+  /// gradients are reduced from the last to the first, and a tied one is whole last of all.
+  [[nodiscard]] const std::vector<ParameterGroup*>& groups() const { return groups_; }
+  /// Numbers of the groups that layer `index` of layers() uses alone; a tied table belongs to none.
+  [[nodiscard]] std::vector<size_t> groups_of(size_t index) const;
+  /// The number of the tied table's group, on the rank of the embedding or of the head.
+  [[nodiscard]] std::optional<size_t> tied_group() const;
+  /// With embedding and tied head on this rank: adds the embedding's part to the table's gradient, where so far the
+  /// head's is. After the last microbatch of a sum.
+  void complete_table_gradient(const Stream& stream) const;
 
   /// One microbatch forward and backward through a whole model: adds to the gradients and to the context's loss_sum.
   void forward_backward(Context& context) const;
@@ -50,6 +65,7 @@ class Model {
 
  private:
   void add_layer(int64_t layer, Recompute recompute);
+  [[nodiscard]] const ParameterGroup* tied_table() const;
 
   ModelConfig config_;
   std::vector<LayerRange> ranges_;
@@ -60,6 +76,8 @@ class Model {
   std::vector<std::unique_ptr<TransformerBlock>> blocks_;
   std::unique_ptr<Head> head_;
   std::vector<const Layer*> layers_;  // all of the above, first to last
+  std::vector<ParameterGroup*> groups_;
+  std::vector<std::vector<const ParameterGroup*>> groups_of_layer_;
   std::unique_ptr<ParameterStorage> storage_;
 };
 

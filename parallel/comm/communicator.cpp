@@ -10,6 +10,7 @@
 #include "core/allocator.h"
 #include "core/error.h"
 #include "parallel/comm/group_state.h"
+#include "parallel/comm/meta_backend.h"
 
 namespace trident {
 namespace {
@@ -49,6 +50,13 @@ int64_t total(std::span<const int64_t> counts) { return std::accumulate(counts.b
 }  // namespace
 
 Communicator Communicator::self(std::string name) { return {nullptr, std::move(name)}; }
+
+Communicator Communicator::meta(std::string name, int rank, int size) {
+  if (size == 1) return self(std::move(name));
+  return {std::make_shared<MetaBackend>(rank, size), std::move(name)};
+}
+
+bool Communicator::is_meta() const { return dynamic_cast<const MetaBackend*>(state_->backend.get()) != nullptr; }
 
 Communicator::Communicator(std::shared_ptr<CommBackend> backend, std::string name, const CommOptions& options)
     : state_(std::make_shared<GroupState>(std::move(backend), std::move(name), options,

@@ -41,6 +41,9 @@ class Communicator {
  public:
   /// A group of one rank.
   static Communicator self(std::string name = "self");
+  /// A place in a group on paper, for dry runs: tensors on the meta device pass, everything else is a broken invariant.
+  static Communicator meta(std::string name, int rank, int size);
+  [[nodiscard]] bool is_meta() const;
   /// Wraps one rank's end of a new world.
   Communicator(std::shared_ptr<CommBackend> backend, std::string name, const CommOptions& options = {});
 

@@ -85,11 +85,22 @@ int mesh_rank(const MeshShape& shape, const MeshCoordinates& at, const MeshOrder
   return rank;
 }
 
-DeviceMesh::DeviceMesh(Communicator world, MeshShape shape, MeshOrder order)
-    : world_(std::move(world)), shape_(shape), order_(order) {
+DeviceMesh::DeviceMesh(Communicator world, MeshShape shape, MeshOrder order, std::vector<Communicator> axes)
+    : world_(std::move(world)), shape_(shape), order_(order), axes_(std::move(axes)) {
   check_order(order_);
   check_mesh(shape_, world_.size());
   coordinates_ = mesh_coordinates(shape_, world_.rank(), order_);
+}
+
+DeviceMesh DeviceMesh::meta(MeshShape shape, int rank, MeshOrder order) {
+  const MeshCoordinates at = mesh_coordinates(shape, rank, order);
+  std::vector<Communicator> axes;
+  for (const Axis axis : kAllAxes) axes.push_back(Communicator::meta(std::string(to_string(axis)), at[axis], shape[axis]));
+  return {Communicator::meta("world", rank, static_cast<int>(shape.ranks())), shape, order, std::move(axes)};
+}
+
+DeviceMesh::DeviceMesh(Communicator world, MeshShape shape, MeshOrder order)
+    : DeviceMesh(std::move(world), shape, order, {}) {
   for (const Axis axis : kAllAxes) {
     axes_.push_back(
         world_.split(group_of(shape_, coordinates_, axis, order_), coordinates_[axis], std::string(to_string(axis))));

@@ -56,6 +56,8 @@ class DeviceMesh {
  public:
   /// Collective over `world`. Throws Error(config) if the shape does not fit.
   DeviceMesh(Communicator world, MeshShape shape, MeshOrder order = kDefaultMeshOrder);
+  /// One rank's place in a mesh on paper (Communicator::meta), for dry runs.
+  static DeviceMesh meta(MeshShape shape, int rank, MeshOrder order = kDefaultMeshOrder);
 
   [[nodiscard]] const Communicator& world() const { return world_; }
   [[nodiscard]] const Communicator& axis(Axis axis) const { return axes_[static_cast<size_t>(axis)]; }
@@ -73,6 +75,8 @@ class DeviceMesh {
   [[nodiscard]] bool crosses_nodes(Axis axis) const;
 
  private:
+  DeviceMesh(Communicator world, MeshShape shape, MeshOrder order, std::vector<Communicator> axes);
+
   Communicator world_;
   MeshShape shape_;
   MeshOrder order_;

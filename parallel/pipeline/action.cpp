@@ -6,8 +6,8 @@
 namespace trident::pipeline {
 namespace {
 
-constexpr std::array<std::string_view, 10> kNames = {"F",      "B",      "I",      "W",           "SEND_F",
-                                                     "RECV_F", "SEND_B", "RECV_B", "REDUCE_TIED", "REDUCE_GRAD"};
+constexpr std::array<std::string_view, 9> kNames = {"F",      "B",      "I",      "W",          "SEND_F",
+                                                    "RECV_F", "SEND_B", "RECV_B", "REDUCE_TIED"};
 
 std::optional<Op> op_of(std::string_view name) {
   for (size_t i = 0; i < kNames.size(); ++i)

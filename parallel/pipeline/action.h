@@ -16,12 +16,11 @@ enum class Op : uint8_t {
   recv_forward,     ///< RECV_F: this stage's input comes from the previous stage
   send_backward,    ///< SEND_B: the gradient of this stage's input goes to the previous stage
   recv_backward,    ///< RECV_B: the gradient of this stage's output comes from the next stage
-  reduce_tied,      ///< REDUCE_TIED: the first and the last stage add their gradients of the tied embedding
-  reduce_gradients  ///< REDUCE_GRAD: the stage's gradients are complete and may be reduced over data parallel ranks
+  reduce_tied       ///< REDUCE_TIED: the first and the last stage add their gradients of the tied embedding
 };
 
-/// One thing that a rank does. Printed as stage, op, microbatch: `2F0`, `3SEND_F1`; the reductions have no microbatch:
-/// `0REDUCE_GRAD`.
+/// One thing that a rank does. Printed as stage, op, microbatch: `2F0`, `3SEND_F1`; the reduction has no microbatch:
+/// `0REDUCE_TIED`.
 struct Action {
   int32_t stage = 0;
   Op op = Op::forward;
@@ -33,7 +32,7 @@ struct Action {
 [[nodiscard]] constexpr bool is_compute(Op op) { return op <= Op::backward_weight; }
 [[nodiscard]] constexpr bool is_send(Op op) { return op == Op::send_forward || op == Op::send_backward; }
 [[nodiscard]] constexpr bool is_recv(Op op) { return op == Op::recv_forward || op == Op::recv_backward; }
-[[nodiscard]] constexpr bool is_reduce(Op op) { return op >= Op::reduce_tied; }
+[[nodiscard]] constexpr bool is_reduce(Op op) { return op == Op::reduce_tied; }
 /// Whether the op computes a microbatch's input gradient; its weight gradient.
 [[nodiscard]] constexpr bool gives_input_gradient(Op op) { return op == Op::backward || op == Op::backward_input; }
 [[nodiscard]] constexpr bool gives_weight_gradient(Op op) { return op == Op::backward || op == Op::backward_weight; }

@@ -1,5 +1,6 @@
 #include "parallel/pipeline/executor.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace trident::pipeline {
@@ -41,6 +42,8 @@ Executor::Executor(Schedule lowered, std::map<int32_t, StageLayers> stages, Comm
   TRIDENT_CHECK(schedule_.lowered && schedule_.ranks == comm_.size());
   for (int32_t stage = 0; stage < schedule_.stages(); ++stage)
     TRIDENT_CHECK(local(stage) == stages_.contains(stage), "layers of stage " + std::to_string(stage));
+  const auto& own = schedule_.actions[static_cast<size_t>(comm_.rank())];
+  forward_only_ = std::none_of(own.begin(), own.end(), [](const Action& a) { return gives_input_gradient(a.op); });
 }
 
 std::vector<double> Executor::run(const Stream& stream, Allocator& activations,
@@ -75,9 +78,6 @@ void Executor::perform(Run& run, const Action& action) {
     case Op::reduce_tied:
       if (hooks_.reduce_tied) hooks_.reduce_tied();
       return;
-    case Op::reduce_gradients:
-      if (hooks_.reduce_gradients) hooks_.reduce_gradients(action.stage);
-      return;
   }
 }
 
@@ -88,8 +88,12 @@ void Executor::forward(Run& run, const Action& action) {
   run.context.microbatch = &run.microbatches[index];
   run.context.loss_sum = 0.0;
   Tensor x = action.stage == 0 ? run.context.microbatch->tokens : current.input.take();
-  current.saved.resize(layers.size());
-  for (size_t i = 0; i < layers.size(); ++i) x = layers[i]->forward(run.context, x, current.saved[i]);
+  if (!forward_only_) current.saved.resize(layers.size());
+  for (size_t i = 0; i < layers.size(); ++i) {
+    if (hooks_.before_forward) hooks_.before_forward({action.stage, i});
+    Saved discarded;
+    x = layers[i]->forward(run.context, x, forward_only_ ? discarded : current.saved[i]);
+  }
   if (action.stage + 1 == schedule_.stages())
     run.losses[index] = run.context.loss_sum;
   else if (local(action.stage + 1))
@@ -107,6 +111,7 @@ void Executor::backward(Run& run, const Action& action) {
   for (size_t i = layers.size(); i-- > 0;) {
     gradient = action.op == Op::backward ? layers[i]->backward(run.context, gradient, current.saved[i])
                                          : layers[i]->backward_input(run.context, gradient, current.saved[i]);
+    if (action.op == Op::backward) weight_gradients_added(action, i);
     comm_.progress();
   }
   if (action.op == Op::backward) current.saved.clear();
@@ -121,9 +126,16 @@ void Executor::backward_weight(Run& run, const Action& action) {
   const StageLayers& layers = stages_.at(action.stage);
   Slot& current = slot(run, action.stage, action.microbatch);
   run.context.microbatch = &run.microbatches[static_cast<size_t>(action.microbatch)];
-  for (size_t i = layers.size(); i-- > 0;) layers[i]->backward_weight(run.context, current.saved[i]);
+  for (size_t i = layers.size(); i-- > 0;) {
+    layers[i]->backward_weight(run.context, current.saved[i]);
+    weight_gradients_added(action, i);
+    comm_.progress();
+  }
   current.saved.clear();
-  comm_.progress();
+}
+
+void Executor::weight_gradients_added(const Action& action, size_t layer) const {
+  if (hooks_.weight_gradients_added) hooks_.weight_gradients_added({action.stage, layer}, action.microbatch);
 }
 
 void Executor::send(Run& run, const Action& action, Tensor value) {

@@ -12,18 +12,27 @@
 
 namespace trident::pipeline {
 
+/// One layer of a stage.
+struct StageLayer {
+  int32_t stage = 0;
+  size_t index = 0;  ///< among the stage's layers
+};
+
 /// What an executor does beside computing and passing on.
 struct ExecutorHooks {
   /// REDUCE_TIED: add the two gradients of the tied embedding.
   std::function<void()> reduce_tied;
-  /// REDUCE_GRAD: the stage's gradients are complete.
-  std::function<void(int32_t stage)> reduce_gradients;
+  /// Before a layer's forward: its parameters are about to be read.
+  std::function<void(StageLayer layer)> before_forward;
+  /// The layer has added its weight gradients of this microbatch.
+  std::function<void(StageLayer layer, int32_t microbatch)> weight_gradients_added;
 };
 
 /// Runs a lowered schedule's actions of one rank, in their order: the only loop over actions. Activations and gradients
 /// between stages are tensors of one shape. A receive is posted where the schedule has it and waited for where its
 /// value is used; a send is waited for before the next one on the same edge. What lives when is therefore a function of
-/// the schedule alone, and a dry run on the meta device plans the memory.
+/// the schedule alone, and a dry run on the meta device plans the memory. A schedule of forwards only keeps nothing for
+/// a backward pass.
 class Executor {
  public:
   /// A stage's consecutive layers, first to last. Stage 0 takes the microbatch's tokens; the last ends in the loss.
@@ -33,6 +42,8 @@ class Executor {
   /// its rank is the schedule's. Layers outlive the executor.
   Executor(Schedule lowered, std::map<int32_t, StageLayers> stages, Communicator comm, Shape shape, DType dtype,
            ExecutorHooks hooks = {});
+
+  void set_hooks(ExecutorHooks hooks) { hooks_ = std::move(hooks); }
 
   /// One step. Collective over the pipeline: every rank runs its part with as many microbatches as the schedule has.
   /// Returns the sum of the label tokens' losses by microbatch on the rank of the last stage, zeros elsewhere.
@@ -63,6 +74,7 @@ class Executor {
   void forward(Run& run, const Action& action);
   void backward(Run& run, const Action& action);
   void backward_weight(Run& run, const Action& action);
+  void weight_gradients_added(const Action& action, size_t layer) const;
   void send(Run& run, const Action& action, Tensor value);
   [[nodiscard]] Arriving receive(Run& run, const Action& action) const;
   [[nodiscard]] bool local(int32_t stage) const { return schedule_.rank_of(stage) == comm_.rank(); }
@@ -74,6 +86,7 @@ class Executor {
   Shape shape_;
   DType dtype_;
   ExecutorHooks hooks_;
+  bool forward_only_ = false;
 };
 
 }  // namespace trident::pipeline

@@ -43,17 +43,11 @@ class Lowering {
 
   void complete(int32_t stage) {
     const bool tied = options_.tied_embedding && last_stage() > 0 && (stage == 0 || stage == last_stage());
-    if (!tied) return reduce(stage);
+    if (!tied) return;
     const int32_t partner = last_stage() - stage;
     if (weights_[static_cast<size_t>(partner)] < lowered_.microbatches) return;
     push({0, Op::reduce_tied, -1});
     if (lowered_.rank_of(0) != lowered_.rank_of(last_stage())) push({last_stage(), Op::reduce_tied, -1});
-    reduce(0);
-    reduce(last_stage());
-  }
-
-  void reduce(int32_t stage) {
-    if (options_.reduce_gradients) push({stage, Op::reduce_gradients, -1});
   }
 
   LowerOptions options_;

@@ -8,8 +8,6 @@ struct LowerOptions {
   /// The first and the last stage share the embedding: once both have all their weight gradients, REDUCE_TIED on both
   /// (on two ranks: an exchange; on one: a local sum, at the first stage only).
   bool tied_embedding = false;
-  /// REDUCE_GRAD after a stage's last weight gradient, and after its REDUCE_TIED.
-  bool reduce_gradients = false;
 };
 
 /// Adds communication in one walk over all ranks: a send and its receive are appended together when the value exists,

@@ -35,7 +35,7 @@ class Rendezvous {
   }
 
   bool is_alone(const Action& action) const {
-    if (is_compute(action.op) || action.op == Op::reduce_gradients) return true;
+    if (is_compute(action.op)) return true;
     return action.op == Op::reduce_tied && schedule_.rank_of(0) == schedule_.rank_of(schedule_.stages() - 1);
   }
 

@@ -236,4 +236,20 @@ Schedule zb_v(int32_t p, int32_t m) {
   return WeightPlacer(schedule, 2 * p).run();
 }
 
+Schedule forwards(const Schedule& like, int32_t m) {
+  TRIDENT_CHECK(m >= 1, "a schedule needs microbatches");
+  Schedule schedule = like;
+  schedule.name = "forwards";
+  schedule.microbatches = m;
+  schedule.lowered = false;
+  for (int32_t rank = 0; rank < like.ranks; ++rank) {
+    auto& list = schedule.actions[static_cast<size_t>(rank)];
+    list.clear();
+    for (int32_t group = 0; group < m; group += like.ranks)
+      for (const int32_t stage : like.stages_of(rank))
+        for (int32_t i = group; i < std::min(m, group + like.ranks); ++i) list.push_back({stage, Op::forward, i});
+  }
+  return schedule;
+}
+
 }  // namespace trident::pipeline

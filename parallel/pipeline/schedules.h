@@ -29,4 +29,8 @@ namespace trident::pipeline {
 /// m >= 2p-1, memory p M on every rank. (Qi et al. 2024, "controllable memory")
 [[nodiscard]] Schedule zb_v(int32_t p, int32_t m);
 
+/// Forwards alone, of m microbatches through the stages as `like` places them: for evaluation. Groups of p microbatches
+/// pass each of a rank's stages in turn.
+[[nodiscard]] Schedule forwards(const Schedule& like, int32_t m);
+
 }  // namespace trident::pipeline

@@ -74,7 +74,7 @@ class Validator {
   }
 
   bool in_range(const Action& action) const {
-    if (action.stage < 0 || action.stage >= schedule_.stages() || action.op > Op::reduce_gradients) return false;
+    if (action.stage < 0 || action.stage >= schedule_.stages() || action.op > Op::reduce_tied) return false;
     if (is_reduce(action.op)) return action.microbatch == -1;
     return action.microbatch >= 0 && action.microbatch < schedule_.microbatches;
   }

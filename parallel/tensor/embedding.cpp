@@ -30,9 +30,27 @@ Tensor VocabularyParallelEmbedding::backward_input(Context& context, const Tenso
 }
 
 void VocabularyParallelEmbedding::backward_weight(Context& context, Saved& saved) const {
-  Tensor dtable = table_.grad, dpositions = positions_.grad;
-  embedding_backward(context.stream, saved.tensors.at(0), saved.tensors.at(1), dtable, dpositions, shard());
+  const Tensor tokens = saved.tensors.at(0), dy = saved.tensors.at(1);
+  Tensor dpositions = positions_.grad;
+  if (touched_) {
+    Tensor rows = touched_->values();
+    embedding_backward(context.stream, touched_->slots(context, tokens, shard()), dy, rows, dpositions,
+                       {0, shard().vocabulary + 1});
+  } else {
+    Tensor dtable = table_.grad;
+    embedding_backward(context.stream, tokens, dy, dtable, dpositions, shard());
+  }
   saved.clear();
+}
+
+void VocabularyParallelEmbedding::separate_gradient(Device device) {
+  const Shape shape = table_.members.front().local_shape();
+  touched_ = std::make_unique<TouchedRows>(shape[0], shape[1], table_.grad.dtype(), device);
+}
+
+void VocabularyParallelEmbedding::complete_gradient(const Stream& stream) const {
+  Tensor dtable = table_.grad;
+  if (touched_) touched_->move_to(stream, dtable);
 }
 
 void VocabularyParallelEmbedding::collect(std::vector<ParameterGroup*>& groups) {

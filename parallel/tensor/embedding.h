@@ -3,6 +3,7 @@
 #include "core/layer.h"
 #include "kernels/embedding.h"
 #include "parallel/tensor/tensor_parallel.h"
+#include "parallel/tensor/touched_rows.h"
 
 namespace trident {
 
@@ -21,6 +22,11 @@ class VocabularyParallelEmbedding final : public Layer {
   /// Tokens at positions first_position … of a generation.
   [[nodiscard]] Tensor forward_at(Context& context, const Tensor& tokens, int64_t first_position) const;
 
+  /// Keeps the table's gradient apart from table().grad, where a tied head on the same rank adds its own, until
+  /// complete_gradient() adds it: after the last microbatch of a sum.
+  void separate_gradient(Device device);
+  void complete_gradient(const Stream& stream) const;
+
   /// The table's local rows, which a tied head multiplies with.
   [[nodiscard]] const ParameterGroup& table() const { return table_; }
 
@@ -30,6 +36,7 @@ class VocabularyParallelEmbedding final : public Layer {
   ParameterGroup table_;
   ParameterGroup positions_;
   const TensorParallel* tp_;
+  std::unique_ptr<TouchedRows> touched_;  // null: table_.grad is the embedding's own
 };
 
 }  // namespace trident

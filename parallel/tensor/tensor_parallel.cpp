@@ -39,11 +39,21 @@ void shard_parameter(Parameter& parameter, int dim, ShardRange range) {
   parameter.shard_count = range.count;
 }
 
+TensorParallel join_tensor_parallel(const Communicator& comm, int64_t kv_heads, bool sequence_parallel) {
+  TensorParallel tp{comm, Communicator::self("tp replicas"), sequence_parallel};
+  const int copies = static_cast<int>(comm.size() / kv_heads);
+  if (copies <= 1 || comm.is_meta()) return tp;  // on paper nothing is summed
+  tp.replicas = comm.split(comm.rank() / copies, comm.rank(), "tp replicas");
+  return tp;
+}
+
+void sum_partial_gradient(const Parameter& parameter, const TensorParallel& tp) {
+  if (parameter.gradient_sum == GradientSum::axis) tp.comm.all_reduce(parameter.grad);
+  if (parameter.gradient_sum == GradientSum::replicas) tp.replicas.all_reduce(parameter.grad);
+}
+
 void sum_partial_gradients(const ParameterStorage& storage, const TensorParallel& tp) {
-  for (const Parameter* parameter : storage.parameters()) {
-    if (parameter->gradient_sum == GradientSum::axis) tp.comm.all_reduce(parameter->grad);
-    if (parameter->gradient_sum == GradientSum::replicas) tp.replicas.all_reduce(parameter->grad);
-  }
+  for (const Parameter* parameter : storage.parameters()) sum_partial_gradient(*parameter, tp);
 }
 
 }  // namespace trident

@@ -46,8 +46,13 @@ struct ShardRange {
 /// Makes `parameter` this part of its dimension `dim`.
 void shard_parameter(Parameter& parameter, int dim, ShardRange range);
 
-/// Completes the gradients that backward passes left partial (Parameter::gradient_sum). Collective over tp; once a
-/// step.
+/// This rank's place on the tensor-parallel axis of a model with so many key-value heads. Collective over `comm`.
+[[nodiscard]] TensorParallel join_tensor_parallel(const Communicator& comm, int64_t kv_heads, bool sequence_parallel);
+
+/// Completes a gradient that backward passes left partial (Parameter::gradient_sum). Collective over tp; once for each
+/// sum of microbatches.
+void sum_partial_gradient(const Parameter& parameter, const TensorParallel& tp);
+/// All of the storage's, in order.
 void sum_partial_gradients(const ParameterStorage& storage, const TensorParallel& tp);
 
 }  // namespace trident

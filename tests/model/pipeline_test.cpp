@@ -78,7 +78,7 @@ class Rank {
     std::vector<LayerRange> ranges;
     for (const int32_t stage : schedule.stages_of(pp_.rank()))
       ranges.push_back(range_of(config_of(test), stage, schedule.stages()));
-    model_.emplace(config_of(test), DType::fp64, Recompute::none, stream_, tp_, ranges);
+    model_.emplace(config_of(test), DType::fp64, Recompute::none, stream_, ModelPart{tp_, ranges, {}});
     if (stream.device().kind == DeviceKind::meta) return;
     model_->storage().initialize(5, stream_);
     model_->storage().zero_gradients(stream_);
@@ -89,10 +89,14 @@ class Rank {
     size_t index = 0;
     for (const int32_t stage : schedule_.stages_of(pp_.rank())) stages[stage] = model_->layers(index++);
     pipeline::ExecutorHooks hooks;
-    hooks.reduce_tied = [this] { tied_.all_reduce(model_->table_gradient()); };
+    hooks.reduce_tied = [this] {
+      model_->complete_table_gradient(stream_);
+      tied_.all_reduce(model_->groups().at(*model_->tied_group())->grad);
+    };
     const Shape rows{kBatch * kSequence / test_.tp, config_of(test_).hidden_size};
     Executor executor(schedule_, std::move(stages), pp_, rows, DType::fp64, hooks);
     auto losses = executor.run(stream_, allocator, microbatches);
+    if (schedule_.stages() == 1) model_->complete_table_gradient(stream_);
     sum_partial_gradients(model_->storage(), tp_);
     return losses;
   }

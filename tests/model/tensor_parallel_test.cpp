@@ -61,6 +61,8 @@ double run_split(const Model& model, const Stream& stream, const Microbatch& mic
   for (size_t i = 0; i < layers.size(); ++i) x = layers[i]->forward(context, x, saved[i]);
   for (size_t i = layers.size(); i-- > 0;) dx = layers[i]->backward_input(context, dx, saved[i]);
   for (size_t i = layers.size(); i-- > 0;) layers[i]->backward_weight(context, saved[i]);
+  model.complete_table_gradient(stream);
+  model.complete_table_gradient(stream);
   return context.loss_sum * microbatch.loss_weight;
 }
 
@@ -88,7 +90,7 @@ TEST_P(TensorParallelTest, LossAndGradientsEqualTheSerialModels) {
   run_ranks(test.tp, [&](const Communicator& world) {
     const Stream own = Stream::cpu(1);
     const TensorParallel tp = join(world, test);
-    Model model(test.config, DType::fp64, test.recompute, own, tp);
+    Model model(test.config, DType::fp64, test.recompute, own, ModelPart{tp, {}, {}});
     model.storage().initialize(5, own);
     const double loss =
         test.split_backward ? run_split(model, own, data.microbatch) : testing::run(model, own, data.microbatch);

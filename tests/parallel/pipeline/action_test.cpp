@@ -9,11 +9,11 @@ TEST(Action, PrintsStageOpMicrobatch) {
   EXPECT_EQ(to_string({2, Op::forward, 0}), "2F0");
   EXPECT_EQ(to_string({13, Op::backward_weight, 127}), "13W127");
   EXPECT_EQ(to_string({0, Op::send_forward, 3}), "0SEND_F3");
-  EXPECT_EQ(to_string({7, Op::reduce_gradients, -1}), "7REDUCE_GRAD");
+  EXPECT_EQ(to_string({7, Op::reduce_tied, -1}), "7REDUCE_TIED");
 }
 
 TEST(Action, ParsesWhatItPrints) {
-  for (int op = 0; op <= static_cast<int>(Op::reduce_gradients); ++op)
+  for (int op = 0; op <= static_cast<int>(Op::reduce_tied); ++op)
     for (const int stage : {0, 9, 10, 2147483647})
       for (const int microbatch : {0, 1, 1000}) {
         const Op kind = static_cast<Op>(op);
@@ -25,7 +25,7 @@ TEST(Action, ParsesWhatItPrints) {
 TEST(Action, RefusesEverythingElse) {
   for (const char* text :
        {"",      "F",    "2",    "2F",   "F0",    "2F0 ",   " 2F0",          "2f0",          "2X0",
-        "-1F0",  "2F-1", "02F0", "2F00", "2F0F0", "2SEND0", "0REDUCE_GRAD0", "2147483648F0", "0F99999999999999999999",
+        "-1F0",  "2F-1", "02F0", "2F00", "2F0F0", "2SEND0", "0REDUCE_TIED0", "2147483648F0", "0F99999999999999999999",
         "2F1.5", "+1F0"})
     EXPECT_EQ(parse_action(text), std::nullopt) << text;
 }

@@ -34,7 +34,7 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Golden{"gpipe_p3_m4.txt", gpipe(3, 4)}, Golden{"1f1b_p4_m8.txt", one_f_one_b(4, 8)},
                     Golden{"1f1b_p4_m2.txt", one_f_one_b(4, 2)},
                     Golden{"1f1b_p3_m4_lowered.txt",
-                           lower(one_f_one_b(3, 4), {.tied_embedding = true, .reduce_gradients = true})},
+                           lower(one_f_one_b(3, 4), {.tied_embedding = true})},
                     Golden{"interleaved_p2_v2_m4.txt", interleaved(2, 2, 4)},
                     Golden{"interleaved_p2_v2_m5.txt", interleaved(2, 2, 5)}, Golden{"zb-h1_p4_m8.txt", zb_h1(4, 8)},
                     Golden{"zb-v_p3_m6.txt", zb_v(3, 6)}, Golden{"zb-v_p3_m6_lowered.txt", lower(zb_v(3, 6))}),

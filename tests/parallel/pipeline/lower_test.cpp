@@ -50,15 +50,15 @@ TEST(Lower, StagesOnOneRankHandOverSilently) {
 }
 
 TEST(Lower, TiedEmbeddingsAreReducedByBothEnds) {
-  const Schedule lowered = lower(one_f_one_b(3, 2), {.tied_embedding = true, .reduce_gradients = true});
+  const Schedule lowered = lower(one_f_one_b(3, 2), {.tied_embedding = true});
   const auto tail = [&](size_t rank) {
     const auto& list = lowered.actions[rank];
     const auto first = std::find_if(list.begin(), list.end(), [](const Action& a) { return is_reduce(a.op); });
     return std::vector<Action>(first, list.end());
   };
-  EXPECT_THAT(tail(0), ElementsAre(Action{0, Op::reduce_tied, -1}, Action{0, Op::reduce_gradients, -1}));
-  EXPECT_THAT(tail(1), ElementsAre(Action{1, Op::reduce_gradients, -1}));
-  EXPECT_THAT(tail(2), ElementsAre(Action{2, Op::reduce_tied, -1}, Action{2, Op::reduce_gradients, -1}));
+  EXPECT_THAT(tail(0), ElementsAre(Action{0, Op::reduce_tied, -1}));
+  EXPECT_THAT(tail(1), IsEmpty());
+  EXPECT_THAT(tail(2), ElementsAre(Action{2, Op::reduce_tied, -1}));
 }
 
 TEST(Lower, TiedEmbeddingsOnOneRankNeedOneSum) {

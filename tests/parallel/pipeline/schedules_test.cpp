@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
+#include <numeric>
 
 #include "core/error.h"
 #include "parallel/pipeline/lower.h"
@@ -44,7 +46,7 @@ TEST(Schedules, AllAreValidOrRefused) {
           const Schedule schedule = make_schedule(request);
           EXPECT_EQ(schedule.stages(), p * schedule.virtual_stages);
           EXPECT_TRUE(validate(schedule).empty()) << name_of(request) << '\n' << to_text(schedule);
-          const Schedule lowered = lower(schedule, {.tied_embedding = true, .reduce_gradients = true});
+          const Schedule lowered = lower(schedule, {.tied_embedding = true});
           const auto problems = validate(lowered);
           EXPECT_TRUE(problems.empty()) << name_of(request) << ": " << to_string(problems.front());
         }
@@ -130,6 +132,22 @@ TEST(Schedules, TheLargestAreQuick) {
     const Schedule lowered = lower(make_schedule(request));
     EXPECT_TRUE(validate(lowered).empty()) << name_of(request);
     EXPECT_GT(simulate(lowered).makespan, 0);
+  }
+}
+
+TEST(Forwards, EveryStageSeesEveryMicrobatchOnceInOrderAndCanRun) {
+  for (const Schedule& like : {gpipe(3, 2), interleaved(2, 3, 4), zb_v(3, 5)}) {
+    for (const int32_t m : {1, 2, 7}) {
+      const Schedule lowered = lower(forwards(like, m));  // throws where it cannot run
+      std::map<int32_t, std::vector<int32_t>> seen;
+      for (const auto& list : lowered.actions)
+        for (const Action& action : list)
+          if (is_compute(action.op)) seen[action.stage].push_back(action.microbatch);
+      std::vector<int32_t> all(static_cast<size_t>(m));
+      std::iota(all.begin(), all.end(), 0);
+      ASSERT_EQ(seen.size(), like.rank_of_stage.size());
+      for (const auto& [stage, microbatches] : seen) EXPECT_EQ(microbatches, all) << "stage " << stage;
+    }
   }
 }
 

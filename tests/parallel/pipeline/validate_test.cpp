@@ -27,8 +27,7 @@ std::vector<Schedule> samples() {
 
 std::vector<Schedule> lowered_samples() {
   std::vector<Schedule> lowered;
-  for (const Schedule& schedule : samples())
-    lowered.push_back(lower(schedule, {.tied_embedding = true, .reduce_gradients = true}));
+  for (const Schedule& schedule : samples()) lowered.push_back(lower(schedule, {.tied_embedding = true}));
   return lowered;
 }
 
@@ -139,7 +138,7 @@ TEST(Validate, FullAndSplitBackwardExcludeEachOther) {
 }
 
 TEST(Validate, ReductionsWaitForTheLastWeightGradient) {
-  Schedule schedule = lower(one_f_one_b(2, 2), {.reduce_gradients = true});
+  Schedule schedule = lower(one_f_one_b(2, 2), {.tied_embedding = true});
   auto& list = schedule.actions[1];
   std::swap(list[list.size() - 1], list[0]);
   EXPECT_THAT(validate(schedule), finds(ProblemKind::early_reduction));
