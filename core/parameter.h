@@ -78,8 +78,8 @@ class ParameterStorage {
   /// Groups start at multiples of it: 256 bytes of fp32, which suits vector loads everywhere.
   static constexpr int64_t kGroupAlignment = 64;
 
-  /// Allocates for `groups` (on the meta device: only counts) and points their tensors into it. `allocate`, where given,
-  /// provides compute weights and gradients: memory that other ranks reach, for example.
+  /// Allocates for `groups` (on the meta device: only counts) and points their tensors into it. `allocate`, where
+  /// given, provides compute weights and gradients: memory that other ranks reach, for example.
   ParameterStorage(const std::vector<ParameterGroup*>& groups, DType compute, Device device,
                    const FlatAllocator& allocate = {});
 

@@ -43,15 +43,16 @@ int run(const Arguments& arguments) {
   options.sequence_length = window_length(arguments, config);
   const ValidationData data(arguments.data, options.sequence_length, config.vocab_size);
   const GemmSetup gemms;
-  const DryRun plan = dry_run(config, options, gemms.meta_stream());
+  const DeviceMesh mesh = DeviceMesh(Communicator::self("world"), {});
+  const DryRun plan = dry_run(config, options, 0, gemms.meta_stream());
   const auto libraries = gemms.choose({});
   const Stream stream = Stream::cpu(arguments.threads > 0 ? arguments.threads : available_cpus());
   stream.attach(libraries);
-  Engine engine(config, options, plan, stream);
+  Engine engine(config, options, mesh, plan, stream);
   load_weights(reader, engine.model().storage(), stream);
   const int64_t windows =
       arguments.batches > 0 ? std::min(data.windows(), arguments.batches * arguments.batch_size) : data.windows();
-  const Evaluation result = evaluate(engine, data, windows, arguments.batch_size);
+  const Evaluation result = evaluate(engine, data, windows);
   if (arguments.json) {
     const nlohmann::ordered_json json = {{"loss", result.loss},
                                          {"perplexity", result.perplexity()},

@@ -22,9 +22,10 @@ Model::Model(const ModelConfig& config, DType compute, Recompute recompute, cons
   }
   for (const LayerRange& range : ranges_)
     for (int64_t layer = range.begin; layer < range.end; ++layer) add_layer(layer, recompute);
-  if (head_ && !embedding_ && config_.tie_word_embeddings) std::rotate(groups_.begin(), groups_.end() - 1, groups_.end());
+  if (head_ && !embedding_ && config_.tie_word_embeddings)
+    std::rotate(groups_.begin(), groups_.end() - 1, groups_.end());
   storage_ = std::make_unique<ParameterStorage>(groups_, compute, stream.device(), part.allocate);
-  if (embedding_ && head_ && config_.tie_word_embeddings) embedding_->separate_gradient(stream.device());
+  if (has_both_ends()) embedding_->separate_gradient(stream.device());
 }
 
 void Model::add_layer(int64_t layer, Recompute recompute) {
@@ -67,8 +68,8 @@ std::optional<size_t> Model::tied_group() const {
   return static_cast<size_t>(found - groups_.begin());
 }
 
-void Model::complete_table_gradient(const Stream& stream) const {
-  if (embedding_) embedding_->complete_gradient(stream);
+void Model::complete_table_gradient(const Stream& stream, Tensor& table) const {
+  if (has_both_ends()) embedding_->complete_gradient(stream, table);
 }
 
 std::vector<const Layer*> Model::layers(size_t index) const {
@@ -86,7 +87,9 @@ void Model::forward_backward(Context& context) const {
   for (size_t i = layers_.size(); i-- > 0;) {
     dx = layers_[i]->backward(context, dx, saved[i]);
   }
-  complete_table_gradient(context.stream);
+  if (!has_both_ends()) return;
+  Tensor table = embedding_->table().grad;
+  complete_table_gradient(context.stream, table);
 }
 
 void Model::forward(Context& context) const {

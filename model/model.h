@@ -47,9 +47,11 @@ class Model {
   [[nodiscard]] std::vector<size_t> groups_of(size_t index) const;
   /// The number of the tied table's group, on the rank of the embedding or of the head.
   [[nodiscard]] std::optional<size_t> tied_group() const;
-  /// With embedding and tied head on this rank: adds the embedding's part to the table's gradient, where so far the
-  /// head's is. After the last microbatch of a sum.
-  void complete_table_gradient(const Stream& stream) const;
+  /// This rank has the embedding and a head that is tied to it.
+  [[nodiscard]] bool has_both_ends() const { return embedding_ && head_ && config_.tie_word_embeddings; }
+  /// With both ends here: adds the embedding's part to `table`, where so far the head's is (the table's gradient, or
+  /// where it was moved to). After the last microbatch of a sum. Otherwise nothing.
+  void complete_table_gradient(const Stream& stream, Tensor& table) const;
 
   /// One microbatch forward and backward through a whole model: adds to the gradients and to the context's loss_sum.
   void forward_backward(Context& context) const;

@@ -2,61 +2,137 @@
 
 #include <algorithm>
 
+#include "parallel/data/exact_sums.h"
+
 namespace trident {
 namespace {
 
-Microbatch meta_microbatch(const EngineOptions& options) {
-  HeapAllocator meta(Device::meta());
-  const Shape shape{options.micro_batch_size, options.sequence_length};
-  return {meta.allocate(shape, DType::int32), meta.allocate(shape, DType::int32), 1.0};
+size_t shared_bytes(const DryRun& plan) { return std::max(plan.training.total_bytes, plan.evaluation.total_bytes); }
+
+// Replicated parameters count in the gradient norm on one rank of those that hold them.
+std::vector<bool> counts_here(const Model& model) {
+  const TensorParallel& tp = model.tensor_parallel();
+  std::vector<bool> counts;
+  for (const Parameter* parameter : model.storage().parameters()) {
+    const bool first_holder = !parameter->sharded()                              ? tp.comm.rank() == 0
+                              : parameter->gradient_sum == GradientSum::replicas ? tp.replicas.rank() == 0
+                                                                                 : true;
+    counts.push_back(first_holder && !parameter->tied_copy);
+  }
+  return counts;
 }
 
-size_t shared_bytes(const DryRun& plan) { return std::max(plan.training.total_bytes, plan.evaluation.total_bytes); }
+OptimizerSharding sharding_of(const EngineOptions& options, const DeviceMesh& mesh, const FlatPartition& partition,
+                              const Model& model) {
+  return {mesh.axis(Axis::dp),
+          options.layout.zero_stage,
+          partition,
+          {mesh.axis(Axis::tp), mesh.axis(Axis::pp)},
+          counts_here(model)};
+}
+
+std::vector<Microbatch> meta_microbatches(const EngineOptions& options, int64_t count) {
+  HeapAllocator meta(Device::meta());
+  const Shape shape{options.micro_batch_size, options.sequence_length};
+  const Microbatch one{meta.allocate(shape, DType::int32), meta.allocate(shape, DType::int32), 1.0};
+  return std::vector<Microbatch>(static_cast<size_t>(count), one);
+}
 
 }  // namespace
 
-DryRun dry_run(const ModelConfig& config, const EngineOptions& options, const Stream& meta) {
-  const Model model(config, options.compute, options.recompute, meta);
-  const Microbatch microbatch = meta_microbatch(options);
+DryRun dry_run(const ModelConfig& config, const EngineOptions& options, int rank, const Stream& meta) {
+  const DeviceMesh mesh = DeviceMesh::meta(options.layout.mesh, rank, options.layout.order);
+  RankModel rank_model(config, options, mesh, meta);
+  const StepGradients gradients(rank_model, options, mesh, meta);
+  ParameterStorage& storage = rank_model.model().storage();
   DryRun result;
+  result.memory.parameters = storage.values().bytes();
+  const ShardedOptimizer optimizer(storage, {}, sharding_of(options, mesh, gradients.partition(), rank_model.model()));
+  if (storage.master().defined() && storage.compute_dtype() != storage.master().dtype())
+    result.memory.parameters += storage.master().bytes();
+  result.memory.optimizer = optimizer.bytes();
+  result.memory.gradients = gradients.gradient_bytes();
+  result.memory.communication = gradients.scratch_bytes();
   {
     ArenaRecorder recorder;
-    Context context{meta, recorder, &microbatch};
-    model.forward_backward(context);
+    (void)rank_model.train(recorder,
+                           meta_microbatches(options, options.layout.share(mesh.coordinates().dp).microbatches));
     result.training = recorder.plan();
   }
   {
     ArenaRecorder recorder;
-    Context context{meta, recorder, &microbatch};
-    model.forward(context);
+    (void)rank_model.evaluate(recorder, meta_microbatches(options, RankModel::evaluation_microbatches(options.layout)));
     result.evaluation = recorder.plan();
   }
-  const ParameterStorage& storage = model.storage();
-  const size_t master = storage.master().bytes();
-  const bool separate_master = storage.compute_dtype() != accumulation_dtype(storage.compute_dtype());
-  result.memory = {storage.values().bytes() + (separate_master ? master : 0), storage.grads().bytes(), 2 * master,
-                   shared_bytes(result)};
+  result.memory.activations = shared_bytes(result);
   return result;
 }
 
-Engine::Engine(const ModelConfig& config, const EngineOptions& options, const DryRun& plan, const Stream& stream)
-    : stream_(stream),
-      model_(config, options.compute, options.recompute, stream),
+Engine::Engine(const ModelConfig& config, const EngineOptions& options, const DeviceMesh& mesh, const DryRun& plan,
+               const Stream& stream)
+    : options_(options),
+      mesh_(mesh),
+      stream_(stream),
+      rank_(config, options_, mesh_, stream_),
+      gradients_(rank_, options_, mesh_, stream_),
+      current_(rank_.model().layers().size(), true),
       training_(plan.training, map_memory(shared_bytes(plan))),
-      evaluation_(plan.evaluation, training_.memory()) {}
-
-double Engine::forward_backward(const Microbatch& microbatch) {
-  training_.rewind();
-  Context context{stream_, training_, &microbatch};
-  model_.forward_backward(context);
-  return context.loss_sum;
+      evaluation_(plan.evaluation, training_.memory()) {
+  pipeline::ExecutorHooks hooks;
+  hooks.before_forward = [this](pipeline::StageLayer layer) { before_forward(layer); };
+  hooks.weight_gradients_added = [this](pipeline::StageLayer layer, int32_t microbatch) {
+    gradients_.weight_gradients_added(layer, microbatch);
+  };
+  hooks.reduce_tied = [this] { gradients_.reduce_tied(); };
+  rank_.set_hooks(hooks);
 }
 
-double Engine::forward(const Microbatch& microbatch) {
+void Engine::start_optimizer(const AdamWOptions& options) {
+  optimizer_.emplace(rank_.model().storage(), options,
+                     sharding_of(options_, mesh_, gradients_.partition(), rank_.model()));
+}
+
+double Engine::forward_backward(std::span<const Microbatch> microbatches) {
+  training_.rewind();
+  gradients_.begin();
+  const ExactSum losses = rank_.train(training_, microbatches);
+  gradients_.finish();
+  return sum_over_ranks(losses);
+}
+
+double Engine::forward(std::span<const Microbatch> microbatches) {
   evaluation_.rewind();
-  Context context{stream_, evaluation_, &microbatch};
-  model_.forward(context);
-  return context.loss_sum;
+  return sum_over_ranks(rank_.evaluate(evaluation_, microbatches));
+}
+
+double Engine::sum_over_ranks(ExactSum losses) const {
+  all_reduce(mesh_.axis(Axis::pp), losses);
+  all_reduce(mesh_.axis(Axis::dp), losses);
+  return losses.value();
+}
+
+void Engine::step(int64_t step, double lr, double grad_scale) {
+  optimizer_->step(stream_, step, lr, grad_scale);
+  current_.assign(current_.size(), false);
+}
+
+void Engine::wait_parameters() {
+  if (optimizer_) optimizer_->wait_parameters();
+  current_.assign(current_.size(), true);
+}
+
+void Engine::before_forward(pipeline::StageLayer layer) {
+  const size_t number = rank_.layer_number(layer);
+  if (current_[number]) return;
+  const Model& model = rank_.model();
+  std::vector<size_t> groups = model.groups_of(number);
+  // Embedding and tied head read the table, which neither has for itself.
+  if (const auto tied = model.tied_group()) groups.push_back(*tied);
+  for (const size_t group : groups) {
+    for (const Parameter& member : model.groups()[group]->members)
+      optimizer_->wait_parameters({member.flat_offset, member.flat_offset + member.local_shape().elements()});
+  }
+  current_[number] = true;
 }
 
 }  // namespace trident

@@ -1,53 +1,78 @@
 #pragma once
 
-#include "model/model.h"
+#include <memory>
+#include <optional>
+
+#include "train/step_gradients.h"
 
 namespace trident {
 
-/// Sizes and numerics of one rank's microbatches.
-struct EngineOptions {
-  DType compute = DType::fp32;
-  Recompute recompute = Recompute::none;
-  int64_t micro_batch_size = 1;
-  int64_t sequence_length = 0;
-};
-
 /// Bytes that a rank needs, by kind.
 struct MemoryEstimate {
-  size_t parameters = 0;  ///< compute weights, and the master weights where they are apart
-  size_t gradients = 0;
-  size_t optimizer = 0;
+  size_t parameters = 0;  ///< compute weights, and whole master weights where they are apart
+  size_t gradients = 0;   ///< of the model, and those of logical shards that wait for others
+  size_t optimizer = 0;   ///< moments, and this rank's share of the master weights
   size_t activations = 0;
-  [[nodiscard]] size_t total() const { return parameters + gradients + optimizer + activations; }
+  size_t communication = 0;  ///< what arrives from other data-parallel ranks
+  [[nodiscard]] size_t total() const { return parameters + gradients + optimizer + activations + communication; }
 };
 
-/// What one microbatch does, found by a dry run on the meta device before anything is allocated.
+/// What one rank does in a step, found by a dry run on the meta device before anything is allocated.
 struct DryRun {
-  ArenaPlan training;    ///< forward and backward
-  ArenaPlan evaluation;  ///< forward only
+  ArenaPlan training;    ///< forward and backward of all its microbatches
+  ArenaPlan evaluation;  ///< forward only, of RankModel::evaluation_microbatches
   MemoryEstimate memory;
 };
 
-/// `meta` is a meta stream; what kernels report to its attached state is the caller's.
-[[nodiscard]] DryRun dry_run(const ModelConfig& config, const EngineOptions& options, const Stream& meta);
+/// Of rank `rank` of the layout. `meta` is a meta stream; what kernels report to its attached state is the caller's.
+[[nodiscard]] DryRun dry_run(const ModelConfig& config, const EngineOptions& options, int rank, const Stream& meta);
 
-/// A model with everything that running microbatches through it needs. Activations live in one planned piece of
-/// memory.
+/// One rank's model, gradients and optimizer, and everything that running steps through them needs. Activations live in
+/// one planned piece of memory. What communicates does so over the whole mesh, in the same order on every rank.
 class Engine {
  public:
-  Engine(const ModelConfig& config, const EngineOptions& options, const DryRun& plan, const Stream& stream);
+  /// Collective over the mesh, which outlives the engine. Weights are undefined until initialised or loaded.
+  Engine(const ModelConfig& config, const EngineOptions& options, const DeviceMesh& mesh, const DryRun& plan,
+         const Stream& stream);
 
-  /// Forward and backward; adds to the gradients. Returns the sum of the label tokens' losses.
-  double forward_backward(const Microbatch& microbatch);
-  /// Forward only; the sum of losses.
-  double forward(const Microbatch& microbatch);
-
-  [[nodiscard]] Model& model() { return model_; }
+  [[nodiscard]] Model& model() { return rank_.model(); }
+  [[nodiscard]] const EngineOptions& options() const { return options_; }
+  [[nodiscard]] const DeviceMesh& mesh() const { return mesh_; }
   [[nodiscard]] const Stream& stream() const { return stream_; }
+  /// This rank's microbatches of every step.
+  [[nodiscard]] BatchShare share() const { return options_.layout.share(mesh_.coordinates().dp); }
+  [[nodiscard]] const pipeline::Schedule& schedule() const { return rank_.training_schedule(); }
+
+  /// Takes over the weights as they are now. Before the first step.
+  void start_optimizer(const AdamWOptions& options);
+
+  /// Forward and backward over this rank's microbatches, gradients summed over all ranks. Collective. Returns the sum
+  /// of the label tokens' losses of the whole global batch, the same on every rank and under every layout.
+  double forward_backward(std::span<const Microbatch> microbatches);
+  /// Global L2 norm of the gradients. Collective.
+  [[nodiscard]] double gradient_norm() const { return optimizer_->gradient_norm(stream_); }
+  /// Steps this rank's weights and starts to gather those of the others; whatever reads them waits. Collective over dp.
+  void step(int64_t step, double lr, double grad_scale);
+  /// Waits until all weights are those of the last step.
+  void wait_parameters();
+  /// Forward only over RankModel::evaluation_microbatches on every data-parallel rank; the sum of all ranks' losses.
+  /// Collective.
+  double forward(std::span<const Microbatch> microbatches);
+
+  /// What this rank holds of the master weights and moments.
+  [[nodiscard]] std::vector<OwnedPiece> pieces() const { return optimizer_->pieces(); }
 
  private:
+  void before_forward(pipeline::StageLayer layer);
+  [[nodiscard]] double sum_over_ranks(ExactSum losses) const;
+
+  EngineOptions options_;
+  const DeviceMesh& mesh_;
   Stream stream_;
-  Model model_;
+  RankModel rank_;
+  StepGradients gradients_;
+  std::optional<ShardedOptimizer> optimizer_;
+  std::vector<bool> current_;    // by layer: its weights are those of the last step
   Arena training_, evaluation_;  // share their memory: they never run at the same time
 };
 

@@ -10,19 +10,22 @@ namespace trident {
 
 double Evaluation::perplexity() const { return std::exp(loss); }
 
-Evaluation evaluate(Engine& engine, const ValidationData& data, int64_t windows, int64_t micro_batch_size) {
+Evaluation evaluate(Engine& engine, const ValidationData& data, int64_t windows) {
   const auto begin = std::chrono::steady_clock::now();
-  Microbatches microbatches(micro_batch_size, data.sequence_length());
+  const EngineOptions& options = engine.options();
+  const Communicator& dp = engine.mesh().axis(Axis::dp);
+  Microbatches microbatches(options.micro_batch_size, data.sequence_length());
+  const int64_t count = RankModel::evaluation_microbatches(options.layout), share = count * options.micro_batch_size;
   Evaluation result;
-  double loss_sum = 0.0;
-  for (int64_t first = 0; first < windows; first += micro_batch_size) {
-    const int64_t count = std::min(micro_batch_size, windows - first);
-    microbatches.load(count,
+  ExactSum loss_sum;
+  for (int64_t first = dp.rank() * share; first < windows + dp.rank() * share; first += dp.size() * share) {
+    microbatches.load(count, std::clamp<int64_t>(windows - first, 0, share),
                       [&](TokenBatch& batch, int64_t offset, int64_t rows) { data.fill(batch, first + offset, rows); });
-    loss_sum += engine.forward(microbatches[0]);
+    loss_sum.add(engine.forward(microbatches.views(0)));
     result.labels += microbatches.labels();
   }
-  result.loss = result.labels > 0 ? loss_sum / static_cast<double>(result.labels) : std::nan("");
+  dp.all_reduce(std::span(&result.labels, 1));
+  result.loss = result.labels > 0 ? loss_sum.value() / static_cast<double>(result.labels) : std::nan("");
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return result;
 }

@@ -12,9 +12,8 @@ struct Evaluation {
   [[nodiscard]] double perplexity() const;
 };
 
-/// Mean loss over the first `windows` windows of a data set (all of them: ValidationData::windows()). The engine runs
-/// `micro_batch_size` windows at a time; the result does not depend on it, up to rounding.
-[[nodiscard]] Evaluation evaluate(Engine& engine, const ValidationData& data, int64_t windows,
-                                  int64_t micro_batch_size);
+/// Mean loss over the first `windows` windows of a data set (all of them: ValidationData::windows()), which the
+/// data-parallel ranks share. Collective over the engine's mesh.
+[[nodiscard]] Evaluation evaluate(Engine& engine, const ValidationData& data, int64_t windows);
 
 }  // namespace trident

@@ -4,6 +4,7 @@
 
 #include "core/atomic_file.h"
 #include "core/mapped_file.h"
+#include "parallel/comm/exchange_text.h"
 
 namespace trident {
 namespace {
@@ -16,24 +17,41 @@ GemmChoices read_choices(const fs::path& path) {
   return GemmChoices::parse({reinterpret_cast<const char*>(file.data()), file.bytes().size()});
 }
 
-}  // namespace
+std::set<GemmKey> keys_of_all_ranks(const std::set<GemmKey>& own, const Communicator& world) {
+  GemmChoices wanted;
+  for (const GemmKey& key : own) wanted.set(key, "any");
+  std::set<GemmKey> keys;
+  for (const std::string& text : all_gather_text(world, wanted.to_json())) {
+    const GemmChoices of_rank = GemmChoices::parse(text);
+    for (const auto& [key, name] : of_rank.table()) keys.insert(key);
+  }
+  return keys;
+}
 
-GemmSetup::GemmSetup() : recorder_(std::make_shared<GemmRecorder>()), meta_(Stream::meta()) { meta_.attach(recorder_); }
-
-std::shared_ptr<GemmState> GemmSetup::choose(const fs::path& kept) const {
+GemmChoices choose_here(const std::set<GemmKey>& keys, const fs::path& kept) {
   const fs::path cache = gemm_cache_path();
   GemmChoices agreed = read_choices(kept);
   GemmChoices known = agreed;
   known.add_missing(load_gemm_cache(cache));
-  const GemmChoices choices = tune_gemms(recorder_->keys(), known);
+  const GemmChoices choices = tune_gemms(keys, known);
   // Another process may have timed the same products meanwhile; both must go on with what the cache kept.
   const GemmChoices cached = store_gemm_cache(cache, choices);
-  for (const GemmKey& key : recorder_->keys()) {
+  for (const GemmKey& key : keys) {
     const std::string* name = cached.find(key) != nullptr ? cached.find(key) : choices.find(key);
     if (agreed.find(key) == nullptr && name != nullptr) agreed.set(key, *name);
   }
   if (!kept.empty()) write_file_atomically(kept, agreed.to_json());
-  return std::make_shared<GemmState>(std::move(agreed));
+  return agreed;
+}
+
+}  // namespace
+
+GemmSetup::GemmSetup() : recorder_(std::make_shared<GemmRecorder>()), meta_(Stream::meta()) { meta_.attach(recorder_); }
+
+std::shared_ptr<GemmState> GemmSetup::choose(const fs::path& kept, const Communicator& world) const {
+  const std::set<GemmKey> keys = keys_of_all_ranks(recorder_->keys(), world);
+  const std::string chosen = world.rank() == 0 ? choose_here(keys, kept).to_json() : std::string();
+  return std::make_shared<GemmState>(GemmChoices::parse(broadcast_text(world, chosen)));
 }
 
 }  // namespace trident

@@ -5,11 +5,13 @@
 
 #include "core/device.h"
 #include "kernels/gemm_tuning.h"
+#include "parallel/comm/communicator.h"
 
 namespace trident {
 
-/// Chooses the matrix libraries of one run: those that the run chose when it first started, else those that this
-/// machine chose before, else by timing. The choice decides bits, so it is kept in `<run>/gemm.json`.
+/// Chooses the matrix libraries of one run, the same on all its ranks: those that the run chose when it first started,
+/// else those that the machine of rank 0 chose before, else by timing there. The choice decides bits, so it is kept in
+/// `<run>/gemm.json`.
 class GemmSetup {
  public:
   GemmSetup();
@@ -17,9 +19,10 @@ class GemmSetup {
   /// A meta stream on which a dry run records its matrix products.
   [[nodiscard]] const Stream& meta_stream() const { return meta_; }
 
-  /// Decides for the products recorded so far. `kept` is read if it exists and written otherwise; an empty path keeps
-  /// nothing. Loads the libraries, so call it before starting threads.
-  [[nodiscard]] std::shared_ptr<GemmState> choose(const std::filesystem::path& kept) const;
+  /// Decides for the products that any rank recorded so far. `kept` is read if it exists and written otherwise, by rank
+  /// 0; an empty path keeps nothing. Loads the libraries, so call it before starting threads. Collective over `world`.
+  [[nodiscard]] std::shared_ptr<GemmState> choose(const std::filesystem::path& kept,
+                                                  const Communicator& world = Communicator::self()) const;
 
  private:
   std::shared_ptr<GemmRecorder> recorder_;

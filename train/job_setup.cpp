@@ -1,6 +1,7 @@
 #include "train/job_setup.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
@@ -28,30 +29,77 @@ LrDecay decay_of(config::LrScheduleName name) {
   return LrDecay::constant;
 }
 
-// The whole batch at once if that takes at most half of the memory, else halves of it.
-int64_t fitting_micro_batch(const JobConfig& job) {
-  const size_t budget = available_memory() / 2;
-  int64_t size = job.training.global_batch_size;
+std::string_view name_of(config::PipelineSchedule schedule) {
+  switch (schedule) {
+    case config::PipelineSchedule::gpipe: return "gpipe";
+    case config::PipelineSchedule::one_f_one_b: return "1f1b";
+    case config::PipelineSchedule::interleaved: return "interleaved";
+    case config::PipelineSchedule::zb_h1: return "zb-h1";
+    case config::PipelineSchedule::zb_v: return "zb-v";
+  }
+  return "1f1b";
+}
+
+JobLayout job_layout(const JobConfig& job) {
+  const auto& keys = job.parallelism;
+  JobLayout layout;
+  layout.mesh = {static_cast<int>(keys.dp.value()), static_cast<int>(keys.tp.value()),
+                 static_cast<int>(keys.pp.value())};
+  layout.schedule.name = name_of(keys.schedule.value_or(config::PipelineSchedule::one_f_one_b));
+  // One stage a rank is also what a job says that leaves it to the schedule.
+  const int64_t virtual_stages = keys.virtual_stages.value_or(1);
+  layout.schedule.virtual_stages = virtual_stages == 1 ? 0 : virtual_stages;
+  layout.schedule.ranks = layout.mesh.pp;
+  layout.sequence_parallel = keys.sequence_parallel.value_or(true);
+  layout.zero_stage = keys.zero_stage.value_or(1) == 0 ? ZeroStage::replicated : ZeroStage::optimizer_state;
+  layout.reduction = keys.reduction == config::Reduction::exact ? ReductionKind::exact : ReductionKind::fast;
+  layout.logical_shards = static_cast<int>(keys.logical_shards.value());
+  const int64_t size = job.training.micro_batch_size.value_or(1);
+  layout.microbatches = (job.training.global_batch_size + size - 1) / size;
+  const auto stages = static_cast<int32_t>(layout.mesh.pp * stages_per_rank(layout.schedule));
+  if (stages > 1) layout.layers_per_stage = cut_by_cost(job.model, job.training.sequence_length, stages);
+  return layout;
+}
+
+size_t needed_memory(const JobConfig& job) {
+  const EngineOptions options = engine_options(job);
+  const MeshShape& mesh = options.layout.mesh;
+  size_t most = 0;
+  for (int pp = 0; pp < mesh.pp; ++pp) {
+    const int rank = mesh_rank(mesh, {0, 0, pp}, options.layout.order);
+    most = std::max(most, dry_run(job.model, options, rank, Stream::meta()).memory.total());
+  }
+  return most;
+}
+
+// As few microbatches as keep every stage busy, if they take at most half of the rank's share of the memory; else
+// smaller ones.
+int64_t fitting_micro_batch(JobConfig job, int ranks_here) {
+  const size_t budget = available_memory() / 2 / static_cast<size_t>(ranks_here);
+  const int64_t pp = job.parallelism.pp.value();
+  const int64_t parts = job.parallelism.logical_shards.value() * (pp == 1 ? 1 : 4 * pp);
+  int64_t size = std::max<int64_t>(1, job.training.global_batch_size / parts);
   for (; size > 1; size = (size + 1) / 2) {
-    EngineOptions options = engine_options(job);
-    options.micro_batch_size = size;
-    if (dry_run(job.model, options, Stream::meta()).memory.total() <= budget) break;
+    job.training.micro_batch_size = size;
+    if (needed_memory(job) <= budget) break;
   }
   return size;
 }
 
-void require_one_rank(const JobConfig& job, int ranks) {
-  const auto& layout = job.parallelism;
-  const int64_t dp = layout.dp.value_or(1), tp = layout.tp.value_or(1), pp = layout.pp.value_or(1);
-  const std::string remedy =
-      "this version trains on one rank: start it once, with parallelism.dp=1 parallelism.tp=1 parallelism.pp=1";
-  if (dp * tp * pp != ranks) {
-    throw Error(ErrorCode::config, "parallelism",
-                fmt::format("dp·tp·pp = {}·{}·{} = {}, but {} rank{} started", dp, tp, pp, dp * tp * pp, ranks,
-                            ranks == 1 ? " was" : "s were"),
-                remedy);
-  }
-  if (ranks != 1) throw Error(ErrorCode::config, "parallelism", fmt::format("{} ranks were started", ranks), remedy);
+// Along axes left to auto go the ranks that the others leave.
+void decide_mesh(config::ParallelismSection& keys, int ranks) {
+  keys.tp = keys.tp.value_or(1);
+  keys.pp = keys.pp.value_or(1);
+  keys.dp = keys.dp.value_or(std::max<int64_t>(1, ranks / (keys.tp.value() * keys.pp.value())));
+  check_mesh({static_cast<int>(keys.dp.value()), static_cast<int>(keys.tp.value()), static_cast<int>(keys.pp.value())},
+             ranks);
+}
+
+// Where the launcher binds ranks to processors of their own, each sees only those.
+int64_t threads_of_a_rank(int ranks_here) {
+  const int64_t mine = available_cpus(), online = sysconf(_SC_NPROCESSORS_ONLN);
+  const bool bound = mine < online && mine * ranks_here <= online;
+  return bound ? mine : std::max<int64_t>(1, mine / ranks_here);
 }
 
 }  // namespace
@@ -77,25 +125,24 @@ AdamWOptions adamw_options(const JobConfig& job) {
 
 EngineOptions engine_options(const JobConfig& job) {
   return {compute_dtype(job), recompute_of(job.training.recompute.value_or(config::Recompute::none)),
-          job.training.micro_batch_size.value_or(1), job.training.sequence_length};
+          job.training.micro_batch_size.value_or(1), job.training.sequence_length, job_layout(job)};
 }
 
-JobConfig decide_auto(const JobConfig& job, int ranks) {
+JobConfig decide_auto(const JobConfig& job, const LaunchEnvironment& launch) {
   if (job.device == config::Device::cuda) {
     throw Error(ErrorCode::config, "device", "device is cuda, but this build has no CUDA kernels",
                 "set device: cpu or device: auto");
   }
-  require_one_rank(job, ranks);
   JobConfig decided = job;
   decided.device = config::Device::cpu;
   auto& layout = decided.parallelism;
-  layout.dp = layout.dp.value_or(1);
-  layout.tp = layout.tp.value_or(1);
-  layout.pp = layout.pp.value_or(1);
+  decide_mesh(layout, std::max(1, launch.size));
   layout.logical_shards = layout.logical_shards.value_or(layout.dp.value());
-  if (decided.training.recompute.is_auto()) decided.training.recompute = config::Recompute::none;
-  if (decided.training.threads.is_auto()) decided.training.threads = available_cpus();
-  if (decided.training.micro_batch_size.is_auto()) decided.training.micro_batch_size = fitting_micro_batch(decided);
+  auto& training = decided.training;
+  const int ranks_here = std::max(1, launch.local_size.value_or(std::max(1, launch.size)));
+  if (training.recompute.is_auto()) training.recompute = config::Recompute::none;
+  if (training.threads.is_auto()) training.threads = threads_of_a_rank(ranks_here);
+  if (training.micro_batch_size.is_auto()) training.micro_batch_size = fitting_micro_batch(decided, ranks_here);
   return decided;
 }
 

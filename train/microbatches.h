@@ -8,36 +8,33 @@
 
 namespace trident {
 
-/// Samples cut into microbatches of one size. A short last one is filled up with rows whose labels are all masked, so
-/// that every microbatch runs the same kernels in the same memory.
+/// Samples cut into a number of microbatches of one size. What is missing in the last ones is filled up with rows whose
+/// labels are all masked, so that every microbatch runs the same kernels in the same memory.
 class Microbatches {
  public:
   Microbatches(int64_t micro_batch_size, int64_t sequence_length);
 
-  /// Takes `samples` samples, which `fill(batch, first, count)` provides, counted from 0.
+  /// Takes `samples` samples, which `fill(batch, first, count)` provides, counted from 0, into `microbatches`.
   template <class Fill>
-  void load(int64_t samples, Fill fill) {
-    resize(samples);
-    for (int64_t i = 0; i < size(); ++i) {
-      const int64_t first = i * micro_batch_size_;
+  void load(int64_t microbatches, int64_t samples, Fill fill) {
+    batches_.resize(static_cast<size_t>(microbatches));
+    for (int64_t i = 0; i < microbatches; ++i) {
+      const int64_t first = std::min(samples, i * micro_batch_size_);
       fill(batches_[static_cast<size_t>(i)], first, std::min(micro_batch_size_, samples - first));
     }
     finish();
   }
 
-  [[nodiscard]] int64_t size() const { return used_; }
-  /// Unmasked labels of all microbatches: the loss is the mean over them.
+  /// Unmasked labels of these microbatches.
   [[nodiscard]] int64_t labels() const { return labels_; }
-  /// Valid until the next load.
-  [[nodiscard]] Microbatch operator[](int64_t index);
+  /// For a global batch with so many unmasked labels: the loss is the mean over them. Valid until the next load.
+  [[nodiscard]] std::vector<Microbatch> views(int64_t global_labels);
 
  private:
-  void resize(int64_t samples);
   void finish();
 
   int64_t micro_batch_size_;
   int64_t sequence_length_;
-  int64_t used_ = 0;
   int64_t labels_ = 0;
   std::vector<TokenBatch> batches_;
 };

@@ -1,8 +1,10 @@
 #include "train/trainer.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -67,8 +69,9 @@ std::unique_ptr<Tokenizer> open_tokenizer(const JobConfig& job) {
 
 }  // namespace
 
-Trainer::Trainer(const JobConfig& job)
+Trainer::Trainer(const JobConfig& job, const Communicator& world)
     : job_(job),
+      mesh_(world, engine_options(job).layout.mesh, engine_options(job).layout.order),
       run_(job.run.dir, job.run.name),
       tokenizer_(open_tokenizer(job)),
       data_(data_config(job)),
@@ -79,81 +82,127 @@ Trainer::Trainer(const JobConfig& job)
 
   const EngineOptions options = engine_options(job_);
   const GemmSetup gemms;
-  const DryRun plan = dry_run(job_.model, options, gemms.meta_stream());
+  const DryRun plan = dry_run(job_.model, options, world.rank(), gemms.meta_stream());
+  open_run();
+  report_layout(options.layout);
   report_plan(plan.memory);
-  run_.create();
-  log::add_file(run_.rank_log(0).string());
-  const auto libraries = gemms.choose(run_.root() / "gemm.json");
+  const auto libraries = gemms.choose(run_.root() / "gemm.json", world);
   const Stream stream = Stream::cpu(static_cast<int>(job_.training.threads.value()));
   stream.attach(libraries);
-  engine_.emplace(job_.model, options, plan, stream);
-  optimizer_.emplace(engine_->model().storage(), adamw_options(job_));
+  engine_.emplace(job_.model, options, mesh_, plan, stream);
   load_initial_weights();
+  engine_->start_optimizer(adamw_options(job_));
+  if (is_first()) open_metrics();
+}
 
+Trainer::~Trainer() = default;
+
+// Rank 0 makes the folder that all ranks write into.
+void Trainer::open_run() {
+  if (is_first()) run_.create();
+  mesh_.world().barrier();
+  log::add_file(run_.rank_log(mesh_.world().rank()).string());
+}
+
+void Trainer::open_metrics() {
   run_.write_config(to_yaml(job_));
   MetricsOptions metrics;
-  metrics.facts = {job_.run.name, parameter_count(job_.model), job_.training.total_steps(), 1};
+  metrics.facts = {job_.run.name, parameter_count(job_.model), job_.training.total_steps(), mesh_.world().size()};
   metrics.console_interval = job_.logging.interval_steps;
   metrics.tensorboard = job_.logging.tensorboard;
   metrics_.emplace(run_, std::move(metrics));
 }
 
-Trainer::~Trainer() = default;
-
-void Trainer::report_plan(const MemoryEstimate& memory) const {
+void Trainer::report_layout(const JobLayout& layout) const {
+  if (!is_first()) return;
   log::info("model {} | {:.2f}M parameters | {:.1f} MFLOP a token | {}", to_string(job_.model.architecture),
             static_cast<double>(parameter_count(job_.model)) / 1e6,
             flops_per_token(job_.model, job_.training.sequence_length) / 1e6, to_string(compute_dtype(job_)));
   log::info("data {} tokens, {} samples an epoch | {} samples a step in {} microbatches of {} × {} tokens",
-            data_.tokens(), data_.samples_per_epoch(), job_.training.global_batch_size,
-            (job_.training.global_batch_size + job_.training.micro_batch_size.value() - 1) /
-                job_.training.micro_batch_size.value(),
+            data_.tokens(), data_.samples_per_epoch(), job_.training.global_batch_size, layout.microbatches,
             job_.training.micro_batch_size.value(), job_.training.sequence_length);
-  log::info("memory {:.0f} MiB: parameters {:.0f}, gradients {:.0f}, optimizer {:.0f}, activations {:.0f} | {} threads",
-            to_mib(memory.total()), to_mib(memory.parameters), to_mib(memory.gradients), to_mib(memory.optimizer),
-            to_mib(memory.activations), job_.training.threads.value());
-  if (memory.total() > available_memory()) {
-    throw Error(ErrorCode::config, "memory",
-                fmt::format("the job needs {:.0f} MiB, the system has {:.0f} left", to_mib(memory.total()),
-                            to_mib(available_memory())),
-                "lower training.micro_batch_size, or set training.recompute: selective or full");
+  if (mesh_.world().size() == 1) return;
+  std::string ranks =
+      fmt::format("ranks {} | {} | neighbours differ in {}, then {}, then {} | {} per node", mesh_.world().size(),
+                  layout.mesh.to_string(), to_string(mesh_.order()[0]), to_string(mesh_.order()[1]),
+                  to_string(mesh_.order()[2]), fmt::join(mesh_.ranks_per_node(), "+"));
+  if (!layout.layers_per_stage.empty())
+    ranks += fmt::format(" | {}, layers per stage {}", layout.schedule.name, fmt::join(layout.layers_per_stage, "+"));
+  ranks += fmt::format(" | {} reduction over {} shards, ZeRO-{}",
+                       layout.reduction == ReductionKind::exact ? "exact" : "fast", layout.logical_shards,
+                       static_cast<int>(layout.zero_stage));
+  log::info("{}", ranks);
+  if (layout.reduction == ReductionKind::fast)
+    log::info("reduction: fast sums in an order that depends on the number of ranks; exact does not");
+}
+
+void Trainer::report_plan(const MemoryEstimate& memory) const {
+  const Communicator& world = mesh_.world();
+  const int64_t mine[] = {static_cast<int64_t>(memory.total())};
+  std::vector<int64_t> totals(static_cast<size_t>(world.size()));
+  world.all_gather(std::span<const int64_t>(mine), std::span<int64_t>(totals));
+  int64_t of_node = 0;
+  for (int rank = 0; rank < world.size(); ++rank)
+    if (world.place(rank).node == world.place(world.rank()).node) of_node += totals[static_cast<size_t>(rank)];
+  const std::string whose = world.size() == 1 ? "" : "of the largest rank ";
+  if (std::max_element(totals.begin(), totals.end()) - totals.begin() == world.rank()) {
+    log::info(
+        "memory {}{:.0f} MiB: parameters {:.0f}, gradients {:.0f}, optimizer {:.0f}, activations {:.0f}, "
+        "communication {:.0f} | {} threads",
+        whose, to_mib(memory.total()), to_mib(memory.parameters), to_mib(memory.gradients), to_mib(memory.optimizer),
+        to_mib(memory.activations), to_mib(memory.communication), job_.training.threads.value());
   }
+  if (static_cast<size_t>(of_node) <= available_memory()) return;
+  throw Error(
+      ErrorCode::config, "memory",
+      fmt::format("the job's ranks on {} need {:.0f} MiB, the system has {:.0f} left", world.place(world.rank()).host,
+                  to_mib(static_cast<size_t>(of_node)), to_mib(available_memory())),
+      "lower training.micro_batch_size, set training.recompute: selective or full, or use more nodes");
 }
 
 void Trainer::load_initial_weights() {
   ParameterStorage& storage = engine_->model().storage();
   if (const auto source = initial_weights(job_, run_)) {
     load_weights(*source, job_.model, storage, engine_->stream());
-    log::info("weights from {}", source->string());
+    if (is_first()) log::info("weights from {}", source->string());
   } else {
     storage.initialize(static_cast<uint64_t>(job_.run.seed), engine_->stream());
   }
 }
 
+bool Trainer::any_rank(bool flag) const {
+  int64_t any[] = {flag ? 1 : 0};
+  mesh_.world().all_reduce(std::span<int64_t>(any), ReduceOp::max);
+  return any[0] != 0;
+}
+
 Trainer::StepResult Trainer::train_step(int64_t step) {
-  const int64_t batch_size = job_.training.global_batch_size;
+  const int64_t batch_size = job_.training.global_batch_size, size = job_.training.micro_batch_size.value();
+  const BatchShare share = engine_->share();
+  const int64_t first = share.first_microbatch * size;
+  const int64_t samples = std::min(batch_size - first, share.microbatches * size);
   StepResult result{};
   Clock clock;
-  microbatches_.load(batch_size, [&](TokenBatch& batch, int64_t first, int64_t count) {
-    data_.fill(batch, step * batch_size + first, count);
+  microbatches_.load(share.microbatches, samples, [&](TokenBatch& batch, int64_t offset, int64_t count) {
+    data_.fill(batch, step * batch_size + first + offset, count);
   });
+  // Training data masks no label, so every rank knows how many the others have.
+  TRIDENT_CHECK(microbatches_.labels() == samples * job_.training.sequence_length);
   result.seconds.data = clock.lap();
 
-  engine_->model().storage().zero_gradients(engine_->stream());
-  double loss_sum = 0.0;
-  for (int64_t i = 0; i < microbatches_.size(); ++i) loss_sum += engine_->forward_backward(microbatches_[i]);
-  result.loss = loss_sum / static_cast<double>(microbatches_.labels());
+  const double loss_sum = engine_->forward_backward(microbatches_.views(labels_of_a_step()));
+  result.loss = loss_sum / static_cast<double>(labels_of_a_step());
   result.seconds.compute = clock.lap();
 
   result.lr = schedule_.at(step);
-  result.grad_norm = optimizer_->gradient_norm(engine_->stream());
-  if (std::isfinite(result.loss) && std::isfinite(result.grad_norm)) {
-    optimizer_->step(engine_->stream(), step + 1, result.lr,
-                     clip_scale(result.grad_norm, job_.training.clip_grad_norm));
-  }
+  result.grad_norm = engine_->gradient_norm();
+  if (std::isfinite(result.loss) && std::isfinite(result.grad_norm))
+    engine_->step(step + 1, result.lr, clip_scale(result.grad_norm, job_.training.clip_grad_norm));
   result.seconds.optimizer = clock.lap();
   return result;
 }
+
+int64_t Trainer::labels_of_a_step() const { return job_.training.global_batch_size * job_.training.sequence_length; }
 
 void Trainer::refuse_divergence(int64_t step, const StepResult& result) const {
   if (std::isfinite(result.loss) && std::isfinite(result.grad_norm)) return;
@@ -165,7 +214,8 @@ void Trainer::refuse_divergence(int64_t step, const StepResult& result) const {
 }
 
 void Trainer::record(int64_t step, const StepResult& result, double step_s) {
-  tokens_ += microbatches_.labels();
+  tokens_ += labels_of_a_step();
+  if (!metrics_) return;
   StepMetrics metrics;
   metrics.step = step + 1;
   metrics.loss = result.loss;
@@ -173,7 +223,7 @@ void Trainer::record(int64_t step, const StepResult& result, double step_s) {
   metrics.lr = result.lr;
   metrics.tokens = tokens_;
   metrics.step_s = step_s;
-  metrics.tokens_per_s = static_cast<double>(microbatches_.labels()) / step_s;
+  metrics.tokens_per_s = static_cast<double>(labels_of_a_step()) / step_s;
   metrics.time_s = result.seconds;
   metrics.memory_gib_max = peak_memory_gib();
   metrics_->record(metrics);
@@ -185,13 +235,13 @@ void Trainer::evaluate_if_due(int64_t step) {
   if (!validation_ || evaluation.interval_steps == 0 || evaluated_step_ == step) return;
   if (!last && step % evaluation.interval_steps != 0) return;
   const int64_t windows = std::min(validation_->windows(), evaluation.batches * job_.training.global_batch_size);
-  const Evaluation result = evaluate(*engine_, *validation_, windows, job_.training.micro_batch_size.value());
+  const Evaluation result = evaluate(*engine_, *validation_, windows);
   EvalMetrics metrics;
   metrics.step = step;
   metrics.val_loss = result.loss;
   metrics.tokens = tokens_;
   metrics.seconds = result.seconds;
-  metrics_->record(metrics);
+  if (metrics_) metrics_->record(metrics);
   evaluated_step_ = step;
 }
 
@@ -208,38 +258,48 @@ void Trainer::sample_if_due(int64_t step) {
 
 void Trainer::save_weights(int64_t step) {
   Clock clock;
-  metrics_->event({.event = RunEvent::checkpoint_begin, .step = step});
+  event({.event = RunEvent::checkpoint_begin, .step = step});
+  engine_->wait_parameters();
   const auto folder = write_weights(run_, step, job_, engine_->model().storage());
-  metrics_->event({.event = RunEvent::checkpoint_commit, .step = step, .seconds = clock.lap()});
-  log::info("weights in {}", folder.string());
+  event({.event = RunEvent::checkpoint_commit, .step = step, .seconds = clock.lap()});
+  if (is_first()) log::info("weights in {}", folder.string());
+}
+
+void Trainer::event(const EventRecord& record) {
+  if (metrics_) metrics_->event(record);
+}
+
+void Trainer::train_until(int64_t last, int64_t& step, const std::atomic<bool>& stop) {
+  for (; step < last && !any_rank(stop); ++step) {
+    Clock clock;
+    const StepResult result = train_step(step);
+    record(step, result, clock.lap());
+    refuse_divergence(step, result);
+    evaluate_if_due(step + 1);
+    sample_if_due(step + 1);
+  }
 }
 
 TrainingEnd Trainer::run(const std::atomic<bool>& stop) {
   const int64_t steps = job_.training.total_steps();
   const int64_t last = std::min(steps, job_.training.stop_after.value_or(steps));
-  metrics_->event({.event = RunEvent::start});
+  event({.event = RunEvent::start});
   int64_t step = 0;
   try {
-    for (; step < last && !stop; ++step) {
-      Clock clock;
-      const StepResult result = train_step(step);
-      record(step, result, clock.lap());
-      refuse_divergence(step, result);
-      evaluate_if_due(step + 1);
-      sample_if_due(step + 1);
-    }
+    train_until(last, step, stop);
   } catch (const Error& error) {
-    metrics_->event({.event = RunEvent::fault, .step = step, .detail = error.what()});
-    save_weights(step);
-    metrics_->finish();
+    event({.event = RunEvent::fault, .step = step, .detail = error.what()});
+    // All ranks see a divergence at the same step. Any other error is one rank's own, and the rest may be gone.
+    if (error.code() == ErrorCode::diverged || mesh_.world().size() == 1) save_weights(step);
+    if (metrics_) metrics_->finish();
     throw;
   }
   save_weights(step);
   const TrainingEnd end = step < last    ? TrainingEnd::preempted
                           : step < steps ? TrainingEnd::stopped
                                          : TrainingEnd::finished;
-  metrics_->event({.event = RunEvent::stop, .step = step});
-  metrics_->finish();
+  event({.event = RunEvent::stop, .step = step});
+  if (metrics_) metrics_->finish();
   return end;
 }
 

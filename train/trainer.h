@@ -23,15 +23,16 @@ enum class TrainingEnd {
   preempted,  ///< asked to stop; weights are saved
 };
 
-/// Runs one job on one rank: steps, evaluation, samples, metrics, and the weights at the end.
+/// One rank of a job: steps, evaluation, samples, and on rank 0 metrics and the weights at the end. What every rank of
+/// the world does together, all of them must call.
 class Trainer {
  public:
-  /// Opens the data, plans memory, builds the model and gives it its initial weights. `job` has nothing left to
-  /// `auto`. Throws Error.
-  explicit Trainer(const JobConfig& job);
+  /// Opens the data, plans memory, builds this rank's part of the model and gives it its initial weights. `job` has
+  /// nothing left to `auto`. Collective. Throws Error.
+  Trainer(const JobConfig& job, const Communicator& world);
   ~Trainer();
 
-  /// `stop` set by a signal handler ends the training after the step that is running. Throws Error, of
+  /// `stop` set on any rank by a signal ends the training after the step that is running. Throws Error, of
   /// ErrorCode::diverged where loss or gradients are not finite; the weights are then those before the bad step.
   TrainingEnd run(const std::atomic<bool>& stop);
 
@@ -43,23 +44,31 @@ class Trainer {
     PhaseSeconds seconds;
   };
 
+  [[nodiscard]] bool is_first() const { return mesh_.world().rank() == 0; }
+  void report_layout(const JobLayout& layout) const;
   void report_plan(const MemoryEstimate& memory) const;
+  void open_run();
+  void open_metrics();
   void load_initial_weights();
   StepResult train_step(int64_t step);
+  [[nodiscard]] int64_t labels_of_a_step() const;
   void refuse_divergence(int64_t step, const StepResult& result) const;
   void record(int64_t step, const StepResult& result, double step_s);
   void evaluate_if_due(int64_t step);
   void sample_if_due(int64_t step);
   void save_weights(int64_t step);
+  void train_until(int64_t last, int64_t& step, const std::atomic<bool>& stop);
+  [[nodiscard]] bool any_rank(bool flag) const;
+  void event(const EventRecord& record);
 
   JobConfig job_;
+  DeviceMesh mesh_;
   RunDirectory run_;
   std::unique_ptr<Tokenizer> tokenizer_;
   TrainingData data_;
   std::optional<ValidationData> validation_;
   std::optional<Engine> engine_;
-  std::optional<Optimizer> optimizer_;
-  std::optional<MetricsLog> metrics_;
+  std::optional<MetricsLog> metrics_;  // on rank 0
   LrSchedule schedule_;
   Microbatches microbatches_;
   int64_t tokens_ = 0;

@@ -95,7 +95,8 @@ DeviceMesh::DeviceMesh(Communicator world, MeshShape shape, MeshOrder order, std
 DeviceMesh DeviceMesh::meta(MeshShape shape, int rank, MeshOrder order) {
   const MeshCoordinates at = mesh_coordinates(shape, rank, order);
   std::vector<Communicator> axes;
-  for (const Axis axis : kAllAxes) axes.push_back(Communicator::meta(std::string(to_string(axis)), at[axis], shape[axis]));
+  for (const Axis axis : kAllAxes)
+    axes.push_back(Communicator::meta(std::string(to_string(axis)), at[axis], shape[axis]));
   return {Communicator::meta("world", rank, static_cast<int>(shape.ranks())), shape, order, std::move(axes)};
 }
 

@@ -10,12 +10,6 @@
 namespace trident::pipeline {
 namespace {
 
-int64_t resolved_virtual_stages(const ScheduleRequest& request) {
-  if (request.name == "zb-v") return 2;
-  if (request.virtual_stages > 0) return request.virtual_stages;
-  return request.name == "interleaved" ? 2 : 1;
-}
-
 std::optional<Refusal> refuse_numbers(const ScheduleRequest& request) {
   if (request.ranks < 1 || request.ranks > kMaxRanks)
     return Refusal{fmt::format("{} pipeline ranks", request.ranks), fmt::format("1 to {} are possible", kMaxRanks)};
@@ -38,7 +32,7 @@ std::optional<Refusal> refuse_virtual_stages(const ScheduleRequest& request) {
 }
 
 std::optional<Refusal> refuse_size(const ScheduleRequest& request) {
-  const int64_t p = request.ranks, v = resolved_virtual_stages(request), m = request.microbatches;
+  const int64_t p = request.ranks, v = stages_per_rank(request), m = request.microbatches;
   if (v > kMaxStages / p)
     return Refusal{fmt::format("{} ranks of {} virtual stages are more than {} stages", p, v, kMaxStages),
                    fmt::format("with {} ranks up to {} virtual stages are possible", p, kMaxStages / p)};
@@ -50,7 +44,7 @@ std::optional<Refusal> refuse_size(const ScheduleRequest& request) {
 }
 
 std::optional<Refusal> refuse_interleaving(const ScheduleRequest& request) {
-  if (request.name != "interleaved" || resolved_virtual_stages(request) == 1) return std::nullopt;
+  if (request.name != "interleaved" || stages_per_rank(request) == 1) return std::nullopt;
   if (request.microbatches >= request.ranks) return std::nullopt;
   return Refusal{
       fmt::format("interleaved takes microbatches in groups of at least the {} ranks, and {} {} fewer", request.ranks,
@@ -59,6 +53,12 @@ std::optional<Refusal> refuse_interleaving(const ScheduleRequest& request) {
 }
 
 }  // namespace
+
+int64_t stages_per_rank(const ScheduleRequest& request) {
+  if (request.name == "zb-v") return 2;
+  if (request.virtual_stages > 0) return request.virtual_stages;
+  return request.name == "interleaved" ? 2 : 1;
+}
 
 std::vector<int32_t> Schedule::stages_of(int32_t rank) const {
   std::vector<int32_t> own;
@@ -90,7 +90,7 @@ Schedule make_schedule(const ScheduleRequest& request) {
   if (request.name == "1f1b") return one_f_one_b(p, m);
   if (request.name == "zb-h1") return zb_h1(p, m);
   if (request.name == "zb-v") return zb_v(p, m);
-  return interleaved(p, static_cast<int32_t>(resolved_virtual_stages(request)), m);
+  return interleaved(p, static_cast<int32_t>(stages_per_rank(request)), m);
 }
 
 std::string to_text(const Schedule& schedule) {

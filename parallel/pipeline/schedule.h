@@ -35,6 +35,9 @@ struct ScheduleRequest {
   int64_t virtual_stages = 0;  ///< stages per rank; 0: the schedule's own (2 for interleaved and zb-v, otherwise 1)
 };
 
+/// What the request's virtual_stages means: the schedule's own number where it is 0.
+[[nodiscard]] int64_t stages_per_rank(const ScheduleRequest& request);
+
 /// Why a schedule cannot be had, and the nearest that can.
 struct Refusal {
   std::string reason;

@@ -48,9 +48,8 @@ void VocabularyParallelEmbedding::separate_gradient(Device device) {
   touched_ = std::make_unique<TouchedRows>(shape[0], shape[1], table_.grad.dtype(), device);
 }
 
-void VocabularyParallelEmbedding::complete_gradient(const Stream& stream) const {
-  Tensor dtable = table_.grad;
-  if (touched_) touched_->move_to(stream, dtable);
+void VocabularyParallelEmbedding::complete_gradient(const Stream& stream, Tensor& table) const {
+  touched_->move_to(stream, table);
 }
 
 void VocabularyParallelEmbedding::collect(std::vector<ParameterGroup*>& groups) {

@@ -22,10 +22,10 @@ class VocabularyParallelEmbedding final : public Layer {
   /// Tokens at positions first_position … of a generation.
   [[nodiscard]] Tensor forward_at(Context& context, const Tensor& tokens, int64_t first_position) const;
 
-  /// Keeps the table's gradient apart from table().grad, where a tied head on the same rank adds its own, until
-  /// complete_gradient() adds it: after the last microbatch of a sum.
+  /// Keeps the table's gradient apart from table().grad, where a tied head on the same rank adds its own.
   void separate_gradient(Device device);
-  void complete_gradient(const Stream& stream) const;
+  /// table += the gradient kept apart, which is then zero. After the last microbatch of a sum.
+  void complete_gradient(const Stream& stream, Tensor& table) const;
 
   /// The table's local rows, which a tied head multiplies with.
   [[nodiscard]] const ParameterGroup& table() const { return table_; }

@@ -49,6 +49,13 @@ struct TokenData {
   }
 };
 
+/// Adds the embedding's part to a tied table's gradient, as Model::forward_backward does by itself.
+inline void complete_table(const Model& model, const Stream& stream) {
+  if (!model.has_both_ends()) return;
+  Tensor table = model.groups().at(*model.tied_group())->grad;
+  model.complete_table_gradient(stream, table);
+}
+
 /// Mean loss; gradients are added to the model's.
 inline double run(const Model& model, const Stream& stream, const Microbatch& microbatch) {
   HeapAllocator heap;

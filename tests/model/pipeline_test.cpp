@@ -16,6 +16,7 @@ namespace {
 
 using pipeline::Executor;
 using pipeline::Schedule;
+using testing::complete_table;
 using testing::TokenData;
 
 constexpr int64_t kBatch = 2, kSequence = 6;
@@ -90,13 +91,14 @@ class Rank {
     for (const int32_t stage : schedule_.stages_of(pp_.rank())) stages[stage] = model_->layers(index++);
     pipeline::ExecutorHooks hooks;
     hooks.reduce_tied = [this] {
-      model_->complete_table_gradient(stream_);
-      tied_.all_reduce(model_->groups().at(*model_->tied_group())->grad);
+      Tensor table = model_->groups().at(*model_->tied_group())->grad;
+      model_->complete_table_gradient(stream_, table);
+      tied_.all_reduce(table);
     };
     const Shape rows{kBatch * kSequence / test_.tp, config_of(test_).hidden_size};
     Executor executor(schedule_, std::move(stages), pp_, rows, DType::fp64, hooks);
     auto losses = executor.run(stream_, allocator, microbatches);
-    if (schedule_.stages() == 1) model_->complete_table_gradient(stream_);
+    if (schedule_.stages() == 1) complete_table(*model_, stream_);
     sum_partial_gradients(model_->storage(), tp_);
     return losses;
   }

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "parallel/comm/communicator.h"
+
+namespace trident {
+
+/// Every rank's text, by rank. Collective; texts may differ in length.
+[[nodiscard]] std::vector<std::string> all_gather_text(const Communicator& comm, const std::string& text);
+
+/// Rank `root`'s text on every rank. Collective.
+[[nodiscard]] std::string broadcast_text(const Communicator& comm, const std::string& text, int root = 0);
+
+}  // namespace trident
