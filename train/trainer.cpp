@@ -92,6 +92,7 @@ Trainer::Trainer(const JobConfig& job, const Communicator& world)
   engine_.emplace(job_.model, options, mesh_, plan, stream);
   load_initial_weights();
   engine_->start_optimizer(adamw_options(job_));
+  gatherer_.emplace(world, engine_->pieces());
   if (is_first()) open_metrics();
 }
 
@@ -248,8 +249,26 @@ void Trainer::evaluate_if_due(int64_t step) {
 void Trainer::sample_if_due(int64_t step) {
   const auto& logging = job_.logging;
   if (logging.sample_interval_steps == 0 || step % logging.sample_interval_steps != 0) return;
+  engine_->wait_parameters();
+  const MeshShape& mesh = mesh_.shape();
+  if (mesh.tp == 1 && mesh.pp == 1) {
+    if (is_first()) sample(step, engine_->model());
+    return;
+  }
+  // Text takes a whole model: rank 0 borrows the others' parts.
+  std::optional<Model> whole;
+  if (is_first()) {
+    whole.emplace(job_.model, compute_dtype(job_), Recompute::none, engine_->stream());
+    whole->storage().release_master();
+  }
+  gather_weights(*gatherer_, whole ? &whole->storage() : nullptr, engine_->stream());
+  if (whole) sample(step, *whole);
+}
+
+void Trainer::sample(int64_t step, const Model& model) {
+  const auto& logging = job_.logging;
   std::vector<int32_t> prompt = tokenizer_->encode(logging.sample_prompt.value_or("\n"));
-  Generator generator(engine_->model(), engine_->stream());
+  Generator generator(model, engine_->stream());
   const SamplingOptions options{.temperature = 0.8, .seed = static_cast<uint64_t>(job_.run.seed)};
   const auto generated = generator.generate(prompt, logging.sample_tokens, options);
   prompt.insert(prompt.end(), generated.begin(), generated.end());
@@ -260,7 +279,7 @@ void Trainer::save_weights(int64_t step) {
   Clock clock;
   event({.event = RunEvent::checkpoint_begin, .step = step});
   engine_->wait_parameters();
-  const auto folder = write_weights(run_, step, job_, engine_->model().storage());
+  const auto folder = write_weights(run_, step, job_, *gatherer_);
   event({.event = RunEvent::checkpoint_commit, .step = step, .seconds = clock.lap()});
   if (is_first()) log::info("weights in {}", folder.string());
 }

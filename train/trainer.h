@@ -14,6 +14,7 @@
 #include "train/metrics/run_directory.h"
 #include "train/microbatches.h"
 #include "train/optimizer.h"
+#include "train/weight_gatherer.h"
 
 namespace trident {
 
@@ -56,6 +57,7 @@ class Trainer {
   void record(int64_t step, const StepResult& result, double step_s);
   void evaluate_if_due(int64_t step);
   void sample_if_due(int64_t step);
+  void sample(int64_t step, const Model& model);
   void save_weights(int64_t step);
   void train_until(int64_t last, int64_t& step, const std::atomic<bool>& stop);
   [[nodiscard]] bool any_rank(bool flag) const;
@@ -68,6 +70,7 @@ class Trainer {
   TrainingData data_;
   std::optional<ValidationData> validation_;
   std::optional<Engine> engine_;
+  std::optional<WeightGatherer> gatherer_;
   std::optional<MetricsLog> metrics_;  // on rank 0
   LrSchedule schedule_;
   Microbatches microbatches_;

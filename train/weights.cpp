@@ -4,31 +4,64 @@
 
 #include <algorithm>
 #include <fstream>
+#include <type_traits>
 
 #include "checkpoint/huggingface.h"
 #include "core/atomic_file.h"
 #include "train/config/config.h"
+#include "train/logical_block.h"
 
 namespace trident {
 namespace {
 
 namespace fs = std::filesystem;
 
-template <class T>
-void copy_rows(const Tensor& from, int64_t row0, std::span<float> out) {
-  const int64_t row = from.elements() / from.dim(0);
-  const T* data = from.data<T>() + row0 * row;
-  std::transform(data, data + std::ssize(out), out.begin(), [](T value) { return static_cast<float>(value); });
+// Elements that a buffer holds, unless one row has more.
+constexpr int64_t kElementsAtOnce = int64_t{1} << 20;
+
+template <class From, class To>
+void copy_columns(const LogicalBlock& block, std::span<const From> rows, int64_t columns, To* out) {
+  const int64_t count = std::ssize(rows) / columns;
+  for (int64_t row = 0; row < count; ++row) {
+    const From* from = rows.data() + row * columns + block.column0;
+    std::transform(from, from + block.columns, out + row * block.columns,
+                   [](From value) { return static_cast<To>(value); });
+  }
 }
 
-TensorSource source_of(const ParameterStorage& storage) {
-  return [&storage](const std::string& name, int64_t row0, int64_t, std::span<float> out) {
-    const Tensor master = storage.master_of(storage.find(name));
-    if (master.dtype() == DType::fp64)
-      copy_rows<double>(master, row0, out);
-    else
-      copy_rows<float>(master, row0, out);
-  };
+// Reads the local part as T: at once into its place where it is whole rows of T, otherwise by bands of whole rows.
+template <class T, class To, class Source>
+void fill_part(Source& source, const Parameter& parameter, To* out) {
+  const LogicalBlock whole = whole_block(parameter.global_shape), block = block_of(parameter);
+  if constexpr (std::is_same_v<T, To>) {
+    if (block.columns == whole.columns)
+      return source.read(parameter.name, block.row0, block.rows, std::span(out, static_cast<size_t>(block.elements())));
+  }
+  const int64_t band = std::clamp<int64_t>(kElementsAtOnce / whole.columns, 1, std::max<int64_t>(1, block.rows));
+  std::vector<T> buffer;
+  for (int64_t row = 0; row < block.rows; row += band) {
+    const int64_t rows = std::min(band, block.rows - row);
+    buffer.resize(static_cast<size_t>(rows * whole.columns));
+    source.read(parameter.name, block.row0 + row, rows, std::span(buffer));
+    copy_columns(block, std::span<const T>(buffer), whole.columns, out + row * block.columns);
+  }
+}
+
+// Gives every parameter of the storage, whatever part of its logical tensor that is, its values from `source`, a
+// HuggingFaceReader or WeightGatherer. Where the storage has released its master weights: the compute weights alone.
+template <class Source>
+void fill(Source& source, ParameterStorage& storage, const Stream& stream) {
+  for (const Parameter* parameter : storage.parameters()) {
+    const bool released = !storage.master().defined();
+    const Tensor target = released ? parameter->value : storage.master_of(*parameter);
+    switch (target.dtype()) {
+      case DType::fp64: fill_part<double>(source, *parameter, target.data<double>()); break;
+      case DType::fp32: fill_part<float>(source, *parameter, target.data<float>()); break;
+      case DType::bf16: fill_part<float>(source, *parameter, target.data<bfloat16>()); break;
+      case DType::int32: TRIDENT_CHECK(false, parameter->name);
+    }
+  }
+  storage.refresh_compute_weights(stream);
 }
 
 HuggingFaceExport export_options(const JobConfig& job) {
@@ -85,11 +118,23 @@ void refuse_other_model(const ModelConfig& found, const ModelConfig& wanted, con
 
 }  // namespace
 
-fs::path write_weights(const RunDirectory& run, int64_t step, const JobConfig& job, const ParameterStorage& storage) {
+fs::path write_weights(const RunDirectory& run, int64_t step, const JobConfig& job, WeightGatherer& gatherer) {
   fs::path folder = run.checkpoint(step);
-  export_huggingface(folder, job.model, source_of(storage), export_options(job));
-  write_file_atomically(run.latest(), folder.filename().string() + "\n");
+  const TensorSource source = [&](const std::string& name, int64_t row0, int64_t rows, std::span<float> out) {
+    gatherer.read(name, row0, rows, out);
+  };
+  gatherer.run([&] {
+    export_huggingface(folder, job.model, source, export_options(job));
+    write_file_atomically(run.latest(), folder.filename().string() + "\n");
+  });
   return folder;
+}
+
+void gather_weights(WeightGatherer& gatherer, ParameterStorage* whole, const Stream& stream) {
+  gatherer.run([&] {
+    TRIDENT_CHECK(whole != nullptr, "rank 0 gives the storage");
+    fill(gatherer, *whole, stream);
+  });
 }
 
 std::optional<fs::path> initial_weights(const JobConfig& job, const RunDirectory& run) {
@@ -108,15 +153,7 @@ void load_weights(const fs::path& folder, const ModelConfig& config, ParameterSt
 }
 
 void load_weights(const HuggingFaceReader& reader, ParameterStorage& storage, const Stream& stream) {
-  for (const Parameter* parameter : storage.parameters()) {
-    const Tensor master = storage.master_of(*parameter);
-    const auto elements = static_cast<size_t>(master.elements());
-    if (master.dtype() == DType::fp64)
-      reader.read(parameter->name, 0, master.dim(0), std::span(master.data<double>(), elements));
-    else
-      reader.read(parameter->name, 0, master.dim(0), std::span(master.data<float>(), elements));
-  }
-  storage.refresh_compute_weights(stream);
+  fill(reader, storage, stream);
 }
 
 std::vector<fs::path> tokenizer_files_in(const fs::path& path) {

@@ -1,0 +1,118 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "core/philox.h"
+#include "model/model.h"
+#include "parallel/comm/device_mesh.h"
+#include "parallel/data/sharded_optimizer.h"
+
+namespace trident::testing {
+
+/// Llama with fewer key-value heads than some tensor-parallel groups have ranks, Llama with a tied head, and GPT-2;
+/// their vocabulary divides by nothing.
+enum class Family { llama_gqa, llama_tied, gpt2_tied, gpt2_untied };
+
+inline constexpr Family kFamilies[] = {Family::llama_gqa, Family::llama_tied, Family::gpt2_tied, Family::gpt2_untied};
+
+inline std::string name_of(Family family) {
+  constexpr const char* names[] = {"llama_gqa", "llama_tied", "gpt2_tied", "gpt2_untied"};
+  return names[static_cast<size_t>(family)];
+}
+
+inline ModelConfig config_of(Family family) {
+  const bool gpt2 = family == Family::gpt2_tied || family == Family::gpt2_untied;
+  ModelConfig config;
+  config.architecture = gpt2 ? Architecture::gpt2 : Architecture::llama;
+  config.hidden_size = 24;
+  config.intermediate_size = 40;
+  config.num_hidden_layers = 3;
+  config.num_attention_heads = 8;
+  config.num_key_value_heads = gpt2 ? 8 : 2;
+  config.head_dim = gpt2 ? 3 : 4;
+  config.vocab_size = 37;
+  config.max_position_embeddings = 9;
+  config.tie_word_embeddings = family == Family::llama_tied || family == Family::gpt2_tied;
+  return config;
+}
+
+struct Variant {
+  ModelConfig config;
+  DType compute = DType::fp32;
+  ZeroStage zero = ZeroStage::optimizer_state;
+};
+
+/// Up to eight ranks in all.
+inline constexpr MeshShape kMeshes[] = {{1, 1, 1}, {3, 1, 1}, {1, 2, 1}, {1, 1, 5}, {2, 2, 2},
+                                        {1, 4, 2}, {2, 4, 1}, {1, 8, 1}, {4, 1, 2}, {2, 1, 3}};
+
+/// A value for an element of a logical tensor; some are -0.0.
+inline double made_up(const std::string& name, int64_t element) {
+  if (element % 11 == 3) return -0.0;
+  return RandomStream(7, name).uniform(static_cast<uint64_t>(element)) - 0.5;
+}
+
+/// The element of the logical tensor that element `index` of the local part is.
+inline int64_t global_index(const Parameter& parameter, int64_t index) {
+  if (!parameter.sharded()) return index;
+  const Shape local = parameter.local_shape();
+  const int64_t columns = local[-1], whole_columns = parameter.global_shape[-1];
+  if (parameter.layout[Axis::tp].dim == 0)
+    return index + parameter.shard_begin * (local.rank() == 1 ? 1 : whole_columns);
+  return index / columns * whole_columns + parameter.shard_begin + index % columns;
+}
+
+template <class T>
+void fill_made_up(const Parameter& parameter, T* out) {
+  for (int64_t i = 0; i < parameter.local_shape().elements(); ++i)
+    out[i] = static_cast<T>(made_up(parameter.name, global_index(parameter, i)));
+}
+
+inline void fill_made_up(ParameterStorage& storage, const Stream& stream) {
+  for (const Parameter* parameter : storage.parameters()) {
+    const Tensor master = storage.master_of(*parameter);
+    if (master.dtype() == DType::fp64)
+      fill_made_up(*parameter, master.data<double>());
+    else
+      fill_made_up(*parameter, master.data<float>());
+  }
+  storage.refresh_compute_weights(stream);
+}
+
+/// The whole model, filled with made-up values.
+inline Model whole_model(const Variant& variant) {
+  const Stream stream = Stream::cpu(1);
+  Model model(variant.config, variant.compute, Recompute::none, stream);
+  fill_made_up(model.storage(), stream);
+  return model;
+}
+
+/// A rank's part of the model.
+inline Model part_of_model(const DeviceMesh& mesh, const Variant& variant) {
+  TensorParallel tp;
+  tp.comm = mesh.axis(Axis::tp);
+  const ShardRange layers = shard_range(variant.config.num_hidden_layers + 2, mesh.coordinates().pp, mesh.shape().pp);
+  return {variant.config, variant.compute, Recompute::none, Stream::cpu(1),
+          ModelPart{tp, {{layers.begin, layers.begin + layers.count}}, {}}};
+}
+
+/// A rank of a mesh with its part of the made-up model and of the optimizer's state.
+struct MeshRank {
+  MeshRank(const Communicator& world, const MeshShape& shape, const Variant& variant,
+           const MeshOrder& order = kDefaultMeshOrder)
+      : mesh(world, shape, order), model(part_of_model(mesh, variant)) {
+    ParameterStorage& storage = model.storage();
+    fill_made_up(storage, Stream::cpu(1));
+    const FlatPartition partition(storage.grads().elements(), shape.dp, 700);
+    optimizer.emplace(storage, AdamWOptions{}, OptimizerSharding{mesh.axis(Axis::dp), variant.zero, partition, {}, {}});
+  }
+
+  DeviceMesh mesh;
+  Model model;
+  std::optional<ShardedOptimizer> optimizer;
+};
+
+inline std::string bytes_of(const Tensor& tensor) { return {static_cast<const char*>(tensor.raw()), tensor.bytes()}; }
+
+}  // namespace trident::testing
