@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <limits>
-#include <numeric>
 
 namespace trident {
 namespace {
@@ -19,10 +18,6 @@ size_t tensor_bytes(const Shape& shape, DType dtype) { return static_cast<size_t
 Error out_of_memory(size_t bytes) {
   return {ErrorCode::config, "memory", "the system has no " + std::to_string(bytes >> 20) + " MiB left",
           "lower training.micro_batch_size, set training.recompute, or use more ranks"};
-}
-
-bool overlap_in_time(const ArenaPlan::Block& a, const ArenaPlan::Block& b) {
-  return a.birth < b.death && b.birth < a.death;
 }
 
 }  // namespace
@@ -46,43 +41,6 @@ std::shared_ptr<Buffer> map_memory(size_t bytes) {
   void* data = static_cast<std::byte*>(base) + (round_up(address, kHugePage) - address);
   madvise(data, size, MADV_HUGEPAGE);
   return std::make_shared<Buffer>(data, bytes, Device::cpu(), [base, size](void*) { munmap(base, size + kHugePage); });
-}
-
-size_t ArenaPlan::lower_bound() const {
-  size_t highest = 0;
-  for (const Block& at : blocks) {
-    size_t sum = 0;
-    for (const Block& other : blocks)
-      if (other.birth <= at.birth && at.birth < other.death) sum += other.bytes;
-    highest = std::max(highest, sum);
-  }
-  return highest;
-}
-
-ArenaPlan plan_arena(std::vector<ArenaPlan::Block> blocks) {
-  ArenaPlan plan;
-  plan.blocks = std::move(blocks);
-  std::vector<size_t> order(plan.blocks.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return plan.blocks[a].bytes > plan.blocks[b].bytes; });
-
-  std::vector<const ArenaPlan::Block*> placed;  // sorted by offset
-  for (const size_t index : order) {
-    ArenaPlan::Block& block = plan.blocks[index];
-    size_t offset = 0;
-    for (const ArenaPlan::Block* other : placed) {
-      if (!overlap_in_time(block, *other)) continue;
-      if (offset + block.bytes <= other->offset) break;
-      offset = std::max(offset, other->offset + other->bytes);
-    }
-    block.offset = offset;
-    plan.total_bytes = std::max(plan.total_bytes, offset + block.bytes);
-    const auto position = std::upper_bound(placed.begin(), placed.end(), offset,
-                                           [](size_t value, const auto* other) { return value < other->offset; });
-    placed.insert(position, &block);
-  }
-  return plan;
 }
 
 ArenaRecorder::ArenaRecorder() : log_(std::make_shared<Log>()) {}
