@@ -83,13 +83,19 @@ class Simulator {
     }
   }
 
+  // Whether it does not wait for what comes around, see WrapAround.
+  bool follows_its_group(const Action& action) const {
+    if (costs_.wrap_around == WrapAround::every_microbatch || action.microbatch % schedule_.ranks == 0) return false;
+    return (action.op == Op::forward ? action.stage : action.stage + 1) % schedule_.ranks == 0;
+  }
+
   // When the action's inputs are there, or kUnknown.
   double inputs_ready(const Action& action) const {
     const size_t at = slot(action);
-    if (action.op == Op::forward) return action.stage == 0 ? 0 : forward_input_[at];
+    if (action.op == Op::forward) return action.stage == 0 || follows_its_group(action) ? 0 : forward_input_[at];
     if (action.op == Op::backward_weight) return backward_end_[at];
     if (forward_end_[at] == kUnknown) return kUnknown;
-    return action.stage + 1 == schedule_.stages() ? forward_end_[at] : backward_input_[at];
+    return action.stage + 1 == schedule_.stages() || follows_its_group(action) ? forward_end_[at] : backward_input_[at];
   }
 
   double duration(const Action& action) const {
@@ -184,12 +190,21 @@ class Simulator {
   Simulation result_;
 };
 
+// Stages go around over all ranks, and microbatches in whole groups.
+bool has_groups(const Schedule& schedule) {
+  for (int32_t stage = 0; stage < schedule.stages(); ++stage)
+    if (schedule.rank_of(stage) != stage % schedule.ranks) return false;
+  return schedule.microbatches % schedule.ranks == 0;
+}
+
 }  // namespace
 
 Simulation simulate(const Schedule& lowered, const SimulationCosts& costs) {
   TRIDENT_CHECK(lowered.lowered, "lower the schedule before timing it");
   TRIDENT_CHECK(costs.stages.size() == 1 || costs.stages.size() == lowered.rank_of_stage.size(),
                 "one cost, or one per stage");
+  TRIDENT_CHECK(costs.wrap_around == WrapAround::every_microbatch || has_groups(lowered),
+                "no groups of microbatches go around in schedule " + lowered.name);
   return Simulator(lowered, costs).run();
 }
 

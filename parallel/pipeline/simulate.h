@@ -21,10 +21,21 @@ enum class CommQueues {
   per_rank   ///< one queue in order for all sends and receives of a rank: a single communicator
 };
 
+/// Who waits for the values that come around: from the last rank to the first rank's next stage, and for gradients
+/// back.
+enum class WrapAround {
+  every_microbatch,  ///< each microbatch for its own value: what can run
+  /// Of each group of p microbatches only the first: some others start before their value is there. To compare with the
+  /// published rates of interleaved schedules in Qi et al. 2024, which are computed so
+  /// (docs/measurements/bubble-table.md).
+  first_of_group
+};
+
 struct SimulationCosts {
   std::vector<StageCost> stages = {StageCost{}};  ///< one for all stages, or one per stage
   double transfer = 0;                            ///< one activation or gradient between two ranks
   CommQueues queues = CommQueues::per_edge;
+  WrapAround wrap_around = WrapAround::every_microbatch;
 };
 
 struct TimedAction {
@@ -50,7 +61,8 @@ struct Simulation {
   std::vector<int32_t> peak_live;      ///< see peak_live()
 };
 
-/// Times a lowered, valid schedule. Throws Error (internal) where it cannot complete.
+/// Times a lowered, valid schedule. Throws Error (internal) where it cannot complete. WrapAround::first_of_group needs
+/// stages placed in a loop and whole groups of p microbatches.
 [[nodiscard]] Simulation simulate(const Schedule& lowered, const SimulationCosts& costs = {});
 
 }  // namespace trident::pipeline

@@ -3,7 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
+#include <map>
+#include <tuple>
 
 #include "core/error.h"
 #include "parallel/pipeline/lower.h"
@@ -19,28 +20,87 @@ Simulation timed(const Schedule& schedule, StageCost cost = {}, double transfer 
   return simulate(lower(schedule), {{cost}, transfer, queues});
 }
 
-// Profiled milliseconds and bubble rates of the zero-bubble paper (Qi et al. 2024, tables 5 and 6).
+// How many actions start before the transfer of their input has ended.
+int early_starts(const Simulation& simulation) {
+  std::map<std::tuple<int32_t, bool, int32_t>, double> arrivals;  // by stage, whether forward, microbatch
+  for (const Transfer& transfer : simulation.transfers) {
+    const Action receive = receive_of(transfer.send);
+    arrivals[{receive.stage, receive.op == Op::recv_forward, receive.microbatch}] = transfer.end;
+  }
+  int early = 0;
+  for (const auto& list : simulation.compute)
+    for (const auto& [action, start, end] : list) {
+      if (action.op == Op::backward_weight) continue;
+      const auto arrival = arrivals.find({action.stage, action.op == Op::forward, action.microbatch});
+      if (arrival != arrivals.end() && start < arrival->second - 1e-9) ++early;
+    }
+  return early;
+}
+
+// Profiled milliseconds and bubble rates of the zero-bubble paper (Qi et al. 2024, tables 5 and 6), for its models of
+// 1.5, 6.2, 14.6 and 28.3 billion parameters; 0: no rate of its interleaved schedule is at hand.
 struct PaperRow {
-  int p, m;
+  int p, m, v;
   double forward, input, weight, comm;
-  double one_f_one_b, interleaved, zb_h1;
+  double one_f_one_b, zb_h1, interleaved;
+  [[nodiscard]] StageCost cost() const { return {forward, input, weight}; }
+  [[nodiscard]] StageCost part() const { return {forward / v, input / v, weight / v}; }
 };
-constexpr PaperRow kPaper[] = {{8, 24, 18.522, 18.086, 9.337, .601, .2431, .1055, .1585},
-                               {8, 32, 18.513, 18.086, 9.331, .626, .1985, .0818, .1242},
-                               {8, 64, 18.546, 18.097, 9.321, .762, .1240, .0443, .0674},
-                               {16, 48, 11.347, 11.248, 8.132, .377, .2552, .1104, .1397},
-                               {16, 64, 11.307, 11.254, 8.101, .379, .2082, .0852, .1088},
-                               {16, 128, 11.325, 11.308, 8.109, .378, .1251, .0445, .0576}};
+constexpr PaperRow kPaper[] = {{8, 24, 3, 18.522, 18.086, 9.337, .601, .2431, .1585, .1055},
+                               {8, 32, 3, 18.513, 18.086, 9.331, .626, .1985, .1242, .0818},
+                               {8, 64, 3, 18.546, 18.097, 9.321, .762, .1240, .0674, .0443},
+                               {8, 24, 4, 29.718, 29.444, 19.927, .527, .2347, .1323, 0},
+                               {8, 32, 4, 29.802, 29.428, 19.530, .577, .1898, .1045, 0},
+                               {8, 64, 4, 29.935, 29.621, 19.388, .535, .1091, .0554, 0},
+                               {16, 48, 3, 11.347, 11.248, 8.132, .377, .2552, .1397, .1104},
+                               {16, 64, 3, 11.307, 11.254, 8.101, .379, .2082, .1088, .0852},
+                               {16, 128, 3, 11.325, 11.308, 8.109, .378, .1251, .0576, .0445},
+                               {32, 96, 2, 10.419, 10.207, 7.715, .408, .2646, .1421, 0},
+                               {32, 128, 2, 10.408, 10.204, 7.703, .408, .2168, .1106, 0},
+                               {32, 256, 2, 10.402, 10.248, 7.698, .460, .1352, .0594, 0}};
+constexpr double kFourDecimals = 5.1e-5;
 
 TEST(Simulate, ReproducesTheZeroBubblePaper) {
   for (const PaperRow& row : kPaper) {
-    const StageCost cost{row.forward, row.input, row.weight};
-    EXPECT_NEAR(timed(one_f_one_b(row.p, row.m), cost, row.comm).bubble_ratio_stage_span, row.one_f_one_b, 5.1e-5);
-    EXPECT_NEAR(timed(zb_h1(row.p, row.m), cost, row.comm).bubble_ratio_stage_span, row.zb_h1, 5.1e-5);
-    const StageCost third{row.forward / 3, row.input / 3, row.weight / 3};
-    const double ratio = timed(interleaved(row.p, 3, row.m), third, row.comm).bubble_ratio_stage_span;
-    EXPECT_LE(std::abs(ratio - row.interleaved) / ratio, 0.04) << row.p << ' ' << row.m << ' ' << ratio;
+    const auto rate = [&](const Schedule& schedule) {
+      return timed(schedule, row.cost(), row.comm).bubble_ratio_stage_span;
+    };
+    EXPECT_NEAR(rate(one_f_one_b(row.p, row.m)), row.one_f_one_b, kFourDecimals);
+    EXPECT_NEAR(rate(zb_h1(row.p, row.m)), row.zb_h1, kFourDecimals);
+    if (row.interleaved == 0) continue;
+    const SimulationCosts costs{{row.part()}, row.comm, CommQueues::per_edge, WrapAround::first_of_group};
+    EXPECT_NEAR(simulate(lower(interleaved(row.p, row.v, row.m)), costs).bubble_ratio_stage_span, row.interleaved,
+                kFourDecimals);
   }
+}
+
+// The paper's interleaved rates leave out waits that cost p transfers a step; with them a step takes
+// 2(pv-1) transfers more than one without communication: each group's first microbatch goes through all stages and
+// back.
+TEST(Simulate, InterleavingPaysForEveryTransferOfItsFirstMicrobatch) {
+  for (const PaperRow& row : kPaper) {
+    const Schedule lowered = lower(interleaved(row.p, row.v, row.m));
+    SimulationCosts costs{{row.part()}, row.comm};
+    const Simulation real = simulate(lowered, costs);
+    const double full = real.makespan, total = row.cost().total();
+    EXPECT_NEAR(full, row.m * total + (row.p - 1) * total / row.v + 2 * (row.p * row.v - 1) * row.comm, 1e-9 * full);
+    costs.wrap_around = WrapAround::first_of_group;
+    const Simulation published = simulate(lowered, costs);
+    EXPECT_NEAR(published.makespan, full - row.p * row.comm, 1e-9 * full);
+    const double excess = real.bubble_ratio_stage_span / published.bubble_ratio_stage_span - 1;
+    EXPECT_GT(excess, 0.02);
+    EXPECT_LT(excess, 0.045);
+    EXPECT_EQ(early_starts(real), 0);
+    EXPECT_GE(early_starts(published), 1);
+    EXPECT_LE(early_starts(published), 3);  // of thousands
+  }
+}
+
+TEST(Simulate, OnlyLoopsOfWholeGroupsHaveAFirstOfGroup) {
+  const SimulationCosts costs{{StageCost{}}, 0.1, CommQueues::per_edge, WrapAround::first_of_group};
+  EXPECT_THROW((void)simulate(lower(zb_v(2, 4)), costs), Error);
+  EXPECT_THROW((void)simulate(lower(interleaved(2, 2, 5)), costs), Error);
+  EXPECT_GT(simulate(lower(interleaved(2, 2, 4)), costs).makespan, 0);
 }
 
 TEST(Simulate, BubblesAreTheFormulas) {
@@ -101,6 +161,7 @@ TEST(Simulate, TimelinesAreConsistent) {
     EXPECT_NEAR(simulation.bubble_ratio, 1 - busy / (schedule.ranks * simulation.makespan), 1e-12);
     EXPECT_LE(simulation.bubble_ratio_stage_span, simulation.bubble_ratio + 1e-12);
     for (const Transfer& transfer : simulation.transfers) EXPECT_NEAR(transfer.end - transfer.start, 0.2, 1e-12);
+    EXPECT_EQ(early_starts(simulation), 0);
   }
 }
 
