@@ -18,7 +18,7 @@ enum class ProblemKind {
   missing_communication,  ///< a value that another rank needs is not sent, or not received before its use
   needless_communication,  ///< a send or receive of a value that stays on its rank or does not exist
   unmatched_order,         ///< sends and receives from one rank to another differ in number or order
-  early_reduction,         ///< a reduction before the stage's last weight gradient
+  early_reduction,         ///< a reduction before the gradients that it adds are complete
   deadlock,                ///< the replay stops: with blocking sends and receives where they are in the lists
   too_much_memory          ///< more `Saved` values alive than allowed
 };
@@ -38,8 +38,8 @@ struct ValidateOptions {
 [[nodiscard]] std::string problem_name(ProblemKind kind);
 [[nodiscard]] std::string to_string(const Problem& problem);
 
-/// Everything that is wrong with a schedule; empty where it is correct. Before lowering its dependencies are replayed,
-/// after lowering its communication too, unbuffered: a send waits for its receive.
+/// Everything that is wrong with a schedule; empty where it is correct. Its dependencies are replayed, after lowering
+/// its communication too, unbuffered: a send waits for its receive.
 [[nodiscard]] std::vector<Problem> validate(const Schedule& schedule, const ValidateOptions& options = {});
 
 /// Throws Error (internal) that lists the problems, if there are any.
