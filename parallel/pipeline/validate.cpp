@@ -183,21 +183,7 @@ class Validator {
           report(ProblemKind::duplicate_action, rank, to_string(action) + " is done twice");
         if (is_early(action, static_cast<int32_t>(i)))
           report(ProblemKind::early_reduction, rank, to_string(action) + " is not after the last weight gradient");
-        if (is_before_tied(action, list(rank).begin() + static_cast<std::ptrdiff_t>(i), list(rank).end()))
-          report(ProblemKind::early_reduction, rank, to_string(action) + " is not after the tied embedding's");
       }
-    check_reductions_of_all(done);
-  }
-
-  // Either every stage reduces its gradients or none.
-  void check_reductions_of_all(const std::map<std::pair<int32_t, Op>, int32_t>& done) {
-    std::vector<int32_t> missing;
-    for (int32_t stage = 0; stage < schedule_.stages(); ++stage)
-      if (!done.contains({stage, Op::reduce_gradients})) missing.push_back(stage);
-    if (missing.size() == schedule_.rank_of_stage.size()) return;
-    for (const int32_t stage : missing)
-      report(ProblemKind::missing_action, schedule_.rank_of(stage),
-             to_string(Action{stage, Op::reduce_gradients, -1}) + " is never done");
   }
 
   // A tied reduction on one rank is a sum of both ends' gradients.
@@ -205,13 +191,6 @@ class Validator {
     const int32_t last = schedule_.microbatches - 1, partner = schedule_.stages() - 1 - action.stage;
     const bool sums_both = action.op == Op::reduce_tied && !crosses_ranks(action.stage, partner);
     return places(action.stage, last).weight > place || (sums_both && places(partner, last).weight > place);
-  }
-
-  template <class Iterator>
-  bool is_before_tied(const Action& action, Iterator from, Iterator to) const {
-    const bool is_end = action.stage == 0 || action.stage == schedule_.stages() - 1;
-    return action.op == Op::reduce_gradients && is_end &&
-           std::any_of(from, to, [](const Action& later) { return later.op == Op::reduce_tied; });
   }
 
   // ---- several ranks

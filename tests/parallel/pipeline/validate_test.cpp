@@ -61,16 +61,6 @@ TEST(Validate, EveryDroppedActionIsMissed) {
       });
 }
 
-TEST(Validate, EveryDroppedReductionIsMissed) {
-  for_each_action(
-      lowered_samples(), [](const Action& action) { return action.op == Op::reduce_gradients; },
-      [](Schedule& mutant, size_t rank, std::ptrdiff_t i) {
-        auto& list = mutant.actions[rank];
-        list.erase(list.begin() + i);
-        EXPECT_THAT(validate(mutant), finds(ProblemKind::missing_action));
-      });
-}
-
 TEST(Validate, EveryRepeatedActionIsSeen) {
   for_each_action(
       lowered_samples(), [](const Action&) { return true; },
@@ -141,15 +131,7 @@ class Walk {
            (last || is_there({stage, Op::recv_backward, microbatch}));
   }
 
-  bool can_reduce(const Action& action) const {
-    if (weights_[static_cast<size_t>(action.stage)] < schedule_.microbatches) return false;
-    const bool is_end = action.stage == 0 || action.stage == schedule_.stages() - 1;
-    if (action.op != Op::reduce_gradients || !is_end) return true;
-    const auto& list = schedule_.actions[rank_of(action.stage)];
-    return std::all_of(list.begin(), list.end(), [&](const Action& other) {
-      return other.op != Op::reduce_tied || is_done(other.stage, other.op, -1);
-    });
-  }
+  bool has_all_weights(int32_t stage) const { return weights_[static_cast<size_t>(stage)] == schedule_.microbatches; }
 
   // An exchange moves both ranks.
   bool exchange(size_t rank, const Action& own, const Action& other) {
@@ -171,11 +153,11 @@ class Walk {
     if (at == nullptr || is_recv(at->op)) return false;
     const Action action = *at;
     if (is_send(action.op)) return can_send(action) && exchange(rank, action, receive_of(action));
-    if (action.op == Op::reduce_tied) {
+    if (is_reduce(action.op)) {
       const Action other{schedule_.stages() - 1 - action.stage, Op::reduce_tied, -1};
-      return can_reduce(action) && (rank_of(other.stage) == rank || can_reduce(other)) && exchange(rank, action, other);
+      return has_all_weights(action.stage) && has_all_weights(other.stage) && exchange(rank, action, other);
     }
-    if (is_reduce(action.op) ? !can_reduce(action) : !can_compute(action)) return false;
+    if (!can_compute(action)) return false;
     finish(rank, action);
     return true;
   }
@@ -189,7 +171,7 @@ class Walk {
 // Of all swaps of two actions of a rank, exactly those are valid that the walk gets through.
 TEST(Validate, EverySwapThatMattersIsSeen) {
   std::vector<Schedule> schedules = lowered_samples();
-  schedules.push_back(lower(interleaved(1, 3, 2), {.tied_embedding = true, .reduce_gradients = true}));
+  schedules.push_back(lower(interleaved(1, 3, 2), {.tied_embedding = true}));
   int harmless = 0, harmful = 0;
   for (const Schedule& schedule : schedules) {
     EXPECT_TRUE(Walk(schedule).completes()) << schedule.name;
