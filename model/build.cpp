@@ -1,7 +1,5 @@
 #include "model/build.h"
 
-#include <fmt/format.h>
-
 #include <cmath>
 
 namespace trident {
@@ -85,17 +83,9 @@ ShardRange local_kv_heads(const ModelConfig& config, const TensorParallel& tp) {
 
 void validate_tensor_parallel(const ModelConfig& config, int64_t tp) {
   std::string problems;
-  const auto require = [&](bool good, const std::string& problem) {
-    if (!good) problems += (problems.empty() ? "" : "; ") + problem;
-  };
-  const int64_t kv = config.num_key_value_heads;
-  require(config.num_attention_heads % tp == 0,
-          fmt::format("num_attention_heads {} cannot be split over tp {}", config.num_attention_heads, tp));
-  require(kv % tp == 0 || tp % kv == 0,
-          fmt::format("num_key_value_heads {} can be neither split over nor repeated on tp {}", kv, tp));
-  require(config.intermediate_size % tp == 0,
-          fmt::format("intermediate_size {} cannot be split over tp {}", config.intermediate_size, tp));
-  require(config.vocab_size >= tp, fmt::format("vocab_size {} is less than tp {}", config.vocab_size, tp));
+  for (const SizeProblem& found : tensor_parallel_problems(config, tp)) {
+    problems += (problems.empty() ? "" : "; ") + found.problem;
+  }
   if (!problems.empty())
     throw Error(ErrorCode::config, "parallelism.tp", problems, "choose a tp that divides them, such as 1 or 2");
 }

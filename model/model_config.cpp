@@ -53,6 +53,25 @@ void validate(const ModelConfig& config) {
   if (!problems.empty()) throw Error(ErrorCode::config, "model", problems);
 }
 
+std::vector<SizeProblem> tensor_parallel_problems(const ModelConfig& config, int64_t tp) {
+  const int64_t heads = config.num_attention_heads, kv_heads = config.num_key_value_heads;
+  std::vector<SizeProblem> problems;
+  const auto cannot_split = [&](std::string_view key, int64_t size) {
+    problems.push_back({key, fmt::format("{} {} cannot split over tp {}", key, size, tp)});
+  };
+  if (heads % tp != 0) cannot_split("num_attention_heads", heads);
+  if (kv_heads % tp != 0 && tp % kv_heads != 0) {
+    problems.push_back(
+        {"num_key_value_heads",
+         fmt::format("num_key_value_heads {} can neither split over tp {} nor be copied evenly", kv_heads, tp)});
+  }
+  if (config.intermediate_size % tp != 0) cannot_split("intermediate_size", config.intermediate_size);
+  if (config.vocab_size < tp) {
+    problems.push_back({"vocab_size", fmt::format("vocab_size {} is smaller than tp {}", config.vocab_size, tp)});
+  }
+  return problems;
+}
+
 namespace {
 
 struct Counts {

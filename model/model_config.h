@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace trident {
 
@@ -33,6 +35,15 @@ struct ModelConfig {
 
 /// Throws Error(ErrorCode::config) naming every rule that the sizes break.
 void validate(const ModelConfig& config);
+
+/// A size of the model that does not fit a layout.
+struct SizeProblem {
+  std::string_view key;  ///< "intermediate_size"
+  std::string problem;
+};
+/// What keeps the model from being cut over `tp` tensor-parallel ranks: query heads and the inner width are cut evenly,
+/// key-value heads are too or are copied, every rank has a row of the vocabulary.
+[[nodiscard]] std::vector<SizeProblem> tensor_parallel_problems(const ModelConfig& config, int64_t tp);
 
 /// Parameters of the whole model; a tied head counts once.
 [[nodiscard]] int64_t parameter_count(const ModelConfig& config);

@@ -42,7 +42,12 @@ std::string_view to_string(Axis axis) { return axis == Axis::dp ? "dp" : axis ==
 std::string MeshShape::to_string() const { return fmt::format("dp={} tp={} pp={}", dp, tp, pp); }
 
 MeshShape nearest_mesh(const MeshShape& wish, int world_size) {
-  MeshShape best;
+  return nearest_mesh(wish, world_size, [](const MeshShape&) { return true; }).value_or(MeshShape{});
+}
+
+std::optional<MeshShape> nearest_mesh(const MeshShape& wish, int world_size,
+                                      const std::function<bool(const MeshShape&)>& legal) {
+  std::optional<MeshShape> best;
   auto best_distance = std::tuple(1e300, 1e300, 1e300);
   for (int tp = 1; tp <= world_size; ++tp) {
     if (world_size % tp != 0) continue;
@@ -53,7 +58,7 @@ MeshShape nearest_mesh(const MeshShape& wish, int world_size) {
       // Rounded, so that equal distances compare equal.
       const double sum = std::round((factor(wish.dp, shape.dp) + of_tp + of_pp) * 1e9);
       const auto distance = std::tuple(sum, of_tp, of_pp);
-      if (distance >= best_distance) continue;
+      if (distance >= best_distance || !legal(shape)) continue;
       best = shape;
       best_distance = distance;
     }

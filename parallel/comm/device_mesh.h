@@ -1,6 +1,8 @@
 #pragma once
 
 #include <array>
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -47,6 +49,9 @@ void check_mesh(const MeshShape& shape, int world_size);
 /// The shape of `world_size` ranks nearest to `wish`: it changes the axes by the smallest factors, dp before pp before
 /// tp where two are as near.
 [[nodiscard]] MeshShape nearest_mesh(const MeshShape& wish, int world_size);
+/// The nearest of those that `legal` takes; nothing where it takes none.
+[[nodiscard]] std::optional<MeshShape> nearest_mesh(const MeshShape& wish, int world_size,
+                                                    const std::function<bool(const MeshShape&)>& legal);
 
 [[nodiscard]] MeshCoordinates mesh_coordinates(const MeshShape& shape, int rank, const MeshOrder& order);
 [[nodiscard]] int mesh_rank(const MeshShape& shape, const MeshCoordinates& at, const MeshOrder& order);

@@ -79,6 +79,9 @@ TEST(DeviceMesh, NearestLegalShapes) {
   EXPECT_EQ(nearest_mesh({4, 4, 1}, 8), (MeshShape{2, 4, 1}));
   EXPECT_EQ(nearest_mesh({2, 3, 4}, 7).ranks(), 7);
   EXPECT_EQ(nearest_mesh({0, -1, 2}, 2), (MeshShape{1, 1, 2}));
+  const auto even_tp = [](const MeshShape& shape) { return shape.tp % 2 == 0; };
+  EXPECT_EQ(nearest_mesh({8, 1, 1}, 8, even_tp), (MeshShape{4, 2, 1}));
+  EXPECT_EQ(nearest_mesh({8, 1, 1}, 7, even_tp), std::nullopt);
 }
 
 TEST(DeviceMesh, RefusesInTheUsersTerms) {
