@@ -1,49 +1,27 @@
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <string_view>
-#include <vector>
 
+#include "train/config/checker.h"
 #include "train/config/complete.h"
-#include "train/config/job_config.h"
 #include "train/config/keys.h"
 
 namespace trident::config {
 namespace {
 
-/// Divisors of `number` nearest to `wanted`, below and above: "2 or 4".
-std::string nearest_divisors(int64_t number, int64_t wanted) {
-  int64_t below = 0;
-  int64_t above = 0;
-  for (int64_t d = 1; d <= number; ++d) {
-    if (number % d != 0) continue;
-    if (d < wanted) below = d;
-    if (d > wanted && above == 0) above = d;
-  }
-  if (below == 0 || above == 0) return std::to_string(std::max(below, above));
-  return fmt::format("{} or {}", below, above);
-}
-
-std::string nearest_multiples(int64_t unit, int64_t wanted) {
-  const int64_t below = wanted / unit * unit;
-  return below == 0 ? std::to_string(unit) : fmt::format("{} or {}", below, below + unit);
-}
-
-class Checks {
+class Checks : Checker {
  public:
-  Checks(const JobConfig& job, Reading& reading) : job_(job), reading_(reading) {}
+  using Checker::Checker;
 
   void run() {
     names();
     family();
     heads();
-    tensor_parallel();
     lengths();
-    batch();
     duration();
     learning_rate();
     tokenizer();
+    trace();
     if (job_.fault.node_timeout.value <= job_.fault.heartbeat.value) {
       error({"fault.node_timeout", "fault.heartbeat"}, "E121", "node_timeout must be longer than heartbeat",
             "make it at least four heartbeats");
@@ -51,18 +29,6 @@ class Checks {
   }
 
  private:
-  using Paths = std::initializer_list<std::string_view>;
-
-  /// Reports at the first given of `paths`, unless one of them has no usable value anyway.
-  void error(Paths paths, std::string code, std::string problem, std::string remedy) {
-    if (!reading_.usable(paths)) return;
-    reading_.diagnostics.add(reading_.place_of(paths), std::move(code), std::move(problem), std::move(remedy));
-  }
-  void warn(Paths paths, std::string code, std::string problem, std::string remedy) {
-    if (!reading_.usable(paths)) return;
-    reading_.diagnostics.warn(reading_.place_of(paths), std::move(code), std::move(problem), std::move(remedy));
-  }
-
   void names() {
     const auto& name = job_.run.name;
     const bool safe = name != "." && name != ".." && name.find('/') == std::string::npos && name.size() <= 128 &&
@@ -102,7 +68,7 @@ class Checks {
                         m.num_attention_heads),
             fmt::format("nearest: num_attention_heads {}, or hidden_size {}",
                         nearest_divisors(m.hidden_size, m.num_attention_heads),
-                        nearest_multiples(m.num_attention_heads, m.hidden_size)));
+                        nearest_multiples(m.num_attention_heads, m.hidden_size, 1 << 24)));
     } else if (m.architecture == Architecture::llama && m.head_dim % 2 != 0) {
       error({"model.head_dim", "model.num_attention_heads", "model.hidden_size"}, "E114",
             fmt::format("head_dim {} is odd; rotary embedding turns pairs", m.head_dim),
@@ -117,23 +83,6 @@ class Checks {
     }
   }
 
-  /// Query heads are cut over tp; key-value heads are cut, or copied where tp exceeds them.
-  void tensor_parallel() {
-    const auto& m = job_.model;
-    const auto tp = job_.parallelism.tp.value_or(1);
-    if (!reading_.usable({"model.num_attention_heads", "model.num_key_value_heads", "parallelism.tp"})) return;
-    if (m.num_attention_heads % tp != 0) {
-      error({"parallelism.tp"}, "E113",
-            fmt::format("num_attention_heads {} cannot split over tp {}", m.num_attention_heads, tp),
-            fmt::format("nearest: tp {}", nearest_divisors(m.num_attention_heads, tp)));
-    } else if (m.num_key_value_heads % tp != 0 && tp % m.num_key_value_heads != 0) {
-      error({"parallelism.tp"}, "E113",
-            fmt::format("num_key_value_heads {} can neither split over tp {} nor be copied evenly",
-                        m.num_key_value_heads, tp),
-            fmt::format("nearest: tp {}", nearest_divisors(m.num_key_value_heads, tp)));
-    }
-  }
-
   void lengths() {
     const auto length = job_.training.sequence_length;
     const auto positions = job_.model.max_position_embeddings;
@@ -141,29 +90,6 @@ class Checks {
       error({"training.sequence_length", "model.max_position_embeddings"}, "E115",
             fmt::format("sequence_length {} is longer than max_position_embeddings {}", length, positions),
             fmt::format("set sequence_length to at most {}, or max_position_embeddings: {}", positions, length));
-    }
-  }
-
-  void batch() {
-    const auto& t = job_.training;
-    const auto dp = job_.parallelism.dp.value_or(1);
-    if (t.global_batch_size < dp) {
-      error(
-          {"parallelism.dp", "training.global_batch_size"}, "E111",
-          fmt::format("global_batch_size {} leaves some of dp {} replicas without a sequence", t.global_batch_size, dp),
-          fmt::format("set dp to at most {}, or global_batch_size to at least {}", t.global_batch_size, dp));
-    }
-    if (t.global_batch_size < t.micro_batch_size.value_or(1)) {
-      error({"training.micro_batch_size", "training.global_batch_size"}, "E111",
-            fmt::format("micro_batch_size {} is larger than global_batch_size {}", t.micro_batch_size.value(),
-                        t.global_batch_size),
-            fmt::format("set micro_batch_size to at most {}", t.global_batch_size));
-    }
-    const auto shards = job_.parallelism.logical_shards;
-    if (!shards.is_auto() && dp > shards.value()) {
-      error({"parallelism.logical_shards", "parallelism.dp"}, "E112",
-            fmt::format("dp {} exceeds logical_shards {}", dp, shards.value()),
-            fmt::format("set dp to at most {}, or logical_shards: auto", shards.value()));
     }
   }
 
@@ -214,12 +140,32 @@ class Checks {
     }
   }
 
-  const JobConfig& job_;
-  Reading& reading_;
+  void trace() {
+    const auto& steps = job_.logging.trace_steps;
+    if (!steps) return;
+    const auto [first, last] = *steps;
+    if (first > last) {
+      error({"logging.trace_steps"}, "E124", fmt::format("trace_steps [{}, {}] ends before it begins", first, last),
+            fmt::format("write [{}, {}]", last, first));
+      return;
+    }
+    if (!reading_.usable(
+            {"training.steps", "training.tokens", "training.sequence_length", "training.global_batch_size"}))
+      return;
+    const auto total = job_.training.total_steps();
+    if (total > 0 && first > total) {
+      warn({"logging.trace_steps"}, "W124",
+           fmt::format("trace_steps begins at step {}, after the run's last, {}", first, total),
+           "no timeline is written; lower it");
+    }
+  }
 };
 
 }  // namespace
 
-void check(const JobConfig& job, Reading& reading) { Checks(job, reading).run(); }
+void check(const JobConfig& job, Reading& reading) {
+  Checks(job, reading).run();
+  check_layout(job, reading);
+}
 
 }  // namespace trident::config

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 
+#include "parallel/pipeline/schedule.h"
 #include "train/config/job_config.h"
 #include "train/config/keys.h"
+#include "train/config/microbatch_split.h"
 #include "train/config/presets.h"
 #include "train/config/read_value.h"
 
@@ -20,7 +22,9 @@ std::string stem(const std::string& file_name) {
   return name.empty() || name.size() > 100 || !legible ? "run" : name;
 }
 
-int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+int64_t divide_up(int64_t value, int64_t by) { return (value + by - 1) / by; }
+
+int64_t round_up(int64_t value, int64_t multiple) { return divide_up(value, multiple) * multiple; }
 
 class Completion {
  public:
@@ -31,6 +35,7 @@ class Completion {
     model();
     vocabulary();
     lengths();
+    virtual_stages();
     training();
     intervals();
   }
@@ -106,9 +111,17 @@ class Completion {
                              std::move(remedy));
   }
 
+  void virtual_stages() {
+    auto& p = job_.parallelism;
+    if (reading_.planned || p.schedule.is_auto() || !open("parallelism.virtual_stages", {"parallelism.schedule"}))
+      return;
+    const auto name = name_of(p.schedule.value());
+    const auto own = pipeline::make_schedule({.name = std::string(name)}).virtual_stages;
+    if (own != p.virtual_stages.value()) set("parallelism.virtual_stages", p.virtual_stages, own, name);
+  }
+
   void training() {
     auto& t = job_.training;
-    const auto dp = job_.parallelism.dp.value_or(1);
     if (reading_.planned) {
       if (!reading_.is_given("training.micro_batch_size")) {
         set("training.micro_batch_size", t.micro_batch_size, Auto<int64_t>{}, "the planner's choice");
@@ -116,9 +129,10 @@ class Completion {
       if (!reading_.is_given("training.recompute")) {
         set("training.recompute", t.recompute, Auto<Recompute>{}, "the planner's choice");
       }
-    } else if (open("training.micro_batch_size", {"training.global_batch_size", "parallelism.dp"})) {
-      const auto share = (t.global_batch_size + dp - 1) / dp;
-      set("training.micro_batch_size", t.micro_batch_size, std::min<int64_t>(share, 8), "a replica's share, at most 8");
+    } else if (open("training.micro_batch_size", {"training.global_batch_size", "parallelism.dp", "parallelism.pp",
+                                                  "parallelism.schedule", "parallelism.logical_shards"})) {
+      set("training.micro_batch_size", t.micro_batch_size, default_micro_batch_size(job_),
+          "a replica's share, at most 8");
     }
   }
 
@@ -143,6 +157,12 @@ int64_t TrainingSection::total_steps() const {
   if (!tokens) return 0;
   const int64_t per_step = sequence_length * global_batch_size;
   return *tokens / per_step + (*tokens % per_step == 0 ? 0 : 1);
+}
+
+int64_t default_micro_batch_size(const JobConfig& job) {
+  const int64_t batch = job.training.global_batch_size, least = least_microbatches(job);
+  const int64_t share = divide_up(batch, least);
+  return std::clamp<int64_t>(divide_up(batch, share) < least ? batch / least : share, 1, 8);
 }
 
 void apply_preset(const YamlNode& root, JobConfig& job, Reading& reading) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "train/config/keys.h"
+#include "train/config/rank_order.h"
 #include "train/config/scalars.h"
 
 namespace trident::config {
@@ -23,6 +24,9 @@ inline std::string format(const Resume& value) { return format_resume(value); }
 inline std::string format(const std::array<double, 2>& value) {
   return fmt::format("[{}, {}]", format_number(value[0]), format_number(value[1]));
 }
+inline std::string format(const std::array<int64_t, 2>& value) { return fmt::format("[{}, {}]", value[0], value[1]); }
+inline std::string format(const std::vector<int64_t>& values) { return fmt::format("[{}]", fmt::join(values, ", ")); }
+inline std::string format(const MeshOrder& order) { return name_of(order); }
 inline std::string format(const std::vector<DataSource>& sources) {
   std::vector<std::string> items;
   items.reserve(sources.size());

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "model/model_config.h"
+#include "parallel/comm/device_mesh.h"
 #include "train/config/auto.h"
 
 // The job file as values: one struct per section, one member per key, with the key's default.
@@ -76,6 +77,8 @@ struct ParallelismSection {
   Auto<int64_t> pp = 1;
   Auto<PipelineSchedule> schedule = PipelineSchedule::one_f_one_b;
   Auto<int64_t> virtual_stages = 1;
+  std::optional<std::vector<int64_t>> layers_per_stage;  ///< of all stages in order; none: cut by cost
+  MeshOrder rank_order = kDefaultMeshOrder;
   Auto<bool> sequence_parallel = true;
   Auto<int64_t> zero_stage = 1;
   Reduction reduction = Reduction::exact;
@@ -144,6 +147,7 @@ struct LoggingSection {
   std::optional<std::string> sample_prompt;
   int64_t sample_interval_steps = 0;  ///< 0: no samples
   int64_t sample_tokens = 100;
+  std::optional<std::array<int64_t, 2>> trace_steps;  ///< first and last step, counted from 1
   bool operator==(const LoggingSection&) const = default;
 };
 

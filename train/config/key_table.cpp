@@ -68,6 +68,18 @@ struct Values<std::array<double, 2>> {
   static std::string text(const Key& key) { return "two numbers, each " + bounds(key.range); }
 };
 template <>
+struct Values<std::array<int64_t, 2>> {
+  static std::string text(const Key& key) { return "two integers, each " + bounds(key.range); }
+};
+template <>
+struct Values<std::vector<int64_t>> {
+  static std::string text(const Key& key) { return "list of integers, each " + bounds(key.range); }
+};
+template <>
+struct Values<MeshOrder> {
+  static std::string text(const Key&) { return one_of(rank_order_names()); }
+};
+template <>
 struct Values<std::vector<DataSource>> {
   static std::string text(const Key&) { return "text, or a list"; }
 };

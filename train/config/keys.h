@@ -141,10 +141,15 @@ void visit(V& v, C& c) {
   v("tp", c.tp, {"tensor-parallel ranks", "1", kRanks});
   v("pp", c.pp, {"pipeline stages", "2", kRanks});
   v("schedule", c.schedule, {"pipeline schedule", "1f1b"});
-  v("virtual_stages", c.virtual_stages, {"model chunks on each pipeline rank", "1", between(1, 1024)});
+  v("virtual_stages", c.virtual_stages,
+    {"model chunks on each pipeline rank; default: 2 for interleaved and zb-v, otherwise 1", "2", between(1, 1024)});
+  v("layers_per_stage", c.layers_per_stage,
+    {"layers of each of the pp * virtual_stages stages, in order; default: cut by cost", "[2, 2]", between(1, 10000),
+     Presence::derived});
+  v("rank_order", c.rank_order,
+    {"the axes from the one along which neighbouring ranks differ to the slowest", "tp-dp-pp"});
   v("sequence_parallel", c.sequence_parallel, {"where tp > 1: split norms along the sequence", "true"});
-  v("zero_stage", c.zero_stage,
-    {"0: every replica keeps the optimizer; 1: sharded; 2: gradients too", "1", between(0, 2)});
+  v("zero_stage", c.zero_stage, {"0: every replica keeps the optimizer; 1: sharded", "1", between(0, 1)});
   v("reduction", c.reduction, {"exact: the same bits for any dp and pp", "exact"});
   v("logical_shards", c.logical_shards,
     {"pieces in which the global batch is summed; auto: the dp of the run's first start", "auto", kRanks});
@@ -214,6 +219,9 @@ void visit(V& v, C& c) {
     {"steps between samples, 0: none; default: evaluation.interval_steps where sample_prompt is given", "500",
      between(0, 1e15), Presence::derived});
   v("sample_tokens", c.sample_tokens, {"tokens of one sample", "100", between(1, 1 << 20)});
+  v("trace_steps", c.trace_steps,
+    {"first and last step, counted from 1, whose measured timeline is written to <run>/trace/", "[10, 12]",
+     between(1, 1e15)});
 }
 
 template <class V, Like<FaultSection> C>

@@ -1,5 +1,7 @@
 #include "train/config/read_value.h"
 
+#include "train/config/rank_order.h"
+
 namespace trident::config {
 namespace {
 
@@ -21,6 +23,18 @@ std::string bounds(const Range& range) {
   const auto high = fmt::format("{} {}", range.open_max ? "below" : "at most", fmt::format("{:g}", range.max));
   if (has_min && has_max) return low + " and " + high;
   return has_min ? low : high;
+}
+
+/// `kind` is the plural of what one value is: "numbers".
+template <class T>
+bool read_pair(const YamlNode& node, std::array<T, 2>& out, std::string_view kind, const ValueContext& context) {
+  if (node.kind != YamlNode::Kind::sequence) return context.wrong_type(node, fmt::format("a list of two {}", kind));
+  if (node.items.size() != out.size()) {
+    return context.wrong_text(node, fmt::format("{} {} given", node.items.size(), kind), fmt::format("two {}", kind));
+  }
+  bool good = true;
+  for (std::size_t i = 0; i < out.size(); ++i) good = read_value(node.items[i], out[i], context) && good;
+  return good;
 }
 
 /// True for a plain scalar; reports anything else.
@@ -131,13 +145,28 @@ bool read_value(const YamlNode& node, Resume& out, const ValueContext& context) 
 }
 
 bool read_value(const YamlNode& node, std::array<double, 2>& out, const ValueContext& context) {
-  if (node.kind != YamlNode::Kind::sequence) return context.wrong_type(node, "a list of two numbers");
-  if (node.items.size() != out.size()) {
-    return context.wrong_text(node, fmt::format("{} numbers given", node.items.size()), "two numbers");
-  }
+  return read_pair(node, out, "numbers", context);
+}
+
+bool read_value(const YamlNode& node, std::array<int64_t, 2>& out, const ValueContext& context) {
+  return read_pair(node, out, "integers", context);
+}
+
+bool read_value(const YamlNode& node, std::vector<int64_t>& out, const ValueContext& context) {
+  if (node.kind != YamlNode::Kind::sequence) return context.wrong_type(node, "a list of integers");
+  if (node.items.empty()) return context.wrong_text(node, "the list is empty", "at least one integer");
   bool good = true;
-  for (std::size_t i = 0; i < out.size(); ++i) good = read_value(node.items[i], out[i], context) && good;
+  for (const YamlNode& item : node.items) good = read_value(item, out.emplace_back(), context) && good;
   return good;
+}
+
+bool read_value(const YamlNode& node, MeshOrder& out, const ValueContext& context) {
+  for (const MeshOrder& order : kRankOrders) {
+    if (node.kind != YamlNode::Kind::scalar || node.text != name_of(order)) continue;
+    out = order;
+    return true;
+  }
+  return refuse_name(node, rank_order_names(), context);
 }
 
 bool refuse_name(const YamlNode& node, const std::vector<std::string>& names, const ValueContext& context) {

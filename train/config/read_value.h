@@ -37,6 +37,9 @@ bool read_value(const YamlNode& node, std::string& out, const ValueContext& cont
 bool read_value(const YamlNode& node, Seconds& out, const ValueContext& context);
 bool read_value(const YamlNode& node, Resume& out, const ValueContext& context);
 bool read_value(const YamlNode& node, std::array<double, 2>& out, const ValueContext& context);
+bool read_value(const YamlNode& node, std::array<int64_t, 2>& out, const ValueContext& context);
+bool read_value(const YamlNode& node, std::vector<int64_t>& out, const ValueContext& context);
+bool read_value(const YamlNode& node, MeshOrder& out, const ValueContext& context);
 
 /// Reports an unknown name with the nearest legal one; false always.
 bool refuse_name(const YamlNode& node, const std::vector<std::string>& names, const ValueContext& context);

@@ -8,6 +8,7 @@
 #include "train/config/config.h"
 #include "train/config/keys.h"
 #include "train/config/presets.h"
+#include "train/config/rank_order.h"
 
 namespace trident {
 namespace config {
@@ -73,11 +74,21 @@ template <>
 struct Type<Resume> {
   static std::string text(const Key&) { return R"("type": ["string", "integer"])"; }
 };
-template <>
-struct Type<std::array<double, 2>> {
+template <class T>
+struct Type<std::array<T, 2>> {
   static std::string text(const Key& key) {
-    return fmt::format(R"("type": "array", "minItems": 2, "maxItems": 2, "items": {{{}}})", Type<double>::text(key));
+    return fmt::format(R"("type": "array", "minItems": 2, "maxItems": 2, "items": {{{}}})", Type<T>::text(key));
   }
+};
+template <>
+struct Type<std::vector<int64_t>> {
+  static std::string text(const Key& key) {
+    return fmt::format(R"("type": "array", "minItems": 1, "items": {{{}}})", Type<int64_t>::text(key));
+  }
+};
+template <>
+struct Type<MeshOrder> {
+  static std::string text(const Key&) { return enumeration(rank_order_names()); }
 };
 template <class E>
 requires std::is_enum_v<E>

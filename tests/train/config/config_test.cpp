@@ -31,6 +31,9 @@ TEST(Config, FullExampleHasEveryValue) {
   EXPECT_EQ(job.parallelism.dp.value(), 2);
   EXPECT_EQ(job.parallelism.schedule.value(), config::PipelineSchedule::one_f_one_b);
   EXPECT_TRUE(job.parallelism.logical_shards.is_auto());
+  EXPECT_EQ(job.parallelism.layers_per_stage, (std::vector<int64_t>{2, 2}));
+  EXPECT_EQ(job.parallelism.rank_order, kDefaultMeshOrder);
+  EXPECT_EQ(job.logging.trace_steps, (std::array<int64_t, 2>{10, 12}));
   EXPECT_EQ(job.training.total_steps(), 500);
   EXPECT_EQ(job.training.stop_after, 200);
   EXPECT_EQ(job.optimizer.betas[1], 0.95);
@@ -123,7 +126,7 @@ TEST(Config, WarmUpLongerThanTheRunWarns) {
   const std::vector<std::string> overrides = {"training.steps=10"};
   static_cast<void>(parse_job(kFullJob, "job.yaml", overrides, &origins));
   ASSERT_EQ(origins.warnings.size(), 1U);
-  EXPECT_THAT(origins.warnings[0], HasSubstr("job.yaml:40:43: warm-up of 50 steps is longer than the run of 10"));
+  EXPECT_THAT(origins.warnings[0], HasSubstr("job.yaml:42:43: warm-up of 50 steps is longer than the run of 10"));
 }
 
 TEST(Config, OriginsNameFileArgumentPresetDefaultAndReason) {
@@ -159,7 +162,10 @@ std::vector<std::string> random_overrides(std::mt19937& random) {
           pick({"auto", "never", "300", "'300'", "'auto'", "runs/a/checkpoints/latest", "1e5", "-x"}),
       "checkpoint.interval=" + number + pick({"ms", "s", "m", "h", "d"}),
       "fault.hang_timeout=" + pick({"auto", "0.1s", "1.7m"}),
-      "parallelism=" + pick({"auto", "{dp: auto}", "{tp: 2, sequence_parallel: auto}", "{logical_shards: 16}"}),
+      "parallelism=" + pick({"auto", "{dp: auto}", "{tp: 2, sequence_parallel: auto}", "{logical_shards: 16}",
+                             "{pp: 2, schedule: interleaved, layers_per_stage: [1, 1, 1, 1]}",
+                             "{pp: 2, schedule: zb-v, rank_order: pp-dp-tp}", "{layers_per_stage: auto}"}),
+      "logging.trace_steps=" + pick({"[1, 1]", "[3, 4000]"}),
       "training.recompute=" + pick({"auto", "full", "selective"}),
       "training.threads=" + pick({"auto", "3"}),
       "logging.sample_prompt=" + pick({"\"line\\nline\\ttab\"", "'null'", "plain text", "'[a'", "\"\\x85\\e\""}),
@@ -198,7 +204,8 @@ TEST(Config, MissingFileIsMissingInput) {
 
 TEST(Config, SchemaKnowsEverySectionAndClosesEveryBracket) {
   const auto schema = json_schema();
-  for (const auto* key : {"\"hidden_size\"", "\"layer_norm_eps\"", "\"zb-v\"", "\"llama-3.1-405b\"", "\"heartbeat\""}) {
+  for (const auto* key :
+       {"\"hidden_size\"", "\"pp-dp-tp\"", "\"layer_norm_eps\"", "\"zb-v\"", "\"llama-3.1-405b\"", "\"heartbeat\""}) {
     EXPECT_THAT(schema, HasSubstr(key));
   }
   EXPECT_EQ(std::count(schema.begin(), schema.end(), '{'), std::count(schema.begin(), schema.end(), '}'));
@@ -215,6 +222,9 @@ TEST(Config, KeyTableHasEveryKeyThatAJobCanGive) {
     EXPECT_THAT(table, HasSubstr("| `" + path + "` |"));
   }
   EXPECT_THAT(table, HasSubstr("| `optimizer.betas` | `[0.9, 0.95]` | two numbers, each 0 to below 1 |"));
+  EXPECT_THAT(table, HasSubstr("| `parallelism.layers_per_stage` | see there | list of integers, each 1 to 10000 |"));
+  EXPECT_THAT(table, HasSubstr("| `parallelism.rank_order` | `tp-dp-pp` | `tp-dp-pp`, `tp-pp-dp`, "));
+  EXPECT_THAT(table, HasSubstr("| `logging.trace_steps` | none | two integers, each 1 to 1e+15 |"));
   EXPECT_THAT(table, HasSubstr("| `model.hidden_size` | must be given |"));
 }
 

@@ -89,7 +89,24 @@ INSTANTIATE_TEST_SUITE_P(
              "job.yaml:4:26: optimizer.betas is 1.0, must be at least 0 and below 1"},
         Case{"optimizer: {eps: 0}\n", "optimizer.eps is 0, must be above 0"},
         Case{"parallelism: {tp: 0}\n", "parallelism.tp is 0, must be at least 1"},
-        Case{"parallelism: {zero_stage: 3}\n", "must be at least 0 and at most 2"},
+        Case{"parallelism: {zero_stage: 2}\n",
+             "job.yaml:4:27: parallelism.zero_stage is 2, must be at least 0 and at most 1; e.g. zero_stage: 1 [E106]"},
+        Case{"parallelism: {rank_order: tp-dp}\n",
+             "job.yaml:4:27: parallelism.rank_order cannot be `tp-dp`; did you mean tp-dp-pp? one of tp-dp-pp, "
+             "tp-pp-dp, dp-tp-pp, dp-pp-tp, pp-tp-dp, pp-dp-tp [E107]"},
+        Case{"parallelism: {layers_per_stage: 4}\n",
+             "job.yaml:4:33: parallelism.layers_per_stage is one value, expected a list of integers; e.g. "
+             "layers_per_stage: [2, 2] [E105]"},
+        Case{"parallelism: {layers_per_stage: []}\n", "parallelism.layers_per_stage: the list is empty"},
+        Case{"parallelism: {pp: 2, layers_per_stage: [4, 0]}\n",
+             "job.yaml:4:44: parallelism.layers_per_stage is 0, must be at least 1 and at most 10000"},
+        Case{"logging: {trace_steps: 3}\n",
+             "job.yaml:4:24: logging.trace_steps is one value, expected a list of two integers; e.g. trace_steps: "
+             "[10, 12] [E105]"},
+        Case{"logging: {trace_steps: [3]}\n", "logging.trace_steps: 1 integers given; write two integers"},
+        Case{"logging: {trace_steps: [0, 3]}\n", "job.yaml:4:25: logging.trace_steps is 0, must be at least 1"},
+        Case{"logging: {trace_steps: [5, 3]}\n",
+             "job.yaml:4:24: trace_steps [5, 3] ends before it begins; write [3, 5] [E124]"},
         Case{"schema: 2\n", "job.yaml:4:9: schema is 2"},
         Case{"optimizer: {name: adam}\n",
              "job.yaml:4:19: optimizer.name cannot be `adam`; did you mean adamw? one of adamw [E107]"},
@@ -99,14 +116,7 @@ INSTANTIATE_TEST_SUITE_P(
              "job.yaml:4:13: run.name cannot be a folder's name; use letters, digits, - and _ [E119]"},
         Case{"tokenizer: {kind: huggingface}\n", "tokenizer.path is missing for kind huggingface"},
         Case{"fault: {heartbeat: 5s, node_timeout: 3s}\n", "job.yaml:4:38: node_timeout must be longer than heartbeat"},
-        Case{"lr_schedule: {min_lr: 0.1}\n", "job.yaml:4:23: min_lr 0.1 is above optimizer.lr 0.0003;"},
-        Case{"parallelism: {tp: 3}\n",
-             "job.yaml:4:19: num_attention_heads 4 cannot split over tp 3; nearest: tp 2 or 4 [E113]"},
-        Case{"parallelism: {dp: 17}\n",
-             "global_batch_size 16 leaves some of dp 17 replicas without a sequence; set dp to at "
-             "most 16, or global_batch_size to at least 17 [E111]"},
-        Case{"parallelism: {dp: 4, logical_shards: 2}\n",
-             "job.yaml:4:38: dp 4 exceeds logical_shards 2; set dp to at most 2"}));
+        Case{"lr_schedule: {min_lr: 0.1}\n", "job.yaml:4:23: min_lr 0.1 is above optimizer.lr 0.0003;"}));
 
 struct OverrideCase {
   std::string argument;

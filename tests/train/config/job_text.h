@@ -34,6 +34,8 @@ parallelism:
   pp: 2
   schedule: 1f1b
   virtual_stages: 1
+  layers_per_stage: [2, 2]
+  rank_order: tp-dp-pp
   sequence_parallel: true
   zero_stage: 1
   reduction: exact
@@ -51,7 +53,7 @@ optimizer: {name: adamw, lr: 1.0e-3, betas: [0.9, 0.95], eps: 1.0e-8, weight_dec
 lr_schedule: {name: cosine, warmup_steps: 50, min_lr: 1.0e-4}
 checkpoint: {interval_steps: 100, keep: 3, async: true, resume: auto}
 evaluation: {interval_steps: 100, batches: 20}
-logging: {interval_steps: 1, tensorboard: true}
+logging: {interval_steps: 1, tensorboard: true, trace_steps: [10, 12]}
 fault: {heartbeat: 0.25s, node_timeout: 3s, hang_timeout: auto, max_restarts: 20, min_ranks: 1, snapshot_interval_steps: 1}
 )";
 

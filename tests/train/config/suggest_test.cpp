@@ -73,8 +73,14 @@ INSTANTIATE_TEST_SUITE_P(
         Typo{"training", "seq_length", "here: training.sequence_length"},
         Typo{"model", "n_layer", "here: model.num_hidden_layers"}, Typo{"model", "n_embd", "here: model.hidden_size"},
         Typo{"model", "dropout", "there is no dropout here; remove the line"},
-        Typo{"training", "train_steps", "here: training.steps"}, Typo{"data", "val", "here: data.validation"},
-        Typo{"", "--train-iters", "here: training.steps"}, Typo{"", "eval", "here: evaluation"}));
+        Typo{"parallelism", "pipeline_model_parallel_layout",
+             "here: parallelism.layers_per_stage (as a list, one number a stage)"},
+        Typo{"parallelism", "num_layers_per_stage", mean("parallelism.layers_per_stage")},
+        Typo{"", "use-tp-pp-dp-mapping", "here: parallelism.rank_order (tp-pp-dp)"},
+        Typo{"logging", "profile_step_start", "here: logging.trace_steps (as [first, last])"},
+        Typo{"logging", "trace", mean("logging.trace_steps")}, Typo{"training", "train_steps", "here: training.steps"},
+        Typo{"data", "val", "here: data.validation"}, Typo{"", "--train-iters", "here: training.steps"},
+        Typo{"", "eval", "here: evaluation"}));
 
 TEST(Suggest, ForeignNamesNameTheirOwnerInTheMessage) {
   EXPECT_THAT(
@@ -85,7 +91,8 @@ TEST(Suggest, ForeignNamesNameTheirOwnerInTheMessage) {
 
 TEST(Suggest, ForeignNamesLeadToLegalPaths) {
   const auto& legal = legal_paths();
-  for (const auto* key : {"flavor", "kv_channels", "max_norm", "save_interval", "async_mode", "beta1", "log_freq"}) {
+  for (const auto* key : {"flavor", "kv_channels", "max_norm", "save_interval", "async_mode", "beta1", "log_freq",
+                          "partition_method", "pipeline_parallel_layers_per_stage", "enable_profiling"}) {
     const auto name = find_foreign_name(key);
     ASSERT_TRUE(name.has_value()) << key;
     EXPECT_NE(std::find(legal.begin(), legal.end(), name->here), legal.end()) << name->here;
