@@ -71,7 +71,9 @@ JobConfig parse_job(const std::string& text, const std::string& file_name, std::
   config::complete(job, reading, file_name);
   config::check(job, reading);
   diagnostics.throw_if_failed();
-  if (origins != nullptr) *origins = {std::move(reading.origins), diagnostics.warnings()};
+  if (origins != nullptr) {
+    *origins = {std::move(reading.origins), diagnostics.warnings(), std::move(reading.given), diagnostics.sources()};
+  }
   return job;
 }
 

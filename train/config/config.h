@@ -17,6 +17,10 @@ struct ResolvedOrigins {
   /// By dotted path: "job.yaml:12", "command line argument 2", "preset llama-tiny", "default" or "auto (reason)".
   std::map<std::string, std::string, std::less<>> origins;
   std::vector<std::string> warnings;  ///< one line each, for the log
+  /// Where the keys and sections stand that file or command line give, and the texts that those places point into:
+  /// what a later check needs to point at a key.
+  std::map<std::string, config::Place, std::less<>> places;
+  std::vector<config::Source> sources;
 };
 
 /// Reads a job file and then `overrides`, each `dotted.key=value`; precedence is command line > file > preset >

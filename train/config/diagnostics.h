@@ -38,6 +38,7 @@ class Diagnostics {
   void warn(Place place, std::string code, std::string problem, std::string remedy);
 
   bool failed() const { return !errors_.empty() || suppressed_ > 0; }
+  const std::vector<Source>& sources() const { return sources_; }
   const Source& source(int index) const { return sources_[static_cast<std::size_t>(index)]; }
   /// Every warning as one line.
   std::vector<std::string> warnings() const;

@@ -1,0 +1,124 @@
+#include "train/config/decide_mesh.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <optional>
+#include <utility>
+
+#include "train/config/complete.h"
+#include "train/config/reading.h"
+
+namespace trident {
+namespace {
+
+using config::Diagnostics;
+using config::Reading;
+using config::Source;
+
+Reading reading_of(const ResolvedOrigins& origins, Diagnostics& diagnostics) {
+  for (const Source& source : origins.sources) diagnostics.add_source(source.name, source.text);
+  if (origins.sources.empty()) diagnostics.add_source("job", "");
+  return {diagnostics, {}, origins.places, {}, {}, {}};
+}
+
+void set_mesh(JobConfig& job, const MeshShape& shape, const ResolvedOrigins& origins) {
+  job.parallelism.dp = shape.dp;
+  job.parallelism.tp = shape.tp;
+  job.parallelism.pp = shape.pp;
+  auto& size = job.training.micro_batch_size;
+  if (!size.is_auto() && !origins.places.contains("training.micro_batch_size")) {
+    size = config::default_micro_batch_size(job);
+  }
+}
+
+/// The nearest mesh of the ranks that the job's other keys allow.
+std::optional<MeshShape> nearest_legal_mesh(const JobConfig& job, const ResolvedOrigins& origins, const MeshShape& wish,
+                                            int ranks) {
+  return nearest_mesh(wish, ranks, [&](const MeshShape& shape) {
+    if (!tensor_parallel_problems(job.model, shape.tp).empty()) return false;
+    JobConfig trial = job;
+    set_mesh(trial, shape, origins);
+    Diagnostics diagnostics;
+    Reading reading = reading_of(origins, diagnostics);
+    check_layout(trial, reading);
+    return !diagnostics.failed();
+  });
+}
+
+/// An argument as a shell takes it.
+std::string quoted(const std::string& argument) {
+  const auto plain = [](unsigned char c) {
+    return c > 0x7F || std::isalnum(c) != 0 ||
+           std::string_view("_-./=,:+@%").find(static_cast<char>(c)) != std::string::npos;
+  };
+  if (std::all_of(argument.begin(), argument.end(), plain)) return argument;
+  std::string out = "'";
+  for (const char c : argument) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+/// The command that starts this job on `ranks` ranks.
+std::string command(const ResolvedOrigins& origins, int64_t ranks, LaunchEnvironment::Launcher launcher) {
+  std::string text =
+      fmt::format("{} -n {} trident train", launcher == LaunchEnvironment::Launcher::slurm ? "srun" : "mpirun", ranks);
+  // The first source is the file, the others are the arguments.
+  for (size_t i = 0; i < origins.sources.size(); ++i) {
+    text += ' ' + quoted(i == 0 ? origins.sources[i].name : origins.sources[i].text);
+  }
+  return text;
+}
+
+class MeshDecision {
+ public:
+  MeshDecision(JobConfig job, const ResolvedOrigins& origins, const LaunchEnvironment& launch)
+      : job_(std::move(job)), origins_(origins), launch_(launch), reading_(reading_of(origins, diagnostics_)) {}
+
+  JobConfig run() {
+    const auto& layout = job_.parallelism;
+    const int64_t tp = layout.tp.value_or(1), pp = layout.pp.value_or(1), others = tp * pp;
+    const int64_t dp = layout.dp.value_or(launch_.size / others);
+    const MeshShape shape{static_cast<int>(std::max<int64_t>(dp, 1)), static_cast<int>(tp), static_cast<int>(pp)};
+    if (dp * others != launch_.size) {
+      refuse(shape);
+    } else {
+      set_mesh(job_, shape, origins_);
+      check_layout(job_, reading_);
+    }
+    diagnostics_.throw_if_failed();
+    return std::move(job_);
+  }
+
+ private:
+  void refuse(const MeshShape& shape) {
+    const int64_t others = int64_t{shape.tp} * shape.pp;
+    const std::string started = launch_.size == 1 ? "1 rank" : fmt::format("{} ranks", launch_.size);
+    const std::string problem =
+        job_.parallelism.dp.is_auto()
+            ? fmt::format("tp·pp = {}·{} = {} does not divide the {} started", shape.tp, shape.pp, others, started)
+            : fmt::format("dp·tp·pp = {}·{}·{} = {}, but {} {} started", shape.dp, shape.tp, shape.pp, shape.ranks(),
+                          started, launch_.size == 1 ? "was" : "were");
+    std::string remedy = fmt::format("start {}: {}", shape.ranks(), command(origins_, shape.ranks(), launch_.launcher));
+    if (const auto nearest = nearest_legal_mesh(job_, origins_, shape, launch_.size)) {
+      remedy += fmt::format("; or, for {}, parallelism.dp={} parallelism.tp={} parallelism.pp={}", started, nearest->dp,
+                            nearest->tp, nearest->pp);
+    }
+    diagnostics_.add(reading_.place_of({"parallelism.dp", "parallelism.tp", "parallelism.pp", "parallelism"}), "E125",
+                     problem, remedy);
+  }
+
+  JobConfig job_;
+  const ResolvedOrigins& origins_;
+  const LaunchEnvironment& launch_;
+  Diagnostics diagnostics_;
+  Reading reading_;
+};
+
+}  // namespace
+
+JobConfig decide_mesh(JobConfig job, const ResolvedOrigins& origins, const LaunchEnvironment& launch) {
+  return launch.size < 1 ? job : MeshDecision(std::move(job), origins, launch).run();
+}
+
+}  // namespace trident
