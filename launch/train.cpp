@@ -1,4 +1,4 @@
-#include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,6 +9,7 @@
 #include "parallel/comm/launch_environment.h"
 #include "parallel/comm/mpi_session.h"
 #include "train/config/config.h"
+#include "train/config/decide_mesh.h"
 #include "train/job_setup.h"
 #include "train/trainer.h"
 
@@ -20,6 +21,14 @@ struct Arguments {
   std::vector<std::string> overrides;
 };
 
+JobConfig read_job(const Arguments& arguments, const LaunchEnvironment& launch) {
+  ResolvedOrigins origins;
+  const JobConfig job = decide_mesh(load_job(arguments.job, arguments.overrides, &origins), origins, launch);
+  if (launch.rank == 0)
+    for (const std::string& warning : origins.warnings) log::warning("{}", warning);
+  return decide_auto(job, launch);
+}
+
 int train(const JobConfig& job, const Communicator& world) {
   const StopSignals signals;
   Trainer trainer(job, world);
@@ -27,22 +36,38 @@ int train(const JobConfig& job, const Communicator& world) {
   return end == TrainingEnd::preempted ? static_cast<int>(ErrorCode::preempted) : 0;
 }
 
-// A rank that fails ends the others too: they would wait for it.
-int train_as_rank(const JobConfig& job) {
+// The number of ranks that the launcher does not say.
+void ask_mpi(LaunchEnvironment& launch, const Communicator& world) {
+  launch.rank = world.rank();
+  launch.size = world.size();
+}
+
+int train_as_rank(const Arguments& arguments, LaunchEnvironment launch) {
+  std::optional<JobConfig> job;
+  if (launch.size > 0) job = read_job(arguments, launch);
   MpiSession session;
-  const int code = guarded([&] { return train(job, session.world()); });
+  // A rank that fails ends the others too: they would wait for it.
+  const int code = guarded([&] {
+    if (!job) {
+      ask_mpi(launch, session.world());
+      job = read_job(arguments, launch);
+    }
+    return train(*job, session.world());
+  });
   if (code != 0 && code != static_cast<int>(ErrorCode::preempted)) session.abort(code);
   return code;
 }
 
 int run(const Arguments& arguments) {
   const LaunchEnvironment launch = detect_launch();
-  log::configure(log::Level::info, launch.size > 1 ? launch.rank : -1);
-  ResolvedOrigins origins;
-  const JobConfig job = decide_auto(load_job(arguments.job, arguments.overrides, &origins), launch);
-  if (launch.rank == 0)
-    for (const std::string& warning : origins.warnings) log::warning("{}", warning);
-  return launch.size > 1 ? train_as_rank(job) : train(job, Communicator::self("world"));
+  if (launch.size == 1) return train(read_job(arguments, launch), Communicator::self("world"));
+  log::configure(log::Level::info, launch.rank);
+  try {
+    return train_as_rank(arguments, launch);
+  } catch (const ConfigErrors& errors) {
+    if (launch.rank != 0) return errors.exit_code();  // rank 0 says the same
+    throw;
+  }
 }
 
 }  // namespace

@@ -4,17 +4,18 @@
 #include "parallel/pipeline/schedules.h"
 #include "parallel/pipeline/stage_cut.h"
 #include "parallel/pipeline/validate.h"
+#include "train/config/microbatch_split.h"
 
 namespace trident {
 
 BatchShare JobLayout::share(int dp_rank) const {
-  const ShardRun run = shards_of(dp_rank, mesh.dp, logical_shards);
-  const auto first_of = [&](int shard) { return shard_range(microbatches, shard, logical_shards).begin; };
-  BatchShare share;
-  share.first_microbatch = run.begin < logical_shards ? first_of(run.begin) : microbatches;
-  for (int shard = run.begin; shard < run.end; ++shard) {
-    share.microbatches += shard_range(microbatches, shard, logical_shards).count;
-    share.shard_ends.push_back(static_cast<int32_t>(share.microbatches) - 1);
+  const MicrobatchSplit split{microbatches, logical_shards, mesh.dp};
+  const ShardRange own = split.of_rank(dp_rank);
+  const ShardRun shards = shards_of(dp_rank, mesh.dp, logical_shards);
+  BatchShare share{own.begin, own.count, {}};
+  for (int shard = shards.begin; shard < shards.end; ++shard) {
+    const ShardRange part = split.of_shard(shard);
+    share.shard_ends.push_back(static_cast<int32_t>(part.begin + part.count - own.begin) - 1);
   }
   return share;
 }

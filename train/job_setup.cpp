@@ -7,6 +7,8 @@
 #include <fstream>
 #include <string>
 
+#include "train/config/microbatch_split.h"
+
 namespace trident {
 namespace {
 
@@ -46,18 +48,19 @@ JobLayout job_layout(const JobConfig& job) {
   layout.mesh = {static_cast<int>(keys.dp.value()), static_cast<int>(keys.tp.value()),
                  static_cast<int>(keys.pp.value())};
   layout.schedule.name = name_of(keys.schedule.value_or(config::PipelineSchedule::one_f_one_b));
-  // One stage a rank is also what a job says that leaves it to the schedule.
-  const int64_t virtual_stages = keys.virtual_stages.value_or(1);
-  layout.schedule.virtual_stages = virtual_stages == 1 ? 0 : virtual_stages;
+  layout.schedule.virtual_stages = keys.virtual_stages.value_or(0);
   layout.schedule.ranks = layout.mesh.pp;
   layout.sequence_parallel = keys.sequence_parallel.value_or(true);
   layout.zero_stage = keys.zero_stage.value_or(1) == 0 ? ZeroStage::replicated : ZeroStage::optimizer_state;
   layout.reduction = keys.reduction == config::Reduction::exact ? ReductionKind::exact : ReductionKind::fast;
   layout.logical_shards = static_cast<int>(keys.logical_shards.value());
-  const int64_t size = job.training.micro_batch_size.value_or(1);
-  layout.microbatches = (job.training.global_batch_size + size - 1) / size;
+  layout.order = keys.rank_order;
+  layout.microbatches = step_microbatches(job);
   const auto stages = static_cast<int32_t>(layout.mesh.pp * stages_per_rank(layout.schedule));
-  if (stages > 1) layout.layers_per_stage = cut_by_cost(job.model, job.training.sequence_length, stages);
+  if (keys.layers_per_stage)
+    layout.layers_per_stage.assign(keys.layers_per_stage->begin(), keys.layers_per_stage->end());
+  else if (stages > 1)
+    layout.layers_per_stage = cut_by_cost(job.model, job.training.sequence_length, stages);
   return layout;
 }
 
@@ -84,15 +87,6 @@ int64_t fitting_micro_batch(JobConfig job, int ranks_here) {
     if (needed_memory(job) <= budget) break;
   }
   return size;
-}
-
-// Along axes left to auto go the ranks that the others leave.
-void decide_mesh(config::ParallelismSection& keys, int ranks) {
-  keys.tp = keys.tp.value_or(1);
-  keys.pp = keys.pp.value_or(1);
-  keys.dp = keys.dp.value_or(std::max<int64_t>(1, ranks / (keys.tp.value() * keys.pp.value())));
-  check_mesh({static_cast<int>(keys.dp.value()), static_cast<int>(keys.tp.value()), static_cast<int>(keys.pp.value())},
-             ranks);
 }
 
 // Where the launcher binds ranks to processors of their own, each sees only those.
@@ -136,7 +130,6 @@ JobConfig decide_auto(const JobConfig& job, const LaunchEnvironment& launch) {
   JobConfig decided = job;
   decided.device = config::Device::cpu;
   auto& layout = decided.parallelism;
-  decide_mesh(layout, std::max(1, launch.size));
   layout.logical_shards = layout.logical_shards.value_or(layout.dp.value());
   auto& training = decided.training;
   const int ranks_here = std::max(1, launch.local_size.value_or(std::max(1, launch.size)));

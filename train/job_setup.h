@@ -16,9 +16,9 @@ namespace trident {
 /// Layout and micro-batch size must be decided.
 [[nodiscard]] EngineOptions engine_options(const JobConfig& job);
 
-/// Decides the keys left to `auto` for this machine and the ranks that were started: layout, threads, micro-batch size.
-/// Communicates with nobody, so that a job that cannot run is refused before MPI starts. Throws
-/// Error(ErrorCode::config) where the layout needs another number of ranks, or the device is not there.
+/// Decides what is left to `auto` in a job whose mesh is decided (train/config/decide_mesh.h), for this machine: logical
+/// shards, threads, micro-batch size. Communicates with nobody. Throws Error(ErrorCode::config) where the device is not
+/// there.
 [[nodiscard]] JobConfig decide_auto(const JobConfig& job, const LaunchEnvironment& launch);
 
 /// Bytes of memory that the system could give now.
