@@ -20,6 +20,7 @@ Pending GroupState::start_collective(CollectiveCall call, const CommBuffer& in, 
   call.in = in.data();
   call.out = out.data();
   started->record = {name, sequence, call.signature.op, static_cast<int64_t>(std::max(in.bytes(), out.bytes()))};
+  enter(*started);
   started->call = std::move(call);
   started->in = in;
   started->out = out;
@@ -33,14 +34,19 @@ Pending GroupState::start_message(CollectiveOp op, const CommBuffer& buffer, int
   started->record = {name, 0, op, static_cast<int64_t>(buffer.bytes())};
   started->message = {peer, tag, buffer.data(), buffer.bytes()};
   started->in = buffer;
+  enter(*started);
   started->operation =
       op == CollectiveOp::send ? backend->start_send(started->message) : backend->start_recv(started->message);
   messages_.push_back(started);
   return launch(started);
 }
 
+// Before any other rank can know of the call.
+void GroupState::enter(const StartedOperation& started) const {
+  if (options.sink != nullptr) options.sink->entered(started.record);
+}
+
 Pending GroupState::launch(const std::shared_ptr<StartedOperation>& operation) {
-  if (options.sink != nullptr) options.sink->entered(operation->record);
   engine->add(shared_from_this());
   advance();
   return {operation, shared_from_this()};

@@ -45,6 +45,7 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
 
  private:
   bool advance(StartedOperation& started);
+  void enter(const StartedOperation& started) const;
   void finish(StartedOperation& started);
   Pending launch(const std::shared_ptr<StartedOperation>& operation);
   [[noreturn]] void fail(const StartedOperation& started);

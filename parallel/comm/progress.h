@@ -32,6 +32,7 @@ struct ProgressRecord {
 };
 
 /// Told of every operation by the rank's own thread, from inside the call: must be quick and must not communicate.
+/// `left` gets the same object as `entered`: its address tells operations of one group apart.
 class ProgressSink {
  public:
   virtual ~ProgressSink() = default;
