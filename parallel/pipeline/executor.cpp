@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "parallel/pipeline/timeline.h"
+
 namespace trident::pipeline {
 namespace {
 
@@ -59,7 +61,20 @@ Executor::Slot& Executor::slot(Run& run, int32_t stage, int32_t microbatch) cons
   return run.slots[{stage, microbatch}];
 }
 
+// Before the action, so that its time in the timeline is its own.
+void Executor::await_input(Run& run, const Action& action) const {
+  const bool forward = action.op == Op::forward;
+  if (!forward && !gives_input_gradient(action.op)) return;
+  const int32_t source = action.stage + (forward ? -1 : 1);
+  if (source < 0 || source == schedule_.stages() || local(source)) return;
+  const Timeline::Span span(hooks_.timeline, action, Timeline::Kind::wait);
+  Slot& current = slot(run, action.stage, action.microbatch);
+  (forward ? current.input : current.output_gradient).pending.wait();
+}
+
 void Executor::perform(Run& run, const Action& action) {
+  await_input(run, action);
+  const Timeline::Span span(hooks_.timeline, action);
   switch (action.op) {
     case Op::forward: return forward(run, action);
     case Op::backward:
@@ -142,6 +157,7 @@ void Executor::send(Run& run, const Action& action, Tensor value) {
   TRIDENT_CHECK(value.defined(), "nothing to send at " + to_string(action));
   const int tag = tag_of(action);
   if (const auto before = run.sending.find(tag); before != run.sending.end()) {
+    const Timeline::Span span(hooks_.timeline, action, Timeline::Kind::wait);
     before->second.pending.wait();
     run.sending.erase(before);
   }

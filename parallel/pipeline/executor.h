@@ -12,6 +12,8 @@
 
 namespace trident::pipeline {
 
+class Timeline;
+
 /// One layer of a stage.
 struct StageLayer {
   int32_t stage = 0;
@@ -26,6 +28,8 @@ struct ExecutorHooks {
   std::function<void(StageLayer layer)> before_forward;
   /// The layer has added its weight gradients of this microbatch.
   std::function<void(StageLayer layer, int32_t microbatch)> weight_gradients_added;
+  /// Records every action, and every wait for a message; may be null.
+  Timeline* timeline = nullptr;
 };
 
 /// Runs a lowered schedule's actions of one rank, in their order: the only loop over actions. Activations and gradients
@@ -71,6 +75,7 @@ class Executor {
   struct Run;
 
   void perform(Run& run, const Action& action);
+  void await_input(Run& run, const Action& action) const;
   void forward(Run& run, const Action& action);
   void backward(Run& run, const Action& action);
   void backward_weight(Run& run, const Action& action);
