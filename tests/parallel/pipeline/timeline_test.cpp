@@ -53,7 +53,9 @@ json record(const Communicator& world, const Schedule& lowered, Timeline& timeli
   std::vector<double> gradients(12'500);
   std::vector<Pending> reductions;
   ExecutorHooks hooks;
-  hooks.reduce_gradients = [&](int32_t) { reductions.push_back(dp.barrier_async()); };
+  hooks.weight_gradients_added = [&](StageLayer at, int32_t microbatch) {
+    if (at.index == 0 && microbatch + 1 == lowered.microbatches) reductions.push_back(dp.barrier_async());
+  };
   hooks.reduce_tied = [&] { gradients[0] += 1; };
   hooks.timeline = &timeline;
   Executor executor(lowered, std::move(stages), pp, kShape, DType::fp64, hooks);
@@ -160,7 +162,7 @@ void expect_nesting(const json& trace) {
 
 class RunTimeline : public ::testing::TestWithParam<ScheduleRequest> {
  protected:
-  const Schedule lowered_ = lower(make_schedule(GetParam()), {.tied_embedding = true, .reduce_gradients = true});
+  const Schedule lowered_ = lower(make_schedule(GetParam()), {.tied_embedding = true});
   const std::vector<json> traces_ = record(lowered_);
 };
 
