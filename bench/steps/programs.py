@@ -13,6 +13,27 @@ HERE = pathlib.Path(__file__).resolve().parent
 OPENBLAS_OPENMP = pathlib.Path("/usr/lib/x86_64-linux-gnu/openblas-openmp/libopenblas.so.0")
 PATCHED = "torch-newest, MKL overridden"
 TOKENS = 200_000
+ONE_RANK = "1 rank"
+ONE_RANK_MICROBATCHES = "1 rank, microbatches"
+PIPELINE_MICROBATCHES = 8  # four times the stages; L's batch has only 4 sequences
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How ranks share one step."""
+
+    dp: int = 1
+    tp: int = 1
+    pp: int = 1
+    schedule: str = "1f1b"
+    microbatches: int = 1  # that a replica's share is cut into, where it has so many sequences
+
+    @property
+    def ranks(self):
+        return self.dp * self.tp * self.pp
+
+    def micro_batch(self, model):
+        return max(1, model.batch // self.dp // self.microbatches)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,10 +41,16 @@ class Program:
     name: str
     python: str = ""  # of PyTorch; none for trident
     environment: tuple = ()  # names and values to set; None removes
+    layout: Layout | None = None  # None: one process, without mpirun
 
     @property
     def is_trident(self):
         return not self.python
+
+    @property
+    def ranks(self):
+        """Processes under mpirun."""
+        return self.layout.ranks if self.layout else 0
 
     def environ(self):
         environment = dict(os.environ)
@@ -54,10 +81,33 @@ def programs(debian_python, newest_python, folder):
     return result
 
 
+def parallel_programs(debian_python, newest_python, folder):
+    """Two ranks of one thread in every layout, and what they are compared with: one rank, and PyTorch's
+    DistributedDataParallel in each setting that may be PyTorch's best."""
+    result = [
+        Program(ONE_RANK, layout=Layout()),
+        Program(ONE_RANK_MICROBATCHES, layout=Layout(microbatches=PIPELINE_MICROBATCHES)),
+        Program("dp=2", layout=Layout(dp=2)),
+        Program("tp=2", layout=Layout(tp=2)),
+    ]
+    for schedule in ("1f1b", "zb-h1"):
+        layout = Layout(pp=2, schedule=schedule, microbatches=PIPELINE_MICROBATCHES)
+        result.append(Program(f"pp=2 {schedule}", layout=layout))
+    for rival in programs(debian_python, newest_python, folder):
+        as_installed = rival.name == "torch-debian" and OPENBLAS_OPENMP.exists()
+        if not rival.is_trident and not as_installed:
+            result.append(dataclasses.replace(rival, name=ddp_name(rival.name), layout=Layout(dp=2)))
+    return result
+
+
+def ddp_name(name):
+    return name.replace("torch-", "DDP ")
+
+
 def mkl_override(folder):
     library = folder / "libmkl_override.so"
     compiler = ["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(library)]
-    subprocess.run(compiler, input=b"int mkl_serv_intel_cpu_true(void) { return 1; }\n", check=True)
+    subprocess.run(compiler, input=b"int mkl_serv_intel_cpu_true(void) { return 1; }\n", check=True, timeout=60)
     return str(library)
 
 
@@ -81,7 +131,7 @@ def write_tokens(model, folder):
     return path
 
 
-def job(model, threads, steps, folder):
+def job(model, layout, threads, steps, folder):
     """A job file; JSON is YAML."""
     return {
         "run": {"name": "run", "dir": str(folder), "seed": 1},
@@ -98,10 +148,11 @@ def job(model, threads, steps, folder):
         },
         "tokenizer": {"kind": "byte"},
         "data": {"train": str(write_tokens(model, folder.parent))},
+        "parallelism": {"dp": layout.dp, "tp": layout.tp, "pp": layout.pp, "schedule": layout.schedule},
         "training": {
             "sequence_length": model.context,
             "global_batch_size": model.batch,
-            "micro_batch_size": model.batch,
+            "micro_batch_size": layout.micro_batch(model),
             "steps": steps,
             "threads": threads,
             "clip_grad_norm": 0,
@@ -116,19 +167,46 @@ def job(model, threads, steps, folder):
             "weight_decay": models.WEIGHT_DECAY,
         },
         "lr_schedule": {"name": "constant"},
+        "checkpoint": {"interval_steps": 0},
         "logging": {"tensorboard": False},
     }
 
 
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """How a sample starts, and where to read from it."""
+
+    command: list
+    environment: dict
+    output: pathlib.Path
+    steps_file: pathlib.Path  # gets a line a step; may be `output`
+
+
 def prepare(program, trident, model, threads, steps, folder):
-    """(command, file for its output, file that gets the steps) of a process to take `steps` steps in an empty folder."""
+    """The start of a process, or of ranks, to take `steps` steps in an empty folder."""
     output = folder / "output.txt"
-    if not program.is_trident:
-        return [program.python, str(HERE / "torch_gpt2.py"), model.name, str(threads), str(steps)], output, output
-    path = folder / "job.yaml"
-    # More steps than are measured, so that the weights are never written while the last ones are timed.
-    path.write_text(json.dumps(job(model, threads, steps + 100, folder), indent=1))
-    return [str(trident), "train", str(path)], output, folder / "run" / "metrics.jsonl"
+    environment = program.environ()
+    if program.is_trident:
+        path = folder / "job.yaml"
+        # More steps than are measured, so that the weights are never written while the last ones are timed.
+        text = json.dumps(job(model, program.layout or Layout(), threads, steps + 100, folder), indent=1)
+        path.write_text(text)
+        command, steps_file = [str(trident), "train", str(path)], folder / "run" / "metrics.jsonl"
+    else:
+        environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+        script = [program.python, str(HERE / ("torch_ddp.py" if program.ranks else "torch_gpt2.py"))]
+        command, steps_file = [*script, model.name, str(threads), str(steps)], output
+    if program.ranks:
+        command = [*mpirun(program.ranks), *command]
+        environment |= {"TMPDIR": str(folder)}  # for the launcher's session
+        if os.geteuid() == 0:
+            environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    return Start(command, environment, output, steps_file)
+
+
+def mpirun(ranks):
+    """Every rank on a core of its own."""
+    return ["mpirun", "-n", str(ranks), "--map-by", "core", "--bind-to", "core"]
 
 
 def describe(python):
@@ -136,4 +214,4 @@ def describe(python):
     code = "import torch; print(torch.__version__)"
     if not python:
         return ""
-    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=False).stdout.strip()
+    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=False, timeout=60).stdout.strip()

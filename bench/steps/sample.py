@@ -1,12 +1,12 @@
-"""One sample: a training process that is watched from outside, step by step, and ended after its last step."""
+"""One sample: training processes that are watched from outside, step by step, and ended after their last step."""
 import dataclasses
 import json
 import os
-import signal
 import statistics
 import subprocess
-import threading
 import time
+
+import processes
 
 TICKS = os.sysconf("SC_CLK_TCK")
 POLL_SECONDS = 0.005
@@ -16,10 +16,14 @@ IGNORED_WITHIN = 0.15  # cores that other programs may use in a quiet sample
 @dataclasses.dataclass
 class Sample:
     tokens_per_s: float  # by the median step
-    tokens_per_cpu_s: float  # by the processor time of all timed steps
+    tokens_per_cpu_s: float  # by the processor time of all timed steps, of all ranks
     first_step_s: float  # from the start of the process to the end of its first step
-    peak_mib: float
+    peaks_mib: list  # by rank
     others: float  # cores that other programs used during the timed steps
+
+    @property
+    def peak_mib(self):
+        return max(self.peaks_mib)
 
     @property
     def quiet(self):
@@ -33,23 +37,17 @@ def machine_seconds():
     return (user + nice + system + irq + softirq) / TICKS, steal / TICKS
 
 
-def process_seconds(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
 @dataclasses.dataclass
 class Moment:
     wall: float
     machine: float
     stolen: float
-    process: float
+    own: float
 
 
-def moment(pid):
+def moment(group):
     machine, stolen = machine_seconds()
-    return Moment(time.monotonic(), machine, stolen, process_seconds(pid))
+    return Moment(time.monotonic(), machine, stolen, group.seconds())
 
 
 class Lines:
@@ -69,46 +67,55 @@ class Lines:
         return text.decode().splitlines()
 
 
-def run(command, environment, output, steps_file, tokens, warm_up, steps, limit_s=900):
-    """Starts `command`, which appends a JSON object with step_s to `steps_file` after every step. What it prints goes to
-    `output`, which may be the same file."""
-    with open(output, "wb") as log:
-        start = time.monotonic()
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-    killer = threading.Timer(limit_s, os.kill, (process.pid, signal.SIGKILL))
-    killer.start()
-    lines, seconds, moments = Lines(steps_file), [], []
+def launch(start, group):
+    environment = start.environment | group.mark
+    with open(start.output, "wb") as log:
+        return subprocess.Popen(
+            start.command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+        )
+
+
+def run(start, tokens, warm_up, steps, limit_s=900):
+    """Starts a programs.Start, which appends a JSON object with step_s to its file after every step. Nothing that it
+    started outlives the call."""
+    group = processes.Group()
+    lines, seconds, moments = Lines(start.steps_file), [], []
     first = None
+    began = time.monotonic()
+    process = launch(start, group)
     try:
         while len(seconds) < warm_up + steps:
-            ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            ended = process.poll() is not None or time.monotonic() > began + limit_s
             for line in lines.read():
                 if not line.startswith("{"):
                     continue
                 seconds.append(json.loads(line)["step_s"])
-                first = first or time.monotonic() - start
+                first = first or time.monotonic() - began
                 if len(seconds) in (warm_up, warm_up + steps):
-                    moments.append(moment(process.pid))
+                    moments.append(moment(group))
             if ended and len(seconds) < warm_up + steps:
-                raise RuntimeError(f"{' '.join(map(str, command))} ended early:\n{output.read_text()[-2000:]}")
+                raise RuntimeError(f"{' '.join(start.command)} {explain(process, limit_s)}:\n"
+                                   f"{start.output.read_text(errors='replace')[-2000:]}")  # fmt: skip
             time.sleep(POLL_SECONDS)
+        peaks_mib = group.peaks_mib()
     finally:
-        killer.cancel()
-        os.kill(process.pid, signal.SIGKILL)  # what a program does after its last step is not measured
-        usage = os.wait4(process.pid, 0)[2]
-        process.returncode = 0
-    return summary(seconds[warm_up : warm_up + steps], moments, first, usage, tokens)
+        group.end(process)  # what a program does after its last step is not measured
+    return summary(seconds[warm_up : warm_up + steps], moments, first, peaks_mib, tokens)
 
 
-def summary(seconds, moments, first, usage, tokens):
+def explain(process, limit_s):
+    return f"took more than {limit_s} s" if process.returncode is None else "ended early"
+
+
+def summary(seconds, moments, first, peaks_mib, tokens):
     before, after = moments[0], moments[-1]
     wall = after.wall - before.wall
-    own = after.process - before.process
+    own = after.own - before.own
     others = after.machine - before.machine - own + after.stolen - before.stolen
     return Sample(
         tokens_per_s=tokens / statistics.median(seconds),
         tokens_per_cpu_s=tokens * len(seconds) / max(own, 1e-9),
         first_step_s=first,
-        peak_mib=usage.ru_maxrss / 1024,
+        peaks_mib=peaks_mib,
         others=max(0.0, others / wall),
     )
