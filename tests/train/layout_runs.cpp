@@ -111,7 +111,7 @@ void train_rank(const LayoutRun& run, const Communicator& world, LayoutOutcome& 
     });
     losses.push_back(engine.forward_backward(microbatches.views(labels)) / static_cast<double>(labels));
     norms.push_back(engine.gradient_norm());
-    engine.step(step + 1, 1e-2, clip_scale(norms.back(), run.clip_grad_norm));
+    engine.step(step + 1, 1e-3, clip_scale(norms.back(), run.clip_grad_norm));
   }
   const int64_t count = RankModel::evaluation_microbatches(options.layout);
   const int64_t evaluated = mesh.coordinates().dp == 0 ? run.micro_batch_size : 0;

@@ -185,7 +185,8 @@ TEST(WeightGatherer, AStandardExceptionToo) {
 TEST(WeightGatherer, AMissingPieceIsNamedOnEveryRank) {
   const auto texts = all_fail(
       [](const Communicator& world, std::vector<OwnedPiece> pieces) {
-        if (world.rank() == 3) pieces.erase(pieces.begin());
+        const auto alone = [](const OwnedPiece& p) { return p.parameter->sharded() && !p.parameter->tied_copy; };
+        if (world.rank() == 3) pieces.erase(std::find_if(pieces.begin(), pieces.end(), alone));
         const WeightGatherer gatherer(world, std::move(pieces));
       },
       ErrorCode::internal);
