@@ -69,7 +69,7 @@ DryRun dry_run(const ModelConfig& config, const EngineOptions& options, int rank
 }
 
 Engine::Engine(const ModelConfig& config, const EngineOptions& options, const DeviceMesh& mesh, const DryRun& plan,
-               const Stream& stream)
+               const Stream& stream, pipeline::Timeline* timeline)
     : options_(options),
       mesh_(mesh),
       stream_(stream),
@@ -84,6 +84,7 @@ Engine::Engine(const ModelConfig& config, const EngineOptions& options, const De
     gradients_.weight_gradients_added(layer, microbatch);
   };
   hooks.reduce_tied = [this] { gradients_.reduce_tied(); };
+  hooks.timeline = timeline;
   rank_.set_hooks(hooks);
 }
 

@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 
+#include "parallel/pipeline/timeline.h"
 #include "train/step_gradients.h"
 
 namespace trident {
@@ -32,8 +33,9 @@ struct DryRun {
 class Engine {
  public:
   /// Collective over the mesh, which outlives the engine. Weights are undefined until initialised or loaded.
+  /// `timeline` records what the steps do, where it is not null.
   Engine(const ModelConfig& config, const EngineOptions& options, const DeviceMesh& mesh, const DryRun& plan,
-         const Stream& stream);
+         const Stream& stream, pipeline::Timeline* timeline = nullptr);
 
   [[nodiscard]] Model& model() { return rank_.model(); }
   [[nodiscard]] const EngineOptions& options() const { return options_; }

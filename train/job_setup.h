@@ -16,9 +16,9 @@ namespace trident {
 /// Layout and micro-batch size must be decided.
 [[nodiscard]] EngineOptions engine_options(const JobConfig& job);
 
-/// Decides what is left to `auto` in a job whose mesh is decided (train/config/decide_mesh.h), for this machine: logical
-/// shards, threads, micro-batch size. Communicates with nobody. Throws Error(ErrorCode::config) where the device is not
-/// there.
+/// Decides what is left to `auto` in a job whose mesh is decided (train/config/decide_mesh.h), for this machine:
+/// logical shards, threads, micro-batch size. Communicates with nobody. Throws Error(ErrorCode::config) where the
+/// device is not there.
 [[nodiscard]] JobConfig decide_auto(const JobConfig& job, const LaunchEnvironment& launch);
 
 /// Bytes of memory that the system could give now.

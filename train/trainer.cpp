@@ -19,6 +19,8 @@
 namespace trident {
 namespace {
 
+using Span = pipeline::Timeline::Span;
+
 /// Seconds since construction or the last lap.
 class Clock {
  public:
@@ -71,6 +73,7 @@ std::unique_ptr<Tokenizer> open_tokenizer(const JobConfig& job) {
 
 Trainer::Trainer(const JobConfig& job, const Communicator& world)
     : job_(job),
+      trace_(job.logging.trace_steps, world),
       mesh_(world, engine_options(job).layout.mesh, engine_options(job).layout.order),
       run_(job.run.dir, job.run.name),
       tokenizer_(open_tokenizer(job)),
@@ -89,7 +92,7 @@ Trainer::Trainer(const JobConfig& job, const Communicator& world)
   const auto libraries = gemms.choose(run_.root() / "gemm.json", world);
   const Stream stream = Stream::cpu(static_cast<int>(job_.training.threads.value()));
   stream.attach(libraries);
-  engine_.emplace(job_.model, options, mesh_, plan, stream);
+  engine_.emplace(job_.model, options, mesh_, plan, stream, trace_.timeline());
   load_initial_weights();
   engine_->start_optimizer(adamw_options(job_));
   gatherer_.emplace(world, engine_->pieces());
@@ -184,17 +187,23 @@ Trainer::StepResult Trainer::train_step(int64_t step) {
   const int64_t samples = std::min(batch_size - first, share.microbatches * size);
   StepResult result{};
   Clock clock;
-  microbatches_.load(share.microbatches, samples, [&](TokenBatch& batch, int64_t offset, int64_t count) {
-    data_.fill(batch, step * batch_size + first + offset, count);
-  });
-  // Training data masks no label, so every rank knows how many the others have.
-  TRIDENT_CHECK(microbatches_.labels() == samples * job_.training.sequence_length);
+  {
+    const Span phase(trace_.timeline(), "data");
+    microbatches_.load(share.microbatches, samples, [&](TokenBatch& batch, int64_t offset, int64_t count) {
+      data_.fill(batch, step * batch_size + first + offset, count);
+    });
+    // Training data masks no label, so every rank knows how many the others have.
+    TRIDENT_CHECK(microbatches_.labels() == samples * job_.training.sequence_length);
+  }
   result.seconds.data = clock.lap();
-
-  const double loss_sum = engine_->forward_backward(microbatches_.views(labels_of_a_step()));
-  result.loss = loss_sum / static_cast<double>(labels_of_a_step());
+  {
+    const Span phase(trace_.timeline(), "forward and backward");
+    const double loss_sum = engine_->forward_backward(microbatches_.views(labels_of_a_step()));
+    result.loss = loss_sum / static_cast<double>(labels_of_a_step());
+  }
   result.seconds.compute = clock.lap();
 
+  const Span phase(trace_.timeline(), "optimizer");
   result.lr = schedule_.at(step);
   result.grad_norm = engine_->gradient_norm();
   if (std::isfinite(result.loss) && std::isfinite(result.grad_norm))
@@ -291,8 +300,10 @@ void Trainer::event(const EventRecord& record) {
 void Trainer::train_until(int64_t last, int64_t& step, const std::atomic<bool>& stop) {
   for (; step < last && !any_rank(stop); ++step) {
     Clock clock;
+    trace_.begin(step + 1);
     const StepResult result = train_step(step);
     record(step, result, clock.lap());
+    trace_.end(step + 1, run_, mesh_, engine_->schedule());
     refuse_divergence(step, result);
     evaluate_if_due(step + 1);
     sample_if_due(step + 1);

@@ -14,6 +14,7 @@
 #include "train/metrics/run_directory.h"
 #include "train/microbatches.h"
 #include "train/optimizer.h"
+#include "train/step_trace.h"
 #include "train/weight_gatherer.h"
 
 namespace trident {
@@ -64,6 +65,7 @@ class Trainer {
   void event(const EventRecord& record);
 
   JobConfig job_;
+  StepTrace trace_;
   DeviceMesh mesh_;
   RunDirectory run_;
   std::unique_ptr<Tokenizer> tokenizer_;

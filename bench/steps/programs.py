@@ -88,6 +88,7 @@ def parallel_programs(debian_python, newest_python, folder):
         Program(ONE_RANK, layout=Layout()),
         Program(ONE_RANK_MICROBATCHES, layout=Layout(microbatches=PIPELINE_MICROBATCHES)),
         Program("dp=2", layout=Layout(dp=2)),
+        Program("dp=2, microbatches", layout=Layout(dp=2, microbatches=PIPELINE_MICROBATCHES // 2)),
         Program("tp=2", layout=Layout(tp=2)),
     ]
     for schedule in ("1f1b", "zb-h1"):
