@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -13,6 +14,9 @@
 
 namespace trident {
 
+/// Looks at what every rank gives to this one: parts[r] is where rank r's part lies.
+using PartsReader = std::function<void(std::span<const std::byte* const> parts)>;
+
 /// One collective call of one rank, as its back end sees it: arguments are checked, sizes are in elements.
 struct CollectiveCall {
   uint64_t sequence = 0;
@@ -23,8 +27,22 @@ struct CollectiveCall {
   int64_t count = 0;
   std::vector<int64_t> send_counts;  ///< all_to_all only
   std::vector<int64_t> recv_counts;  ///< all_to_all only
+  /// all_to_all only, may be empty: called once by the operation, when the parts have come or can be read where they
+  /// are. In the second case nothing is copied to `out`, and the operation ends when every rank's reader has returned.
+  PartsReader read;
 
   [[nodiscard]] size_t element_size() const { return size_of(signature.element); }
+  /// Lets the reader, if there is one, look at the parts in `out`.
+  void read_arrivals() const {
+    if (!read) return;
+    std::vector<const std::byte*> parts;
+    const std::byte* part = out;
+    for (const int64_t received : recv_counts) {
+      parts.push_back(part);
+      part += received * static_cast<int64_t>(element_size());
+    }
+    read(parts);
+  }
 };
 
 /// A message between two ranks of a group.

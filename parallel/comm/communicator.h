@@ -84,6 +84,12 @@ class Communicator {
   Pending all_to_all_async(const CommBuffer& in, const CommBuffer& out) const;
   Pending all_to_all_async(const CommBuffer& in, std::span<const int64_t> send_counts, const CommBuffer& out,
                            std::span<const int64_t> recv_counts) const;
+  /// For a rank that wants to read its parts once, not to keep them: `read` is called once, inside the call that moves
+  /// the operation to that point. Where all ranks' `in` lies in memory of one node that its ranks reach directly, it
+  /// sees them there, and all ranks' operations end when every rank has read; otherwise it sees copies in `scratch`.
+  /// Ranks with and without readers may take part in one call. Not called for tensors on the meta device.
+  Pending all_to_all_async(const CommBuffer& in, std::span<const int64_t> send_counts, const CommBuffer& scratch,
+                           std::span<const int64_t> recv_counts, PartsReader read) const;
   Pending barrier_async() const;
   Pending send_async(const CommBuffer& buffer, int to, int tag = 0) const;
   Pending recv_async(const CommBuffer& buffer, int from, int tag = 0) const;

@@ -60,6 +60,27 @@ void reduce(ReduceOp op, Element element, std::span<const std::byte* const> sour
   }
 }
 
+template <class T>
+void add_pairs_as(const std::byte* const* sources, int64_t count, std::byte* out) {
+  const auto* from = reinterpret_cast<const T* const*>(sources);
+  const hn::ScalableTag<Sum<T>> d;
+  simd::for_vectors(d, count, [&](int64_t i, auto n) HWY_ATTR {
+    const auto left = hn::Add(simd::load(d, from[0] + i, n), simd::load(d, from[1] + i, n));
+    const auto right = hn::Add(simd::load(d, from[2] + i, n), simd::load(d, from[3] + i, n));
+    simd::store(hn::Add(left, right), d, reinterpret_cast<T*>(out) + i, n);
+  });
+}
+
+void add_pairs(Element element, const std::byte* const* sources, int64_t count, std::byte* out) {
+  switch (element) {
+    case Element::fp64: return add_pairs_as<double>(sources, count, out);
+    case Element::fp32: return add_pairs_as<float>(sources, count, out);
+    case Element::bf16: return add_pairs_as<bfloat16>(sources, count, out);
+    case Element::int32: return add_pairs_as<int32_t>(sources, count, out);
+    case Element::int64: return add_pairs_as<int64_t>(sources, count, out);
+  }
+}
+
 }  // namespace trident::comm::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -68,6 +89,7 @@ namespace trident {
 namespace comm {
 
 HWY_EXPORT(reduce);
+HWY_EXPORT(add_pairs);
 
 /// For the best instruction set of this processor.
 static void dispatch(ReduceOp op, Element element, std::span<const std::byte* const> sources, int64_t count,
@@ -75,11 +97,19 @@ static void dispatch(ReduceOp op, Element element, std::span<const std::byte* co
   HWY_DYNAMIC_DISPATCH(reduce)(op, element, sources, count, outs);
 }
 
+static void dispatch_pairs(Element element, const std::byte* const* sources, int64_t count, std::byte* out) {
+  HWY_DYNAMIC_DISPATCH(add_pairs)(element, sources, count, out);
+}
+
 }  // namespace comm
 
 void reduce_in_order(ReduceOp op, Element element, std::span<const std::byte* const> sources, int64_t count,
                      std::span<std::byte* const> outs) {
   if (count > 0) comm::dispatch(op, element, sources, count, outs);
+}
+
+void add_pairs(Element element, std::span<const std::byte* const, 4> sources, int64_t count, std::byte* out) {
+  if (count > 0) comm::dispatch_pairs(element, sources.data(), count, out);
 }
 
 }  // namespace trident

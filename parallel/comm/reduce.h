@@ -14,4 +14,7 @@ namespace trident {
 void reduce_in_order(ReduceOp op, Element element, std::span<const std::byte* const> sources, int64_t count,
                      std::span<std::byte* const> outs);
 
+/// out[i] = (sources[0][i] + sources[1][i]) + (sources[2][i] + sources[3][i]), otherwise as above.
+void add_pairs(Element element, std::span<const std::byte* const, 4> sources, int64_t count, std::byte* out);
+
 }  // namespace trident

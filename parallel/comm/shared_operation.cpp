@@ -89,7 +89,10 @@ bool SharedOperation::advance() {
     }
     if (step_ < end_) work(step_++);
     // After the last step only a direct operation waits, until the others have let go of the buffers.
-    if (step_ == end_ && way_ != Way::direct) return true;
+    if (step_ == end_ && way_ != Way::direct) {
+      call_.read_arrivals();
+      return true;
+    }
     if (step_ > end_) return true;
     if (step_ == end_) ++step_;
     ticket_ = group_.signal();
@@ -238,6 +241,10 @@ void SharedOperation::exchange(int64_t index, Range range) {
     std::byte* const out[] = {call_.out + range.begin * size_};
     reduce_in_order(call_.signature.reduce, call_.signature.element, sources,
                     std::min(range.count, call_.count - range.begin), out);
+    return;
+  }
+  if (way_ == Way::direct && call_.read) {
+    call_.read(all_ranks(group_.size_, [&](int peer) -> const std::byte* { return given(peer, index, range); }));
     return;
   }
   int64_t offset = 0;

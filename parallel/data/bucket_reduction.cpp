@@ -3,28 +3,27 @@
 namespace trident {
 
 void BucketReduction::start(const Stream& stream, int bucket) {
-  if (flights_.size() == kInFlight) land_first(stream);
+  if (flights_.size() == kInFlight) land_first();
   const size_t lane = (landed_ + flights_.size()) % kInFlight;
-  flights_.push_back({bucket, depart(bucket, lane), 0});
+  flights_.push_back({depart(stream, bucket, lane), 0});
 }
 
-void BucketReduction::progress(const Stream& stream) {
+void BucketReduction::progress() {
   while (!flights_.empty()) {
     Flight& first = flights_.front();
     while (first.done < first.pending.size() && first.pending[first.done].test()) ++first.done;
     if (first.done < first.pending.size()) return;
-    land_first(stream);
+    land_first();
   }
 }
 
-void BucketReduction::finish(const Stream& stream) {
-  while (!flights_.empty()) land_first(stream);
+void BucketReduction::finish() {
+  while (!flights_.empty()) land_first();
 }
 
-void BucketReduction::land_first(const Stream& stream) {
+void BucketReduction::land_first() {
   Flight& first = flights_.front();
   for (; first.done < first.pending.size(); ++first.done) first.pending[first.done].wait();
-  arrive(stream, first.bucket, landed_ % kInFlight);
   flights_.pop_front();
   ++landed_;
 }

@@ -15,28 +15,26 @@ namespace trident {
 class BucketReduction {
  public:
   virtual ~BucketReduction() = default;
-  /// Starts a bucket. Its gradients belong to the reduction until it is done.
+  /// Starts a bucket. Its gradients belong to the reduction until it is done; its sums are made by the stream's
+  /// threads, inside whichever call of this rank moves its operations on.
   void start(const Stream& stream, int bucket);
   /// Moves on what can move without waiting.
-  void progress(const Stream& stream);
+  void progress();
   /// Waits for all started buckets.
-  void finish(const Stream& stream);
+  void finish();
 
  protected:
-  /// Buckets that may be under way at once: one travels while the other is summed.
+  /// Buckets that may be under way at once: one travels while the other waits behind it.
   static constexpr size_t kInFlight = 2;
 
  private:
   struct Flight {
-    int bucket = 0;
     std::vector<Pending> pending;
     size_t done = 0;  // of pending
   };
-  /// Starts the bucket's communication. `lane` < kInFlight belongs to no other bucket until arrive().
-  virtual std::vector<Pending> depart(int bucket, size_t lane) = 0;
-  /// The communication is done.
-  virtual void arrive(const Stream& stream, int bucket, size_t lane) = 0;
-  void land_first(const Stream& stream);
+  /// Starts all that the bucket needs. `lane` < kInFlight belongs to no other bucket until this one is done.
+  virtual std::vector<Pending> depart(const Stream& stream, int bucket, size_t lane) = 0;
+  void land_first();
 
   std::deque<Flight> flights_;
   size_t landed_ = 0;  // buckets; the first flight is in lane landed_ % kInFlight

@@ -21,16 +21,37 @@ int64_t total(const std::vector<int64_t>& counts) { return std::accumulate(count
 
 }  // namespace
 
+/// Where the pieces of this rank's part of a bucket lie. The operations under way own it: they may outlive the
+/// reduction. What is added in one round stays where it is until the last, since no rank touches a bucket's pieces
+/// before all of the bucket's operations are done.
+struct ExactReduction::Arrivals {
+  void add(size_t round, std::span<const std::byte* const> parts) {
+    for (size_t rank = 0; rank < parts.size(); ++rank) {
+      if (round < piece_counts[rank]) sources[first_piece[rank] + round] = parts[rank];
+    }
+  }
+  void sum_up() const { sum->run(stream, out.dtype(), sources, out.elements(), static_cast<std::byte*>(out.raw())); }
+
+  Stream stream;
+  std::shared_ptr<const TreeSum> sum;
+  std::vector<size_t> first_piece, piece_counts;  // by rank; none of this rank's own arrive
+  std::vector<const std::byte*> sources;          // in the order of the tree
+  Tensor out;
+  std::vector<Tensor> kept;  // what the sources and out lie in, on this rank
+};
+
 ExactReduction::ExactReduction(Communicator group, const ReductionTree& tree, const FlatPartition& partition,
                                std::vector<Tensor> pieces, Tensor grads)
     : group_(std::move(group)),
       partition_(partition),
       pieces_(std::move(pieces)),
       grads_(std::move(grads)),
-      sum_(tree, all_pieces(tree, group_.size())) {
+      sum_(std::make_shared<const TreeSum>(tree, all_pieces(tree, group_.size()))) {
   TRIDENT_CHECK(partition_.ranks() == group_.size() && partition_.elements() == grads_.elements());
+  first_piece_.push_back(0);
   for (int rank = 0; rank < group_.size(); ++rank) {
     piece_counts_.push_back(tree.subtrees(shards_of(rank, group_.size(), tree.shards())).size());
+    first_piece_.push_back(first_piece_.back() + piece_counts_.back());
     rounds_ = std::max(rounds_, piece_counts_.back());
   }
   TRIDENT_CHECK(pieces_.size() == piece_counts_[static_cast<size_t>(group_.rank())]);
@@ -80,9 +101,29 @@ int64_t ExactReduction::scratch_elements(int bucket) const {
   return elements;
 }
 
-std::vector<Pending> ExactReduction::depart(int bucket, size_t lane) {
+std::shared_ptr<ExactReduction::Arrivals> ExactReduction::expect(const Stream& stream, int bucket, size_t lane) const {
+  const FlatSpan own = partition_.part(bucket, group_.rank());
+  auto arrivals = std::make_shared<Arrivals>();
+  arrivals->stream = stream;
+  arrivals->sum = sum_;
+  arrivals->first_piece = first_piece_;
+  arrivals->piece_counts = piece_counts_;
+  arrivals->piece_counts[static_cast<size_t>(group_.rank())] = 0;
+  arrivals->sources.resize(first_piece_.back());
+  for (size_t i = 0; i < pieces_.size(); ++i) {
+    const Tensor part = pieces_[i].flat_view(own.begin, {own.size()});
+    arrivals->sources[first_piece_[static_cast<size_t>(group_.rank())] + i] = static_cast<const std::byte*>(part.raw());
+  }
+  arrivals->out = grads_.flat_view(own.begin, {own.size()});
+  arrivals->kept = pieces_;
+  arrivals->kept.push_back(scratch_[lane]);
+  return arrivals;
+}
+
+std::vector<Pending> ExactReduction::depart(const Stream& stream, int bucket, size_t lane) {
   std::vector<Pending> pending;
-  if (group_.size() == 1) return pending;
+  if (group_.size() == 1 || grads_.device().kind == DeviceKind::meta) return pending;
+  const auto arrivals = expect(stream, bucket, lane);
   int64_t offset = 0;
   for (size_t round = 0; round < rounds_; ++round) {
     const bool has_one = round < pieces_.size();
@@ -90,34 +131,15 @@ std::vector<Pending> ExactReduction::depart(int bucket, size_t lane) {
     const Tensor& piece = has_one ? pieces_[round] : grads_;
     const Tensor in = piece.flat_view(span.begin, {has_one ? span.size() : 0});
     const std::vector<int64_t> receive = receive_counts(bucket, round);
-    const Tensor out = scratch_[lane].flat_view(offset, {total(receive)});
+    const Tensor scratch = scratch_[lane].flat_view(offset, {total(receive)});
     offset += total(receive);
-    pending.push_back(group_.all_to_all_async(in, send_counts(bucket, round), out, receive));
+    const auto read = [arrivals, round, last = round + 1 == rounds_](std::span<const std::byte* const> parts) {
+      arrivals->add(round, parts);
+      if (last) arrivals->sum_up();
+    };
+    pending.push_back(group_.all_to_all_async(in, send_counts(bucket, round), scratch, receive, read));
   }
   return pending;
-}
-
-void ExactReduction::arrive(const Stream& stream, int bucket, size_t lane) {
-  if (grads_.device().kind == DeviceKind::meta) return;
-  const FlatSpan own = partition_.part(bucket, group_.rank());
-  const auto size = static_cast<int64_t>(size_of(grads_.dtype()));
-  // Pieces arrive round by round; the tree wants them rank by rank.
-  std::vector<std::vector<const std::byte*>> by_rank(piece_counts_.size());
-  const auto* arrived = static_cast<const std::byte*>(scratch_[lane].raw());
-  for (size_t round = 0; round < rounds_; ++round) {
-    const std::vector<int64_t> counts = receive_counts(bucket, round);
-    for (size_t rank = 0; rank < counts.size(); ++rank) {
-      if (round < piece_counts_[rank]) by_rank[rank].push_back(arrived);
-      arrived += counts[rank] * size;
-    }
-  }
-  auto& mine = by_rank[static_cast<size_t>(group_.rank())];
-  for (size_t round = 0; round < mine.size(); ++round) {
-    mine[round] = static_cast<const std::byte*>(pieces_[round].raw()) + own.begin * size;
-  }
-  std::vector<const std::byte*> sources;
-  for (const auto& pieces : by_rank) sources.insert(sources.end(), pieces.begin(), pieces.end());
-  sum_.run(stream, grads_.dtype(), sources, own.size(), static_cast<std::byte*>(grads_.raw()) + own.begin * size);
 }
 
 }  // namespace trident

@@ -12,7 +12,7 @@ FastReduction::FastReduction(Communicator group, const FlatPartition& partition,
   TRIDENT_CHECK(partition_.ranks() == group_.size() && partition_.elements() == grads_.elements());
 }
 
-std::vector<Pending> FastReduction::depart(int bucket, size_t /*lane*/) {
+std::vector<Pending> FastReduction::depart(const Stream& /*stream*/, int bucket, size_t /*lane*/) {
   std::vector<Pending> pending;
   if (group_.size() == 1) return pending;
   const int64_t begin = partition_.bucket(bucket).begin, part = partition_.equal_part(bucket);

@@ -10,8 +10,7 @@ class FastReduction final : public BucketReduction {
   FastReduction(Communicator group, const FlatPartition& partition, Tensor grads);
 
  private:
-  std::vector<Pending> depart(int bucket, size_t lane) override;
-  void arrive(const Stream& /*stream*/, int /*bucket*/, size_t /*lane*/) override {}
+  std::vector<Pending> depart(const Stream& stream, int bucket, size_t lane) override;
 
   Communicator group_;
   FlatPartition partition_;

@@ -80,7 +80,7 @@ void GradientBuckets::start_ready_buckets(const Stream& stream) {
 void GradientBuckets::finish(const Stream& stream) {
   start_ready_buckets(stream);
   TRIDENT_CHECK(next_bucket_ < 0, "a shard's gradients are missing");
-  reduction_->finish(stream);
+  reduction_->finish();
   begin_step();
 }
 

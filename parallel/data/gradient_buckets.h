@@ -38,7 +38,7 @@ class GradientBuckets {
   /// shard follows.
   void ready(const Stream& stream, size_t group);
   /// Moves on what can move without waiting.
-  void progress(const Stream& stream) { reduction_->progress(stream); }
+  void progress() { reduction_->progress(); }
   /// Waits until this rank's parts (FlatPartition) of the gradients hold the sums over all shards.
   void finish(const Stream& stream);
   /// After finish(): every rank's whole gradients hold the sums (ZeRO-0).

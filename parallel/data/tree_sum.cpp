@@ -1,6 +1,7 @@
 #include "parallel/data/tree_sum.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "core/error.h"
@@ -9,9 +10,9 @@
 namespace trident {
 namespace {
 
-// Elements that are summed up the whole tree before the next: their partial sums stay in the L1 cache.
-constexpr int64_t kTile = 1024;
-constexpr int64_t kTilesPerBlock = 16;
+// Elements that are summed up the whole tree before the next: their partial sums stay in the L1 or L2 cache.
+constexpr int64_t kTile = 4096;
+constexpr int64_t kTilesPerBlock = 4;
 
 }  // namespace
 
@@ -25,14 +26,41 @@ TreeSum::TreeSum(const ReductionTree& tree, std::vector<ShardRun> nodes) : nodes
   (void)compile(tree.root(), 0);
 }
 
-// Emits the additions for `node`, whose first free temporary is number `temporaries`; returns the operand it ends in.
-int TreeSum::compile(ShardRun node, int temporaries) {
+std::optional<int> TreeSum::source_of(ShardRun node) const {
   const auto found = std::find(nodes_.begin(), nodes_.end(), node);
-  if (found != nodes_.end()) return static_cast<int>(found - nodes_.begin());
+  if (found == nodes_.end()) return std::nullopt;
+  return static_cast<int>(found - nodes_.begin());
+}
+
+// The node itself, or its two children, where these are sources; otherwise none.
+std::vector<int> TreeSum::sources_below(ShardRun node) const {
+  if (const auto whole = source_of(node)) return {*whole};
   const int middle = ReductionTree::split(node);
+  const auto left = source_of({node.begin, middle}), right = source_of({middle, node.end});
+  if (!left || !right) return {};
+  return {*left, *right};
+}
+
+// Operands for the sum over `node`, which is no source: the children, or grandchildren that can be summed in one pass.
+std::vector<int> TreeSum::terms_of(ShardRun node, int temporaries) {
+  const int middle = ReductionTree::split(node);
+  std::vector<int> terms = sources_below({node.begin, middle});
+  const std::vector<int> right_terms = sources_below({middle, node.end});
+  const bool in_one_pass = right_terms.size() == 1 ? !terms.empty() : right_terms.size() == 2 && terms.size() == 2;
+  if (in_one_pass) {
+    terms.insert(terms.end(), right_terms.begin(), right_terms.end());
+    return terms;
+  }
   const int left = compile({node.begin, middle}, temporaries);
   const int right = compile({middle, node.end}, temporaries + (left < 0 ? 1 : 0));
-  additions_.push_back({left, right, -1 - temporaries});
+  return {left, right};
+}
+
+// Emits the additions for `node`, whose first free temporary is number `temporaries`; returns the operand it ends in.
+int TreeSum::compile(ShardRun node, int temporaries) {
+  if (const auto source = source_of(node)) return *source;
+  std::vector<int> terms = terms_of(node, temporaries);
+  additions_.push_back({std::move(terms), -1 - temporaries});
   temporaries_ = std::max(temporaries_, temporaries + 1);
   return -1 - temporaries;
 }
@@ -66,9 +94,13 @@ void TreeSum::run_tile(DType dtype, std::span<const std::byte* const> sources, i
     return operand < 0 ? temporary(operand) : sources[static_cast<size_t>(operand)] + first * size;
   };
   for (const Addition& addition : additions_) {
-    const std::byte* const terms[] = {source(addition.left), source(addition.right)};
+    std::array<const std::byte*, 4> terms{};
+    std::transform(addition.terms.begin(), addition.terms.end(), terms.begin(), source);
     std::byte* const result[] = {&addition == &additions_.back() ? out + first * size : temporary(addition.result)};
-    reduce_in_order(ReduceOp::sum, element_of(dtype), terms, count, result);
+    if (addition.terms.size() == terms.size())
+      add_pairs(element_of(dtype), terms, count, result[0]);
+    else
+      reduce_in_order(ReduceOp::sum, element_of(dtype), std::span(terms).first(addition.terms.size()), count, result);
   }
 }
 

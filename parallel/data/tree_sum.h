@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -24,11 +25,13 @@ class TreeSum {
  private:
   // An operand: a source, or else (negative) the temporary −1 − operand.
   struct Addition {
-    int left = 0;
-    int right = 0;
+    std::vector<int> terms;  // two or three: in their order; four: as two pairs
     int result = 0;
   };
   [[nodiscard]] int compile(ShardRun node, int temporaries);
+  [[nodiscard]] std::vector<int> terms_of(ShardRun node, int temporaries);
+  [[nodiscard]] std::optional<int> source_of(ShardRun node) const;
+  [[nodiscard]] std::vector<int> sources_below(ShardRun node) const;
   void run_tile(DType dtype, std::span<const std::byte* const> sources, int64_t first, int64_t count,
                 std::byte* out) const;
 

@@ -49,8 +49,11 @@ std::unique_ptr<Operation> MpiBackend::in_node(CollectiveCall call) {
 
 MpiBackend::Steps MpiBackend::across_nodes(const CollectiveCall& call) {
   const CollectiveOp op = call.signature.op;
+  if (op == CollectiveOp::all_to_all) {
+    return {[this, call] { return everyone_.start(call); }, local([call] { call.read_arrivals(); })};
+  }
   if (regular_ && local_size() == 1) return {[this, call] { return peers_.start(call); }};
-  if (!regular_ || op == CollectiveOp::all_to_all) return {[this, call] { return everyone_.start(call); }};
+  if (!regular_) return {[this, call] { return everyone_.start(call); }};
   switch (op) {
     case CollectiveOp::all_reduce: return all_reduce(call);
     case CollectiveOp::reduce_scatter: return reduce_scatter(call);

@@ -91,7 +91,24 @@ class ThreadRecv final : public Operation {
 
 }  // namespace
 
-uint64_t ThreadGroup::SameSpace::publish(const std::byte* data, size_t /*bytes*/) const {
+void ThreadGroup::SameSpace::add(const std::shared_ptr<Buffer>& buffer) {
+  if (!private_memory_) return;
+  const std::lock_guard lock(mutex_);
+  shared_.push_back(buffer);
+}
+
+bool ThreadGroup::SameSpace::in_reach(const std::byte* data, size_t bytes) const {
+  if (!private_memory_) return true;
+  const std::lock_guard lock(mutex_);
+  return std::any_of(shared_.begin(), shared_.end(), [&](const auto& weak) {
+    const auto buffer = weak.lock();
+    const auto* base = buffer ? static_cast<const std::byte*>(buffer->data()) : nullptr;
+    return base != nullptr && data >= base && data + bytes <= base + buffer->bytes();
+  });
+}
+
+uint64_t ThreadGroup::SameSpace::publish(const std::byte* data, size_t bytes) const {
+  if (!in_reach(data, bytes)) return kPrivate;
   return uint64_t{1} << 48 | reinterpret_cast<uint64_t>(data);
 }
 
@@ -100,11 +117,12 @@ std::byte* ThreadGroup::SameSpace::resolve(uint64_t word, int /*peer*/) const {
 }
 
 ThreadGroup::ThreadGroup(std::vector<RankPlace> places, std::vector<int> world_ranks,
-                         std::shared_ptr<ThreadGroup> world)
+                         std::shared_ptr<ThreadGroup> world, bool private_memory)
     : places_(std::move(places)),
       world_ranks_(std::move(world_ranks)),
       world_(std::move(world)),
-      mailboxes_(places_.size()) {
+      mailboxes_(places_.size()),
+      space_(private_memory) {
   const size_t control = aligned(SharedGroup::control_bytes(size()));
   memory_ = map_memory(control + static_cast<size_t>(size()) * SharedGroup::kStages * kChunkBytes);
   SharedGroup::construct(static_cast<std::byte*>(memory_->data()), size());
@@ -139,7 +157,8 @@ std::shared_ptr<ThreadGroup> ThreadGroup::subgroup(const std::shared_ptr<ThreadG
     places.push_back(place(member));
     world_ranks.push_back(world_ranks_[static_cast<size_t>(member)]);
   }
-  auto group = std::make_shared<ThreadGroup>(std::move(places), std::move(world_ranks), world_ ? world_ : self);
+  auto group = std::make_shared<ThreadGroup>(std::move(places), std::move(world_ranks), world_ ? world_ : self,
+                                             space_.private_memory());
   known = group;
   return group;
 }
@@ -162,6 +181,12 @@ std::shared_ptr<CommBackend> ThreadBackend::split(std::span<const int> members, 
                                          static_cast<int>(me - members.begin()));
 }
 
-std::shared_ptr<Buffer> ThreadBackend::allocate_shared(size_t bytes) { return map_memory(bytes); }
+std::shared_ptr<Buffer> ThreadGroup::allocate_shared(size_t bytes) {
+  auto buffer = map_memory(bytes);
+  space_.add(buffer);
+  return buffer;
+}
+
+std::shared_ptr<Buffer> ThreadBackend::allocate_shared(size_t bytes) { return shared_->allocate_shared(bytes); }
 
 }  // namespace trident

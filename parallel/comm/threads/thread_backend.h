@@ -15,14 +15,17 @@ namespace trident {
 /// What the threads of one group share.
 class ThreadGroup {
  public:
-  /// `places` and `world_ranks` by rank of this group; `world` is null for the world itself.
-  ThreadGroup(std::vector<RankPlace> places, std::vector<int> world_ranks, std::shared_ptr<ThreadGroup> world);
+  /// `places` and `world_ranks` by rank of this group; `world` is null for the world itself. With `private_memory`
+  /// only what allocate_shared() gives is in reach of the other threads.
+  ThreadGroup(std::vector<RankPlace> places, std::vector<int> world_ranks, std::shared_ptr<ThreadGroup> world,
+              bool private_memory);
 
   [[nodiscard]] int size() const { return static_cast<int>(places_.size()); }
   [[nodiscard]] const RankPlace& place(int rank) const { return places_[static_cast<size_t>(rank)]; }
   [[nodiscard]] Mailbox& mailbox(int rank) { return mailboxes_[static_cast<size_t>(rank)]; }
   [[nodiscard]] AbortBoard& board() { return world_ ? world_->board() : board_; }
   [[nodiscard]] SharedGroup end(int rank);
+  std::shared_ptr<Buffer> allocate_shared(size_t bytes);
 
   /// The group that split number `id` makes of `members`; the first of them to come creates it.
   std::shared_ptr<ThreadGroup> subgroup(const std::shared_ptr<ThreadGroup>& self, std::span<const int> members,
@@ -32,8 +35,17 @@ class ThreadGroup {
   /// Threads see one another's memory as it is.
   class SameSpace final : public AddressSpace {
    public:
+    explicit SameSpace(bool private_memory) : private_memory_(private_memory) {}
+    [[nodiscard]] bool private_memory() const { return private_memory_; }
+    void add(const std::shared_ptr<Buffer>& buffer);
     [[nodiscard]] uint64_t publish(const std::byte* data, size_t bytes) const override;
     [[nodiscard]] std::byte* resolve(uint64_t word, int peer) const override;
+
+   private:
+    [[nodiscard]] bool in_reach(const std::byte* data, size_t bytes) const;
+    const bool private_memory_;
+    mutable std::mutex mutex_;
+    std::vector<std::weak_ptr<Buffer>> shared_;  // used with private memory only
   };
 
   std::vector<RankPlace> places_;

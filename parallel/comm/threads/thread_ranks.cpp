@@ -18,15 +18,15 @@ namespace {
 
 constexpr std::chrono::seconds kGrace{20};
 
-std::shared_ptr<ThreadGroup> make_world(int ranks, int ranks_per_node) {
+std::shared_ptr<ThreadGroup> make_world(int ranks, const ThreadRanksOptions& options) {
   std::vector<RankPlace> places;
   std::vector<int> numbers;
   for (int rank = 0; rank < ranks; ++rank) {
-    const int node = ranks_per_node > 0 ? rank / ranks_per_node : 0;
+    const int node = options.ranks_per_node > 0 ? rank / options.ranks_per_node : 0;
     places.push_back({node == 0 ? "localhost" : fmt::format("node{}", node), node});
     numbers.push_back(rank);
   }
-  return std::make_shared<ThreadGroup>(std::move(places), std::move(numbers), nullptr);
+  return std::make_shared<ThreadGroup>(std::move(places), std::move(numbers), nullptr, options.private_memory);
 }
 
 /// How the threads end, and who failed first.
@@ -94,7 +94,7 @@ void run_rank(int rank, int ranks, const std::shared_ptr<ThreadGroup>& group,
 
 void run_ranks(int ranks, const std::function<void(Communicator world)>& rank_main, const ThreadRanksOptions& options) {
   TRIDENT_CHECK(ranks >= 1);
-  const auto group = make_world(ranks, options.ranks_per_node);
+  const auto group = make_world(ranks, options);
   Outcome outcome(ranks);
   std::vector<std::thread> threads;
   threads.reserve(static_cast<size_t>(ranks));

@@ -13,6 +13,8 @@ struct ThreadRanksOptions {
   std::chrono::milliseconds watchdog = std::chrono::minutes(4);
   /// Pretend that every so many ranks are a node of their own (place() says so); 0: one node.
   int ranks_per_node = 0;
+  /// Pretend that ranks reach one another's memory in tensors from allocate_shared() only, as processes do.
+  bool private_memory = false;
 };
 
 /// Runs `rank_main` on `ranks` threads of this process, each with its end of one world, and returns when all have

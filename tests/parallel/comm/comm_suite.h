@@ -205,6 +205,72 @@ inline void uneven_all_to_all(const Communicator& world) {
   EXPECT_EQ(wrong, 0u);
 }
 
+/// Readers see what all_to_all brings, wherever the parts lie, and nobody's part changes before all have read. Buffers
+/// of all ranks shared, of some, of none; the last rank takes copies.
+inline void all_to_alls_with_readers(const Communicator& world) {
+  const auto ranks = static_cast<int64_t>(world.size());
+  const int64_t n = 70001;
+  const Tensor shared = world.allocate_shared({n * ranks}, DType::fp32), own = make_tensor(n * ranks, DType::fp32);
+  const Tensor scratch = make_tensor(n * ranks, DType::fp32);
+  const std::vector<int64_t> counts(static_cast<size_t>(ranks), n);
+  for (const int first_private : {world.size(), 1, 0}) {
+    const Tensor& in = world.rank() < first_private ? shared : own;
+    for (int round = 0; round < 3; ++round) {
+      const int salt = 10 * round;
+      fill(in, world.rank() + salt);
+      if (world.rank() == world.size() - 1 && world.size() > 1) {
+        world.all_to_all_async(in, counts, scratch, counts).wait();
+        expect_all(scratch, "copies", [&](int64_t i) {
+          return value(static_cast<int>(i / n) + salt, world.rank() * n + i % n, DType::fp32, false);
+        });
+        continue;
+      }
+      int calls = 0;
+      int64_t wrong = 0;
+      const auto read = [&](std::span<const std::byte* const> parts) {
+        ++calls;
+        ASSERT_EQ(static_cast<int64_t>(parts.size()), ranks);
+        for (int peer = 0; peer < world.size(); ++peer) {
+          const auto* part = reinterpret_cast<const float*>(parts[static_cast<size_t>(peer)]);
+          for (int64_t i = 0; i < n; ++i) {
+            const double expected = value(peer + salt, world.rank() * n + i, DType::fp32, false);
+            wrong += static_cast<double>(part[i]) != expected ? 1 : 0;
+          }
+        }
+      };
+      world.all_to_all_async(in, counts, scratch, counts, read).wait();
+      EXPECT_EQ(calls, 1);
+      EXPECT_EQ(wrong, 0) << "in round " << round << ", private from rank " << first_private;
+    }
+  }
+}
+
+/// One rank gets everything, some nothing; readers are called even so.
+inline void uneven_all_to_all_with_readers(const Communicator& world) {
+  const auto ranks = static_cast<size_t>(world.size());
+  const int64_t n = 5003;
+  const Tensor in = world.allocate_shared({n}, DType::fp64), scratch = make_tensor(n * world.size(), DType::fp64);
+  fill(in, world.rank());
+  for (int receiver = -1; receiver < world.size(); ++receiver) {  // -1: nobody
+    std::vector<int64_t> sends(ranks), recvs(ranks, world.rank() == receiver ? n : 0);
+    if (receiver >= 0) sends[static_cast<size_t>(receiver)] = n;
+    int calls = 0;
+    world
+        .all_to_all_async(in.flat_view(0, {receiver < 0 ? 0 : n}), sends,
+                          scratch.flat_view(0, {world.rank() == receiver ? n * world.size() : 0}), recvs,
+                          [&](std::span<const std::byte* const> parts) {
+                            ++calls;
+                            if (world.rank() != receiver) return;
+                            for (int peer = 0; peer < world.size(); ++peer) {
+                              const auto* part = reinterpret_cast<const double*>(parts[static_cast<size_t>(peer)]);
+                              EXPECT_EQ(part[n - 1], value(peer, n - 1, DType::fp64, false));
+                            }
+                          })
+        .wait();
+    EXPECT_EQ(calls, 1);
+  }
+}
+
 inline void host_spans(const Communicator& world) {
   int64_t counts[] = {int64_t{1} << 53, world.rank()};
   world.all_reduce(std::span<int64_t>(counts));
@@ -372,6 +438,8 @@ inline constexpr Case kCases[] = {
     {"Broadcasts", broadcasts},
     {"AllToAlls", all_to_alls},
     {"UnevenAllToAll", uneven_all_to_all},
+    {"AllToAllsWithReaders", all_to_alls_with_readers},
+    {"UnevenAllToAllWithReaders", uneven_all_to_all_with_readers},
     {"HostSpans", host_spans},
     {"Messages", messages},
     {"OverlappingGroups", overlapping_groups},

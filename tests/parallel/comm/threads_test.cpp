@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
 #include <tuple>
 
 #include "core/error.h"
@@ -24,6 +26,23 @@ TEST_P(ThreadRanks, Do) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, ThreadRanks, testing::Combine(testing::ValuesIn(comm_suite::kCases), testing::Range(1, 9)),
+                         [](const auto& test) {
+                           return std::string(std::get<0>(test.param).name) + "On" +
+                                  std::to_string(std::get<1>(test.param));
+                         });
+
+/// The same where buffers are out of one another's reach.
+class PrivateMemory : public ThreadRanks {};
+
+TEST_P(PrivateMemory, Do) {
+  const auto& [suite_case, ranks] = GetParam();
+  ThreadRanksOptions options;
+  options.private_memory = true;
+  run_ranks(ranks, suite_case.run, options);
+}
+
+INSTANTIATE_TEST_SUITE_P(, PrivateMemory,
+                         testing::Combine(testing::ValuesIn(comm_suite::kCases), testing::Values(2, 3, 5)),
                          [](const auto& test) {
                            return std::string(std::get<0>(test.param).name) + "On" +
                                   std::to_string(std::get<1>(test.param));
@@ -61,6 +80,43 @@ TEST(ThreadRanksFailures, NamesTheRankThatDoesNotCome) {
   EXPECT_THAT(error.what(), AllOf(HasSubstr("group dp"), HasSubstr("all_reduce #2"), HasSubstr("8000 bytes"),
                                   HasSubstr("not arrived: rank 2 (last call: #1 barrier)")));
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+}
+
+TEST(ThreadRanksFailures, NamesTheRankThatDoesNotComeToBeRead) {
+  const Error error = error_of(
+      3,
+      [](const Communicator& world) {
+        Tensor a = comm_suite::make_tensor(6, DType::fp32), scratch = comm_suite::make_tensor(6, DType::fp32);
+        const std::vector<int64_t> counts(3, 2);
+        const auto read = [](std::span<const std::byte* const>) { FAIL() << "there is nothing to read"; };
+        if (world.rank() != 1) world.all_to_all_async(a, counts, scratch, counts, read).wait();
+      },
+      with_timeout(milliseconds(300)));
+  EXPECT_EQ(error.code(), ErrorCode::peer_lost);
+  EXPECT_THAT(error.what(), AllOf(HasSubstr("all_to_all #1"), HasSubstr("not arrived: rank 1")));
+}
+
+// The peers' memory is still being read, so that a rank whose own reader is done may not go on.
+TEST(ThreadRanksFailures, NamesTheRankThatDoesNotFinishReading) {
+  std::atomic<bool> ended = false;
+  const Error error = error_of(
+      2,
+      [&](const Communicator& world) {
+        Tensor a = comm_suite::make_tensor(6, DType::fp32), scratch = comm_suite::make_tensor(6, DType::fp32);
+        const std::vector<int64_t> counts(2, 3);
+        const auto read = [&](std::span<const std::byte* const>) {
+          while (world.rank() == 1 && !ended) std::this_thread::yield();
+        };
+        try {
+          world.all_to_all_async(a, counts, scratch, counts, read).wait();
+        } catch (const Error&) {
+          ended = true;
+          throw;
+        }
+        ended = true;
+      },
+      with_timeout(milliseconds(300)));
+  EXPECT_THAT(error.what(), AllOf(HasSubstr("all_to_all #1"), HasSubstr("does not move on: rank 1")));
 }
 
 TEST(ThreadRanksFailures, NamesTheSenderThatDoesNotSend) {
@@ -187,6 +243,15 @@ TEST(SelfCommunicator, IsANoOp) {
   comm_suite::fill(out, 1);
   self.all_to_all(in, out);
   EXPECT_EQ(std::memcmp(in.raw(), out.raw(), in.bytes()), 0);
+  const int64_t counts[] = {5};
+  int reads = 0;
+  self.all_to_all_async(in, counts, out, counts,
+                        [&](std::span<const std::byte* const> parts) {
+                          ++reads;
+                          EXPECT_EQ(parts[0], static_cast<const std::byte*>(in.raw()));
+                        })
+      .wait();
+  EXPECT_EQ(reads, 1);
   EXPECT_EQ(self.split(4, 0, "x").size(), 1);
   EXPECT_THROW(self.broadcast(in, 1), Error);
 }

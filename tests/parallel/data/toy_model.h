@@ -76,12 +76,16 @@ void add_microbatch(const ParameterStorage& storage, const MadeUpGradient& gradi
   }
 }
 
-inline void add_microbatch(ParameterStorage& storage, const MadeUpGradient& gradient, int shard, int microbatch) {
-  Tensor grads = storage.grads();
+inline void add_microbatch(const ParameterStorage& storage, const MadeUpGradient& gradient, int shard, int microbatch,
+                           const Tensor& grads) {
   if (grads.dtype() == DType::fp64)
     add_microbatch(storage, gradient, shard, microbatch, grads.data<double>());
   else
     add_microbatch(storage, gradient, shard, microbatch, grads.data<float>());
+}
+
+inline void add_microbatch(ParameterStorage& storage, const MadeUpGradient& gradient, int shard, int microbatch) {
+  add_microbatch(storage, gradient, shard, microbatch, storage.grads());
 }
 
 /// The reduction tree once more, in words of one syllable: halves of which the left one is the largest power of two.
