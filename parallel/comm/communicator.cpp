@@ -73,6 +73,8 @@ void Communicator::set_timeout(std::chrono::milliseconds timeout) { state_->opti
 
 uint64_t Communicator::sequence() const { return state_->sequence; }
 
+double Communicator::waited_seconds() const { return std::chrono::duration<double>(state_->waited).count(); }
+
 RankPlace Communicator::place(int rank) const {
   return state_->backend ? state_->backend->place(rank) : RankPlace{"localhost", 0};
 }

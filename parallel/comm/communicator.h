@@ -58,6 +58,10 @@ class Communicator {
   [[nodiscard]] RankPlace place(int rank) const;
   /// Number of collective calls that this rank made.
   [[nodiscard]] uint64_t sequence() const;
+  /// How long this rank has waited for operations of this group so far: the time inside wait(), of blocking calls too,
+  /// for what was not done when the wait began. Whatever the wait moves on meanwhile is in it; what a call does before
+  /// it waits is not. 0 for a group of one.
+  [[nodiscard]] double waited_seconds() const;
 
   /// buffer = op over all ranks' buffers.
   void all_reduce(const CommBuffer& buffer, ReduceOp op = ReduceOp::sum) const;

@@ -94,6 +94,20 @@ void GroupState::fail(const StartedOperation& started) {
 }
 
 void GroupState::wait(const StartedOperation& started) {
+  if (started.done) return;
+  // A wait that fails counts too.
+  struct Clock {
+    explicit Clock(std::chrono::steady_clock::duration& total_in) : total(total_in) {}
+    ~Clock() { total += std::chrono::steady_clock::now() - start; }
+    Clock(const Clock&) = delete;
+    Clock& operator=(const Clock&) = delete;
+    std::chrono::steady_clock::duration& total;
+    const std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
+  } const clock(waited);
+  wait_for_others(started);
+}
+
+void GroupState::wait_for_others(const StartedOperation& started) {
   Backoff backoff(options.timeout);
   while (!started.done) {
     engine->advance();

@@ -42,12 +42,14 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   CommOptions options;
   std::shared_ptr<ProgressEngine> engine;
   uint64_t sequence = 0;
+  std::chrono::steady_clock::duration waited{};  // in wait()
 
  private:
   bool advance(StartedOperation& started);
   void enter(const StartedOperation& started) const;
   void finish(StartedOperation& started);
   Pending launch(const std::shared_ptr<StartedOperation>& operation);
+  void wait_for_others(const StartedOperation& started);
   [[noreturn]] void fail(const StartedOperation& started);
 
   std::deque<std::shared_ptr<StartedOperation>> collectives_;  // the first one runs

@@ -233,6 +233,49 @@ TEST(Progress, IsToldOfEveryCall) {
                                    "-tp#1 all_reduce 20", "+tp#0 send 20", "-tp#0 send 20"));
 }
 
+TEST(WaitedSeconds, NeverShrinkAndBelongToTheirGroup) {
+  run_ranks(3, [](const Communicator& world) {
+    const Communicator group = world.split(0, world.rank(), "dp"), idle = world.split(0, world.rank(), "pp");
+    EXPECT_EQ(group.waited_seconds(), 0.0);
+    double before = 0;
+    for (int i = 0; i < 50; ++i) {
+      group.barrier();
+      EXPECT_GE(group.waited_seconds(), before);
+      before = group.waited_seconds();
+    }
+    EXPECT_EQ(Communicator(group).waited_seconds(), before);  // a copy is the same group
+    EXPECT_EQ(idle.waited_seconds(), 0.0);
+  });
+}
+
+TEST(WaitedSeconds, WhatIsDoneIsNotWaitedFor) {
+  run_ranks(2, [](const Communicator& world) {
+    const Communicator group = world.split(0, world.rank(), "dp");
+    Pending pending = group.barrier_async();
+    Pending same = pending;
+    while (!pending.test()) std::this_thread::yield();
+    same.wait();
+    EXPECT_EQ(group.waited_seconds(), 0.0);
+  });
+}
+
+TEST(WaitedSeconds, CountAWaitUntilTheTimeout) {
+  double waited = 0;
+  (void)error_of(
+      2,
+      [&](const Communicator& world) {
+        if (world.rank() == 1) return;
+        try {
+          world.barrier();
+        } catch (const Error&) {
+          waited = world.waited_seconds();
+          throw;
+        }
+      },
+      with_timeout(milliseconds(100)));
+  EXPECT_GE(waited, 0.1);
+}
+
 TEST(SelfCommunicator, IsANoOp) {
   const Communicator self = Communicator::self();
   Tensor in = comm_suite::make_tensor(5, DType::fp32), out = comm_suite::make_tensor(5, DType::fp32);
@@ -252,6 +295,7 @@ TEST(SelfCommunicator, IsANoOp) {
                         })
       .wait();
   EXPECT_EQ(reads, 1);
+  EXPECT_EQ(self.waited_seconds(), 0.0);
   EXPECT_EQ(self.split(4, 0, "x").size(), 1);
   EXPECT_THROW(self.broadcast(in, 1), Error);
 }
