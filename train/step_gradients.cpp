@@ -65,7 +65,7 @@ void StepGradients::weight_gradients_added(pipeline::StageLayer layer, int32_t m
     if (rank_.model().config().tie_word_embeddings && (embedding || head)) tied_end_done(embedding, shard);
     ++shard;
   }
-  buckets_.progress(stream_);
+  buckets_.progress();
 }
 
 void StepGradients::complete_group(size_t group) {

@@ -174,10 +174,20 @@ void Trainer::load_initial_weights() {
   }
 }
 
-bool Trainer::any_rank(bool flag) const {
-  int64_t any[] = {flag ? 1 : 0};
-  mesh_.world().all_reduce(std::span<int64_t>(any), ReduceOp::max);
-  return any[0] != 0;
+// The most of any rank, in one exchange.
+void Trainer::agree(StepResult& result, bool stop) {
+  PhaseSeconds& seconds = result.seconds;
+  double most[] = {stop ? 1.0 : 0.0, seconds.data,      seconds.compute,  seconds.comm,
+                   seconds.bubble,   seconds.optimizer, peak_memory_gib()};
+  mesh_.world().all_reduce(std::span<double>(most), ReduceOp::max);
+  stop_agreed_ = most[0] > 0;
+  seconds = {most[1], most[2], most[3], most[4], most[5], 0.0};
+  result.memory_gib_max = most[6];
+}
+
+Trainer::Waited Trainer::waited() const {
+  return {mesh_.axis(Axis::dp).waited_seconds() + mesh_.axis(Axis::tp).waited_seconds(),
+          mesh_.axis(Axis::pp).waited_seconds()};
 }
 
 Trainer::StepResult Trainer::train_step(int64_t step) {
@@ -196,19 +206,25 @@ Trainer::StepResult Trainer::train_step(int64_t step) {
     TRIDENT_CHECK(microbatches_.labels() == samples * job_.training.sequence_length);
   }
   result.seconds.data = clock.lap();
+  const Waited before = waited();
   {
     const Span phase(trace_.timeline(), "forward and backward");
     const double loss_sum = engine_->forward_backward(microbatches_.views(labels_of_a_step()));
     result.loss = loss_sum / static_cast<double>(labels_of_a_step());
   }
-  result.seconds.compute = clock.lap();
+  const Waited after = waited();
+  result.seconds.comm = after.comm - before.comm;
+  result.seconds.bubble = after.bubble - before.bubble;
+  result.seconds.compute = clock.lap() - result.seconds.comm - result.seconds.bubble;
 
   const Span phase(trace_.timeline(), "optimizer");
   result.lr = schedule_.at(step);
   result.grad_norm = engine_->gradient_norm();
   if (std::isfinite(result.loss) && std::isfinite(result.grad_norm))
     engine_->step(step + 1, result.lr, clip_scale(result.grad_norm, job_.training.clip_grad_norm));
-  result.seconds.optimizer = clock.lap();
+  const double waiting = waited().comm - after.comm;
+  result.seconds.comm += waiting;
+  result.seconds.optimizer = clock.lap() - waiting;
   return result;
 }
 
@@ -235,7 +251,7 @@ void Trainer::record(int64_t step, const StepResult& result, double step_s) {
   metrics.step_s = step_s;
   metrics.tokens_per_s = static_cast<double>(labels_of_a_step()) / step_s;
   metrics.time_s = result.seconds;
-  metrics.memory_gib_max = peak_memory_gib();
+  metrics.memory_gib_max = result.memory_gib_max;
   metrics_->record(metrics);
 }
 
@@ -298,10 +314,11 @@ void Trainer::event(const EventRecord& record) {
 }
 
 void Trainer::train_until(int64_t last, int64_t& step, const std::atomic<bool>& stop) {
-  for (; step < last && !any_rank(stop); ++step) {
+  for (; step < last && !stop_agreed_; ++step) {
     Clock clock;
     trace_.begin(step + 1);
-    const StepResult result = train_step(step);
+    StepResult result = train_step(step);
+    agree(result, stop);
     record(step, result, clock.lap());
     trace_.end(step + 1, run_, mesh_, engine_->schedule());
     refuse_divergence(step, result);

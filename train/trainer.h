@@ -44,6 +44,12 @@ class Trainer {
     double grad_norm = 0.0;
     double lr = 0.0;
     PhaseSeconds seconds;
+    double memory_gib_max = 0.0;
+  };
+  /// Seconds that this rank waited for others so far.
+  struct Waited {
+    double comm = 0.0;    ///< along dp and tp
+    double bubble = 0.0;  ///< for pipeline neighbours
   };
 
   [[nodiscard]] bool is_first() const { return mesh_.world().rank() == 0; }
@@ -61,7 +67,8 @@ class Trainer {
   void sample(int64_t step, const Model& model);
   void save_weights(int64_t step);
   void train_until(int64_t last, int64_t& step, const std::atomic<bool>& stop);
-  [[nodiscard]] bool any_rank(bool flag) const;
+  void agree(StepResult& result, bool stop);
+  [[nodiscard]] Waited waited() const;
   void event(const EventRecord& record);
 
   JobConfig job_;
@@ -77,6 +84,7 @@ class Trainer {
   LrSchedule schedule_;
   Microbatches microbatches_;
   int64_t tokens_ = 0;
+  bool stop_agreed_ = false;
   int64_t evaluated_step_ = -1;
 };
 
