@@ -1,6 +1,7 @@
 #include "core/allocator.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -31,7 +32,7 @@ Tensor HeapAllocator::allocate(Shape shape, DType dtype) {
   return {std::make_shared<Buffer>(data, bytes, device_, [](void* pointer) { std::free(pointer); }), 0, shape, dtype};
 }
 
-std::shared_ptr<Buffer> map_memory(size_t bytes) {
+std::shared_ptr<Buffer> map_memory(size_t bytes, Pages pages) {
   const size_t size = std::max(kHugePage, round_up(bytes, kHugePage));
   // One huge page more, so that the start can be aligned to one.
   void* base =
@@ -39,8 +40,24 @@ std::shared_ptr<Buffer> map_memory(size_t bytes) {
   if (base == MAP_FAILED) throw out_of_memory(bytes);
   const auto address = reinterpret_cast<uintptr_t>(base);
   void* data = static_cast<std::byte*>(base) + (round_up(address, kHugePage) - address);
-  madvise(data, size, MADV_HUGEPAGE);
+  madvise(data, size, pages == Pages::huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
   return std::make_shared<Buffer>(data, bytes, Device::cpu(), [base, size](void*) { munmap(base, size + kHugePage); });
+}
+
+size_t resident_bytes(const Tensor& tensor) {
+  if (tensor.raw() == nullptr) return 0;
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(tensor.raw()), end = begin + tensor.bytes();
+  const uintptr_t first = begin / page * page;
+  std::vector<unsigned char> present((end - first + page - 1) / page);
+  if (mincore(reinterpret_cast<void*>(first), end - first, present.data()) != 0) return 0;
+  size_t bytes = 0;
+  for (size_t i = 0; i < present.size(); ++i) {
+    if ((present[i] & 1) == 0) continue;
+    const uintptr_t from = std::max(begin, first + i * page), to = std::min(end, first + (i + 1) * page);
+    bytes += to - from;
+  }
+  return bytes;
 }
 
 ArenaRecorder::ArenaRecorder() : log_(std::make_shared<Log>()) {}

@@ -24,9 +24,18 @@ class HeapAllocator final : public Allocator {
   Device device_;
 };
 
-/// Memory of `bytes` from the operating system, zeroed, on huge pages where it offers them.
-/// Throws Error(ErrorCode::config) with the size when there is not enough.
-[[nodiscard]] std::shared_ptr<Buffer> map_memory(size_t bytes);
+enum class Pages {
+  huge,   ///< where the operating system offers them
+  small,  ///< for memory of which little may ever be touched
+};
+
+/// Memory of `bytes` from the operating system, zeroed. Throws Error(ErrorCode::config) with the size when there is not
+/// enough.
+[[nodiscard]] std::shared_ptr<Buffer> map_memory(size_t bytes, Pages pages = Pages::huge);
+
+/// Bytes of the tensor whose pages the operating system holds in memory; 0 on the meta device. Memory that was mapped
+/// but never touched is not there.
+[[nodiscard]] size_t resident_bytes(const Tensor& tensor);
 
 /// Where each allocation of a program lies, worked out from their lifetimes before any memory exists. A program is the
 /// same sequence of allocations and releases each time it runs: one microbatch's forward and backward, or a whole step.

@@ -52,6 +52,10 @@ class Model {
   /// With both ends here: adds the embedding's part to `table`, where so far the head's is (the table's gradient, or
   /// where it was moved to). After the last microbatch of a sum. Otherwise nothing.
   void complete_table_gradient(const Stream& stream, Tensor& table) const;
+  /// Where that part is; undefined without both ends.
+  [[nodiscard]] Tensor embedding_gradient_rows() const {
+    return embedding_ ? embedding_->separate_gradient_rows() : Tensor();
+  }
 
   /// One microbatch forward and backward through a whole model: adds to the gradients and to the context's loss_sum.
   void forward_backward(Context& context) const;

@@ -122,6 +122,24 @@ void Engine::wait_parameters() {
   current_.assign(current_.size(), true);
 }
 
+MemoryEstimate Engine::resident() const {
+  const auto sum = [](const std::vector<Tensor>& tensors) {
+    size_t bytes = 0;
+    for (const Tensor& tensor : tensors) bytes += resident_bytes(tensor);
+    return bytes;
+  };
+  const ParameterStorage& storage = rank_.model().storage();
+  MemoryEstimate found;
+  found.parameters = sum({storage.values()});
+  if (storage.master().defined() && storage.master().raw() != storage.values().raw())
+    found.parameters += sum({storage.master()});
+  found.gradients = sum(gradients_.memory());
+  if (optimizer_) found.optimizer = sum(optimizer_->state());
+  const auto bytes = static_cast<int64_t>(training_.memory()->bytes());
+  found.activations = sum({Tensor(training_.memory(), 0, {bytes / 4}, DType::int32)});
+  return found;
+}
+
 void Engine::before_forward(pipeline::StageLayer layer) {
   const size_t number = rank_.layer_number(layer);
   if (current_[number]) return;

@@ -61,6 +61,9 @@ class Engine {
   /// Collective.
   double forward(std::span<const Microbatch> microbatches);
 
+  /// What lies in memory now, by kind, as the operating system counts: what the dry run promised. After a step.
+  [[nodiscard]] MemoryEstimate resident() const;
+
   /// What this rank holds of the master weights and moments.
   [[nodiscard]] std::vector<OwnedPiece> pieces() const { return optimizer_->pieces(); }
 

@@ -115,6 +115,15 @@ size_t StepGradients::gradient_bytes() const {
   return bytes + touched_bytes();
 }
 
+std::vector<Tensor> StepGradients::memory() const {
+  std::vector<Tensor> tensors = buckets_.waiting_sums();
+  tensors.push_back(rank_.model().storage().grads());
+  tensors.insert(tensors.end(), waiting_.begin(), waiting_.end());
+  const Tensor rows = rank_.model().embedding_gradient_rows();
+  if (rows.defined()) tensors.push_back(rows);
+  return tensors;
+}
+
 // The embedding's part of a tied gradient (TouchedRows): a row for each token of a shard, at most the table.
 size_t StepGradients::touched_bytes() const {
   if (!rank_.model().has_both_ends()) return 0;

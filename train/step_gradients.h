@@ -24,8 +24,10 @@ class StepGradients {
   void finish();
 
   [[nodiscard]] const FlatPartition& partition() const { return partition_; }
-  /// Gradients as they lie in memory: the model's own, and those that wait for other shards.
+  /// What gradients take: the model's own, and those that wait for other shards or another stage.
   [[nodiscard]] size_t gradient_bytes() const;
+  /// Where they lie. Of a tied embedding's rows only those that were touched take memory.
+  [[nodiscard]] std::vector<Tensor> memory() const;
   /// Memory for what arrives from other ranks.
   [[nodiscard]] size_t scratch_bytes() const { return buckets_.scratch_bytes(); }
 

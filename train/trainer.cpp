@@ -1,7 +1,6 @@
 #include "train/trainer.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -14,6 +13,7 @@
 #include "train/evaluate.h"
 #include "train/gemm_setup.h"
 #include "train/job_setup.h"
+#include "train/start_report.h"
 #include "train/weights.h"
 
 namespace trident {
@@ -38,8 +38,6 @@ double peak_memory_gib() {
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<double>(usage.ru_maxrss) / (1 << 20);
 }
-
-double to_mib(size_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
 
 TrainingDataConfig data_config(const JobConfig& job) {
   TrainingDataConfig config;
@@ -86,9 +84,11 @@ Trainer::Trainer(const JobConfig& job, const Communicator& world)
   const EngineOptions options = engine_options(job_);
   const GemmSetup gemms;
   const DryRun plan = dry_run(job_.model, options, world.rank(), gemms.meta_stream());
+  planned_ = plan.memory;
   open_run();
-  report_layout(options.layout);
-  report_plan(plan.memory);
+  if (is_first()) report_job(job_, options, data_);
+  report_layout(options.layout, mesh_);
+  require_memory(plan.memory, mesh_, job_.training.threads.value());
   const auto libraries = gemms.choose(run_.root() / "gemm.json", world);
   const Stream stream = Stream::cpu(static_cast<int>(job_.training.threads.value()));
   stream.attach(libraries);
@@ -115,53 +115,6 @@ void Trainer::open_metrics() {
   metrics.console_interval = job_.logging.interval_steps;
   metrics.tensorboard = job_.logging.tensorboard;
   metrics_.emplace(run_, std::move(metrics));
-}
-
-void Trainer::report_layout(const JobLayout& layout) const {
-  if (!is_first()) return;
-  log::info("model {} | {:.2f}M parameters | {:.1f} MFLOP a token | {}", to_string(job_.model.architecture),
-            static_cast<double>(parameter_count(job_.model)) / 1e6,
-            flops_per_token(job_.model, job_.training.sequence_length) / 1e6, to_string(compute_dtype(job_)));
-  log::info("data {} tokens, {} samples an epoch | {} samples a step in {} microbatches of {} × {} tokens",
-            data_.tokens(), data_.samples_per_epoch(), job_.training.global_batch_size, layout.microbatches,
-            job_.training.micro_batch_size.value(), job_.training.sequence_length);
-  if (mesh_.world().size() == 1) return;
-  std::string ranks =
-      fmt::format("ranks {} | {} | neighbours differ in {}, then {}, then {} | {} per node", mesh_.world().size(),
-                  layout.mesh.to_string(), to_string(mesh_.order()[0]), to_string(mesh_.order()[1]),
-                  to_string(mesh_.order()[2]), fmt::join(mesh_.ranks_per_node(), "+"));
-  if (!layout.layers_per_stage.empty())
-    ranks += fmt::format(" | {}, layers per stage {}", layout.schedule.name, fmt::join(layout.layers_per_stage, "+"));
-  ranks += fmt::format(" | {} reduction over {} shards, ZeRO-{}",
-                       layout.reduction == ReductionKind::exact ? "exact" : "fast", layout.logical_shards,
-                       static_cast<int>(layout.zero_stage));
-  log::info("{}", ranks);
-  if (layout.reduction == ReductionKind::fast)
-    log::info("reduction: fast sums in an order that depends on the number of ranks; exact does not");
-}
-
-void Trainer::report_plan(const MemoryEstimate& memory) const {
-  const Communicator& world = mesh_.world();
-  const int64_t mine[] = {static_cast<int64_t>(memory.total())};
-  std::vector<int64_t> totals(static_cast<size_t>(world.size()));
-  world.all_gather(std::span<const int64_t>(mine), std::span<int64_t>(totals));
-  int64_t of_node = 0;
-  for (int rank = 0; rank < world.size(); ++rank)
-    if (world.place(rank).node == world.place(world.rank()).node) of_node += totals[static_cast<size_t>(rank)];
-  const std::string whose = world.size() == 1 ? "" : "of the largest rank ";
-  if (std::max_element(totals.begin(), totals.end()) - totals.begin() == world.rank()) {
-    log::info(
-        "memory {}{:.0f} MiB: parameters {:.0f}, gradients {:.0f}, optimizer {:.0f}, activations {:.0f}, "
-        "communication {:.0f} | {} threads",
-        whose, to_mib(memory.total()), to_mib(memory.parameters), to_mib(memory.gradients), to_mib(memory.optimizer),
-        to_mib(memory.activations), to_mib(memory.communication), job_.training.threads.value());
-  }
-  if (static_cast<size_t>(of_node) <= available_memory()) return;
-  throw Error(
-      ErrorCode::config, "memory",
-      fmt::format("the job's ranks on {} need {:.0f} MiB, the system has {:.0f} left", world.place(world.rank()).host,
-                  to_mib(static_cast<size_t>(of_node)), to_mib(available_memory())),
-      "lower training.micro_batch_size, set training.recompute: selective or full, or use more nodes");
 }
 
 void Trainer::load_initial_weights() {
@@ -341,6 +294,7 @@ TrainingEnd Trainer::run(const std::atomic<bool>& stop) {
     if (metrics_) metrics_->finish();
     throw;
   }
+  if (step > 0 && is_first()) report_memory(engine_->resident(), planned_);
   save_weights(step);
   const TrainingEnd end = step < last    ? TrainingEnd::preempted
                           : step < steps ? TrainingEnd::stopped

@@ -53,8 +53,6 @@ class Trainer {
   };
 
   [[nodiscard]] bool is_first() const { return mesh_.world().rank() == 0; }
-  void report_layout(const JobLayout& layout) const;
-  void report_plan(const MemoryEstimate& memory) const;
   void open_run();
   void open_metrics();
   void load_initial_weights();
@@ -78,6 +76,7 @@ class Trainer {
   std::unique_ptr<Tokenizer> tokenizer_;
   TrainingData data_;
   std::optional<ValidationData> validation_;
+  MemoryEstimate planned_;
   std::optional<Engine> engine_;
   std::optional<WeightGatherer> gatherer_;
   std::optional<MetricsLog> metrics_;  // on rank 0

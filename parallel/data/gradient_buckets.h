@@ -46,7 +46,11 @@ class GradientBuckets {
 
   /// Full gradient buffers, the model's own among them.
   [[nodiscard]] size_t buffers() const { return accumulator_ ? accumulator_->buffers() : 1; }
-  /// Memory for what arrives from other ranks.
+  /// Those that sums of earlier shards wait in.
+  [[nodiscard]] std::vector<Tensor> waiting_sums() const {
+    return accumulator_ ? accumulator_->slots() : std::vector<Tensor>();
+  }
+  /// Memory for what arrives from other ranks, where they are not in reach.
   [[nodiscard]] size_t scratch_bytes() const { return scratch_bytes_; }
 
  private:

@@ -30,6 +30,8 @@ class ShardAccumulator {
   [[nodiscard]] const std::vector<Tensor>& pieces() const { return pieces_; }
   /// Gradient buffers, `grads` among them.
   [[nodiscard]] size_t buffers() const { return slots_.size() + 1; }
+  /// All but `grads`.
+  [[nodiscard]] const std::vector<Tensor>& slots() const { return slots_; }
 
  private:
   ReductionTree tree_;

@@ -150,8 +150,15 @@ void ShardedOptimizer::wait_parameters(FlatSpan span) {
 
 void ShardedOptimizer::wait_parameters() { wait_parameters({0, sharding_.partition.elements()}); }
 
+std::vector<Tensor> ShardedOptimizer::state() const {
+  if (!master_.defined()) return {exp_avg_, exp_avg_sq_};
+  return {exp_avg_, exp_avg_sq_, master_};
+}
+
 size_t ShardedOptimizer::bytes() const {
-  return exp_avg_.bytes() + exp_avg_sq_.bytes() + (master_.defined() ? master_.bytes() : 0);
+  size_t bytes = 0;
+  for (const Tensor& tensor : state()) bytes += tensor.bytes();
+  return bytes;
 }
 
 std::vector<OwnedPiece> ShardedOptimizer::pieces() const {

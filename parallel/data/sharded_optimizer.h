@@ -62,7 +62,9 @@ class ShardedOptimizer {
   void wait_parameters(FlatSpan span);
   void wait_parameters();
 
-  /// Memory of the moments, and of the master weights where they are held here.
+  /// The moments, and the master weights where they are held here.
+  [[nodiscard]] std::vector<Tensor> state() const;
+  /// Memory of state().
   [[nodiscard]] size_t bytes() const;
   /// What this rank holds, in order of flat storage: for checkpoints.
   [[nodiscard]] std::vector<OwnedPiece> pieces() const;

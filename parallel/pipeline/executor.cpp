@@ -108,6 +108,7 @@ void Executor::forward(Run& run, const Action& action) {
     if (hooks_.before_forward) hooks_.before_forward({action.stage, i});
     Saved discarded;
     x = layers[i]->forward(run.context, x, forward_only_ ? discarded : current.saved[i]);
+    comm_.progress();
   }
   if (action.stage + 1 == schedule_.stages())
     run.losses[index] = run.context.loss_sum;
@@ -115,7 +116,6 @@ void Executor::forward(Run& run, const Action& action) {
     slot(run, action.stage + 1, action.microbatch).input.value = std::move(x);
   else
     current.output = std::move(x);
-  comm_.progress();
 }
 
 void Executor::backward(Run& run, const Action& action) {

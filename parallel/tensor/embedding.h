@@ -27,6 +27,9 @@ class VocabularyParallelEmbedding final : public Layer {
   /// table += the gradient kept apart, which is then zero. After the last microbatch of a sum.
   void complete_gradient(const Stream& stream, Tensor& table) const;
 
+  /// Where it is kept; undefined where it is not apart.
+  [[nodiscard]] Tensor separate_gradient_rows() const { return touched_ ? touched_->values() : Tensor(); }
+
   /// The table's local rows, which a tied head multiplies with.
   [[nodiscard]] const ParameterGroup& table() const { return table_; }
 

@@ -12,7 +12,7 @@ namespace {
 Tensor allocate(int64_t rows, int64_t columns, DType dtype, Device device) {
   const Shape shape{rows, columns};
   if (device.kind == DeviceKind::meta) return HeapAllocator(device).allocate(shape, dtype);
-  return {map_memory(static_cast<size_t>(shape.elements()) * size_of(dtype)), 0, shape, dtype};
+  return {map_memory(static_cast<size_t>(shape.elements()) * size_of(dtype), Pages::small), 0, shape, dtype};
 }
 
 }  // namespace

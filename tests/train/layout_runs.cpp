@@ -90,7 +90,8 @@ EngineOptions LayoutRun::options() const {
   return options;
 }
 
-void train_rank(const LayoutRun& run, const Communicator& world, LayoutOutcome& outcome, std::mutex& mutex) {
+void train_rank(const LayoutRun& run, const Communicator& world, LayoutOutcome& outcome, std::mutex& mutex,
+                const std::function<void(const Engine&)>& look) {
   const EngineOptions options = run.options();
   const DeviceMesh mesh(world, options.layout.mesh, options.layout.order);
   const Stream stream = Stream::cpu(1);
@@ -120,6 +121,7 @@ void train_rank(const LayoutRun& run, const Communicator& world, LayoutOutcome& 
   });
   const double validation = engine.forward(microbatches.views(0));
   engine.wait_parameters();
+  if (look) look(engine);
 
   const std::lock_guard lock(mutex);
   add_weights(engine.pieces(), outcome);

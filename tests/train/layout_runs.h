@@ -38,8 +38,10 @@ struct LayoutOutcome {
   double validation = 0;
 };
 
-/// The rank's part of the training; every rank adds what it holds of the weights to `outcome`.
-void train_rank(const LayoutRun& run, const Communicator& world, LayoutOutcome& outcome, std::mutex& mutex);
+/// The rank's part of the training; every rank adds what it holds of the weights to `outcome`. `look` sees the engine
+/// at the end.
+void train_rank(const LayoutRun& run, const Communicator& world, LayoutOutcome& outcome, std::mutex& mutex,
+                const std::function<void(const Engine&)>& look = {});
 /// With ranks as threads.
 [[nodiscard]] LayoutOutcome train(const LayoutRun& run);
 /// The same job on one rank.
