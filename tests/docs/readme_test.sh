@@ -1,8 +1,9 @@
 #!/bin/bash
 # Runs the commands of README.md: each ```sh block that follows the line "<!-- run -->", in order, in a folder that
-# looks like a checkout after the quick start's build. Then compares docs/job-file.md with the program's own key table
-# and looks for links of the pages that lead nowhere.
-#   readme_test.sh TRIDENT
+# looks like a checkout after the quick start's build. Blocks after "<!-- run with mpirun -->" only where that is asked
+# for and possible. Then compares docs/job-file.md with the program's own key table and looks for links of the pages
+# that lead nowhere.
+#   readme_test.sh TRIDENT [mpirun]
 set -euo pipefail
 program=$(realpath "$1")
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -14,9 +15,16 @@ fail() {
   exit 1
 }
 
+with_mpirun=0
+if [ "${2:-}" = mpirun ] && command -v mpirun >/dev/null; then
+  with_mpirun=1
+  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+fi
+
 # The blocks that are marked, one after another.
 marked_blocks() {
-  awk '/^<!-- run -->$/ { marked = 1; next }
+  awk -v with_mpirun=$with_mpirun '
+       /^<!-- run -->$/ || (with_mpirun && /^<!-- run with mpirun -->$/) { marked = 1; next }
        marked && /^```sh$/ { inside = 1; marked = 0; next }
        inside && /^```$/ { inside = 0; next }
        inside { print }' "$1"
@@ -31,6 +39,7 @@ marked_blocks README.md >"$work/commands.sh"
 XDG_CACHE_HOME=$work/cache bash -euxo pipefail "$work/commands.sh" >"$work/log" 2>&1 ||
   { cat "$work/log"; fail "a command of README.md fails (above)"; }
 grep -q 'nats a token' "$work/log" || fail "README.md no longer evaluates"
+[ $with_mpirun -eq 0 ] || grep -q '^the same bits$' "$work/log" || fail "README.md no longer trains on several ranks"
 
 sed -n '/^<!-- keys -->$/,/^<!-- end of keys -->$/p' docs/job-file.md | sed '1d;$d' >"$work/written"
 "$program" config keys >"$work/keys"
