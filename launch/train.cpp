@@ -29,8 +29,7 @@ JobConfig read_job(const Arguments& arguments, const LaunchEnvironment& launch) 
   return decide_auto(job, launch);
 }
 
-int train(const JobConfig& job, const Communicator& world) {
-  const StopSignals signals;
+int train(const JobConfig& job, const Communicator& world, const StopSignals& signals) {
   Trainer trainer(job, world);
   const TrainingEnd end = trainer.run(signals.requested());
   return end == TrainingEnd::preempted ? static_cast<int>(ErrorCode::preempted) : 0;
@@ -45,6 +44,7 @@ void ask_mpi(LaunchEnvironment& launch, const Communicator& world) {
 int train_as_rank(const Arguments& arguments, LaunchEnvironment launch) {
   std::optional<JobConfig> job;
   if (launch.size > 0) job = read_job(arguments, launch);
+  const StopSignals signals;  // before MPI: it has threads of its own
   MpiSession session;
   // A rank that fails ends the others too: they would wait for it.
   const int code = guarded([&] {
@@ -52,7 +52,7 @@ int train_as_rank(const Arguments& arguments, LaunchEnvironment launch) {
       ask_mpi(launch, session.world());
       job = read_job(arguments, launch);
     }
-    return train(*job, session.world());
+    return train(*job, session.world(), signals);
   });
   if (code != 0 && code != static_cast<int>(ErrorCode::preempted)) session.abort(code);
   return code;
@@ -60,7 +60,10 @@ int train_as_rank(const Arguments& arguments, LaunchEnvironment launch) {
 
 int run(const Arguments& arguments) {
   const LaunchEnvironment launch = detect_launch();
-  if (launch.size == 1) return train(read_job(arguments, launch), Communicator::self("world"));
+  if (launch.size == 1) {
+    const JobConfig job = read_job(arguments, launch);
+    return train(job, Communicator::self("world"), StopSignals());
+  }
   log::configure(log::Level::info, launch.rank);
   try {
     return train_as_rank(arguments, launch);
@@ -80,7 +83,8 @@ void add_train(CLI::App& program, Action& action) {
   verb->footer(
       "Examples:\n  trident train configs/smoke.yaml\n"
       "  trident train configs/smoke.yaml training.steps=100 run.name=short\n"
-      "SIGTERM, SIGUSR1 or Ctrl-C: weights are saved at the end of the step, exit code 75.");
+      "SIGTERM, SIGUSR1 or Ctrl-C: weights are saved at the end of the step, exit code 75.\n"
+      "Under mpirun send SIGUSR1, to mpirun or to any rank: mpirun passes it on, but ends the job on the others.");
   verb->callback([&action, arguments] { action = [arguments] { return run(*arguments); }; });
 }
 
