@@ -1,7 +1,11 @@
+#include <algorithm>
+#include <chrono>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "core/error.h"
 #include "core/log.h"
 #include "launch/exit.h"
 #include "launch/signals.h"
@@ -15,6 +19,8 @@
 
 namespace trident {
 namespace {
+
+constexpr std::chrono::milliseconds kPause{5000};
 
 struct Arguments {
   std::string job;
@@ -41,18 +47,34 @@ void ask_mpi(LaunchEnvironment& launch, const Communicator& world) {
   launch.size = world.size();
 }
 
+// What all ranks find wrong is said once, by rank 0, whose end ends the job while the others pause here. What rank 0
+// does not find, a rank says after the pause. Either way the launcher cannot end rank 0 before it has spoken.
+template <class Work>
+auto saying_once(int rank, std::chrono::milliseconds pause, const Work& work) {
+  try {
+    return work();
+  } catch (const Error& error) {
+    const bool of_all = error.code() != ErrorCode::peer_lost && error.code() != ErrorCode::internal;
+    if (rank != 0 && of_all) std::this_thread::sleep_for(pause);
+    throw;
+  }
+}
+
 int train_as_rank(const Arguments& arguments, LaunchEnvironment launch) {
   std::optional<JobConfig> job;
-  if (launch.size > 0) job = read_job(arguments, launch);
+  if (launch.size > 0) job = saying_once(launch.rank, kPause, [&] { return read_job(arguments, launch); });
   const StopSignals signals;  // before MPI: it has threads of its own
   MpiSession session;
   // A rank that fails ends the others too: they would wait for it.
   const int code = guarded([&] {
-    if (!job) {
-      ask_mpi(launch, session.world());
-      job = read_job(arguments, launch);
-    }
-    return train(*job, session.world(), signals);
+    const std::chrono::milliseconds pause = std::min(kPause, session.world().options().timeout / 2);
+    return saying_once(launch.rank, pause, [&] {
+      if (!job) {
+        ask_mpi(launch, session.world());
+        job = read_job(arguments, launch);
+      }
+      return train(*job, session.world(), signals);
+    });
   });
   if (code != 0 && code != static_cast<int>(ErrorCode::preempted)) session.abort(code);
   return code;
@@ -65,12 +87,7 @@ int run(const Arguments& arguments) {
     return train(job, Communicator::self("world"), StopSignals());
   }
   log::configure(log::Level::info, launch.rank);
-  try {
-    return train_as_rank(arguments, launch);
-  } catch (const ConfigErrors& errors) {
-    if (launch.rank != 0) return errors.exit_code();  // rank 0 says the same
-    throw;
-  }
+  return train_as_rank(arguments, launch);
 }
 
 }  // namespace
