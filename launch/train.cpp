@@ -41,6 +41,12 @@ int train(const JobConfig& job, const Communicator& world, const StopSignals& si
   return end == TrainingEnd::preempted ? static_cast<int>(ErrorCode::preempted) : 0;
 }
 
+void set_timeout(Communicator world, const JobConfig& job) {
+  if (job.fault.hang_timeout.is_auto()) return;
+  const double milliseconds = std::clamp(job.fault.hang_timeout.value().value * 1e3, 1.0, 1e12);
+  world.set_timeout(std::chrono::milliseconds(static_cast<int64_t>(milliseconds)));
+}
+
 // The number of ranks that the launcher does not say.
 void ask_mpi(LaunchEnvironment& launch, const Communicator& world) {
   launch.rank = world.rank();
@@ -67,11 +73,13 @@ int train_as_rank(const Arguments& arguments, LaunchEnvironment launch) {
   MpiSession session;
   // A rank that fails ends the others too: they would wait for it.
   const int code = guarded([&] {
+    if (job) set_timeout(session.world(), *job);
     const std::chrono::milliseconds pause = std::min(kPause, session.world().options().timeout / 2);
     return saying_once(launch.rank, pause, [&] {
       if (!job) {
         ask_mpi(launch, session.world());
         job = read_job(arguments, launch);
+        set_timeout(session.world(), *job);
       }
       return train(*job, session.world(), signals);
     });
