@@ -1,6 +1,6 @@
 #!/bin/bash
 # From a fresh Debian 12 to a trained model: installs what is missing, builds, trains a small Llama on the
-# King James Bible, and shows a sample of what it learned.
+# King James Bible on 4 ranks (dp=2 pp=2), and shows a sample of what it learned.
 #
 #   launch/quickstart.sh [--steps N] [--dir DIR]
 #
@@ -12,6 +12,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$(realpath -m "${TRIDENT_BUILD_DIR:-$root/build}")
+ranks=4
 dir=$root steps=
 
 fail() {
@@ -40,9 +41,48 @@ quietly() {
   echo " done"
 }
 
+# Installing is for Debian; elsewhere the build says what it lacks.
+install_missing() {
+  if type apt-get dpkg-query >/dev/null 2>&1; then
+    "$root/launch/setup.sh" build data
+  else
+    echo "quickstart: no apt-get here: going on with what is installed (launch/packages.txt lists what is needed)"
+  fi
+}
+
 configure() { cd "$root" && cmake -S "$root" -B "$build" ${generator[@]+"${generator[@]}"}; }
 
-"$root/launch/setup.sh" build data
+# one_rank WHY: no launcher, and a mesh of one rank instead of the job's.
+one_rank() {
+  echo "quickstart: $1: training on one rank instead of $ranks"
+  launcher=() overrides+=(parallelism.dp=1 parallelism.pp=1)
+}
+
+# Sets `launcher`, the words before the program that start it on all ranks.
+choose_launcher() {
+  [[ $("$trident" --version) != *"mpi no"* ]] || { one_rank "the program was built without MPI (libopenmpi-dev)"; return; }
+  [[ $(mpirun --version 2>&1) == *"Open MPI"* ]] || { one_rank "Open MPI's mpirun is missing (openmpi-bin)"; return; }
+  # On one machine, shared memory is the whole network. The kernel's copy between processes is not used: containers
+  # often forbid it. Ranks are not bound, so that other programs on the same cores slow down all of them alike.
+  launcher=(mpirun -n "$ranks" --bind-to none --mca pml ob1 --mca btl "self,vader"
+    --mca btl_vader_single_copy_mechanism none)
+  if [ "$(id -u)" -eq 0 ]; then
+    echo "quickstart: running as root, which mpirun refuses: setting OMPI_ALLOW_RUN_AS_ROOT for this run"
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+  fi
+  # mpirun refuses more ranks than it counts cores: ask it, since it knows what binding or a batch system leaves.
+  "${launcher[@]}" true >/dev/null 2>&1 && return
+  local words
+  launcher+=(--oversubscribe)
+  if words=$("${launcher[@]}" true 2>&1); then
+    echo "quickstart: fewer than $ranks cores: the ranks share them (mpirun --oversubscribe)"
+  else
+    printf '%s\n' "$words" >&2
+    one_rank "mpirun cannot start $ranks processes (above)"
+  fi
+}
+
+install_missing
 generator=(-G Ninja)
 [ ! -f "$build/CMakeCache.txt" ] || generator=()
 quietly "configuring $build" configure
@@ -66,7 +106,9 @@ if [ -e "$run" ]; then
 fi
 overrides=()
 [ -z "$steps" ] || overrides+=("training.steps=$steps")
-"$trident" train "$root/configs/quickstart.yaml" ${overrides[@]+"${overrides[@]}"}
+choose_launcher
+# Not this script's input: mpirun would read it away.
+${launcher[@]+"${launcher[@]}"} "$trident" train "$root/configs/quickstart.yaml" ${overrides[@]+"${overrides[@]}"} </dev/null
 
 echo
 echo "quickstart: on the text that it has not seen:"

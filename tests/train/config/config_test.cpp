@@ -184,7 +184,8 @@ TEST(Config, WrittenJobsReadBackEqual) {
 }
 
 TEST(Config, ReadyJobsAreComplete) {
-  for (const std::string name : {"smoke", "gpt2-124m", "nanogpt-shakespeare-char"}) {
+  for (const std::string name :
+       {"smoke", "quickstart", "gpt2-124m", "gpt2-124m-8", "llama-7b-64", "nanogpt-shakespeare-char"}) {
     const auto job = load_job(TRIDENT_SOURCE_DIR "/configs/" + name + ".yaml");
     EXPECT_EQ(job.run.name, name);
     EXPECT_EQ(parse(to_yaml(job)), job);
