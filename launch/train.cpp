@@ -41,7 +41,8 @@ int train(const JobConfig& job, const Communicator& world, const StopSignals& si
   return end == TrainingEnd::preempted ? static_cast<int>(ErrorCode::preempted) : 0;
 }
 
-void set_timeout(Communicator world, const JobConfig& job) {
+void set_up(Communicator world, const JobConfig& job) {
+  world.set_trace(job.fault.compare_collectives);
   if (job.fault.hang_timeout.is_auto()) return;
   const double milliseconds = std::clamp(job.fault.hang_timeout.value().value * 1e3, 1.0, 1e12);
   world.set_timeout(std::chrono::milliseconds(static_cast<int64_t>(milliseconds)));
@@ -73,15 +74,15 @@ int train_as_rank(const Arguments& arguments, LaunchEnvironment launch) {
   MpiSession session;
   // A rank that fails ends the others too: they would wait for it.
   const int code = guarded([&] {
-    if (job) set_timeout(session.world(), *job);
+    if (job) set_up(session.world(), *job);
     const std::chrono::milliseconds pause = std::min(kPause, session.world().options().timeout / 2);
     return saying_once(launch.rank, pause, [&] {
       if (!job) {
         ask_mpi(launch, session.world());
         job = read_job(arguments, launch);
-        set_timeout(session.world(), *job);
+        set_up(session.world(), *job);
       }
-      return train(*job, session.world(), signals);
+      return train(agree_on_job(*job, session.world()), session.world(), signals);
     });
   });
   if (code != 0 && code != static_cast<int>(ErrorCode::preempted)) session.abort(code);

@@ -7,6 +7,8 @@
 #include <fstream>
 #include <string>
 
+#include "parallel/comm/exchange_text.h"
+#include "train/config/config.h"
 #include "train/config/microbatch_split.h"
 
 namespace trident {
@@ -137,6 +139,21 @@ JobConfig decide_auto(const JobConfig& job, const LaunchEnvironment& launch) {
   if (training.threads.is_auto()) training.threads = threads_of_a_rank(ranks_here);
   if (training.micro_batch_size.is_auto()) training.micro_batch_size = fitting_micro_batch(decided, ranks_here);
   return decided;
+}
+
+JobConfig agree_on_job(const JobConfig& job, const Communicator& world) {
+  int64_t size[] = {job.training.micro_batch_size.value()};
+  world.broadcast(std::span<int64_t>(size), 0);
+  JobConfig agreed = job;
+  agreed.training.micro_batch_size = size[0];
+  JobConfig comparable = agreed;
+  comparable.training.threads = 1;  // a node's own
+  const std::string mine = to_yaml(comparable);
+  if (broadcast_text(world, mine) == mine) return agreed;
+  throw Error(
+      ErrorCode::config, "job",
+      fmt::format("rank {} on {} has read another job than rank 0", world.rank(), world.place(world.rank()).host),
+      "give every rank the same job file and the same overrides");
 }
 
 size_t available_memory() {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "parallel/comm/communicator.h"
 #include "parallel/comm/launch_environment.h"
 #include "train/config/job_config.h"
 #include "train/engine.h"
@@ -20,6 +21,10 @@ namespace trident {
 /// logical shards, threads, micro-batch size. Communicates with nobody. Throws Error(ErrorCode::config) where the
 /// device is not there.
 [[nodiscard]] JobConfig decide_auto(const JobConfig& job, const LaunchEnvironment& launch);
+
+/// The job as rank 0 has it, where ranks decided differently what depends on their memory. Collective. Throws
+/// Error(ErrorCode::config) on a rank that has read another job than rank 0.
+[[nodiscard]] JobConfig agree_on_job(const JobConfig& job, const Communicator& world);
 
 /// Bytes of memory that the system could give now.
 [[nodiscard]] size_t available_memory();

@@ -54,6 +54,8 @@ class Communicator {
   /// For all copies of this communicator, and for those split from it afterwards.
   void set_progress_sink(ProgressSink* sink);
   void set_timeout(std::chrono::milliseconds timeout);
+  /// CommOptions::trace, on every rank alike and before any other call.
+  void set_trace(bool trace);
   /// Host and node of a rank of this group.
   [[nodiscard]] RankPlace place(int rank) const;
   /// Number of collective calls that this rank made.

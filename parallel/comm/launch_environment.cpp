@@ -30,6 +30,37 @@ void check(const LaunchEnvironment& found, std::string_view rank_name, std::stri
               fmt::format("{}={}, but {}={}", rank_name, found.rank, size_name, found.size), kRemedy);
 }
 
+// Tasks of node `node` from Slurm's list by node, such as `4(x2),3`. Nothing where it does not say.
+std::optional<int> tasks_of_node(std::string_view list, int node) {
+  const auto take_number = [&]() -> std::optional<int> {
+    int value = 0;
+    const auto [end, error] = std::from_chars(list.data(), list.data() + list.size(), value);
+    if (error != std::errc() || value < 1) return std::nullopt;
+    list.remove_prefix(static_cast<size_t>(end - list.data()));
+    return value;
+  };
+  const auto take = [&](std::string_view text) {
+    if (!list.starts_with(text)) return false;
+    list.remove_prefix(text.size());
+    return true;
+  };
+  for (int64_t before = 0;;) {
+    const auto tasks = take_number();
+    const auto nodes = tasks && take("(x") ? take_number() : 1;
+    if (!tasks || !nodes) return std::nullopt;
+    before += *nodes;
+    if (node < before) return tasks;
+    (void)take(")");
+    if (!take(",")) return std::nullopt;
+  }
+}
+
+std::optional<int> slurm_local_size(const EnvironmentGetter& get, std::optional<int> node) {
+  auto list = get("SLURM_STEP_TASKS_PER_NODE");
+  if (!list) list = get("SLURM_TASKS_PER_NODE");
+  return list && node ? tasks_of_node(*list, *node) : std::nullopt;
+}
+
 }  // namespace
 
 LaunchEnvironment detect_launch(const EnvironmentGetter& get) {
@@ -50,9 +81,9 @@ LaunchEnvironment detect_launch(const EnvironmentGetter& get) {
   const auto slurm_size = number(get, "SLURM_NTASKS");
   // A batch script's own shell is task 0 of the allocation, but no task of a step: srun sets SLURM_STEP_ID.
   if (slurm_rank && slurm_size && get("SLURM_STEP_ID") && get("SLURM_STEP_ID") != "4294967291") {
-    const LaunchEnvironment found{Launcher::slurm, *slurm_rank,
-                                  *slurm_size,     number(get, "SLURM_LOCALID"),
-                                  std::nullopt,    number(get, "SLURM_NODEID")};
+    const auto node = number(get, "SLURM_NODEID");
+    const LaunchEnvironment found{
+        Launcher::slurm, *slurm_rank, *slurm_size, number(get, "SLURM_LOCALID"), slurm_local_size(get, node), node};
     check(found, "SLURM_PROCID", "SLURM_NTASKS");
     return found;
   }

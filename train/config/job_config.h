@@ -155,6 +155,7 @@ struct FaultSection {
   Seconds heartbeat = {0.25};
   Seconds node_timeout = {3};
   Auto<Seconds> hang_timeout;
+  bool compare_collectives = false;
   int64_t max_restarts = 20;
   int64_t min_ranks = 1;
   int64_t snapshot_interval_steps = 1;

@@ -229,6 +229,9 @@ void visit(V& v, C& c) {
   v("heartbeat", c.heartbeat, {"time between signs of life", "0.25s", above(0)});
   v("node_timeout", c.node_timeout, {"silence after which a node counts as lost", "3s", above(0)});
   v("hang_timeout", c.hang_timeout, {"lack of progress after which a rank counts as hung", "auto", above(0)});
+  v("compare_collectives", c.compare_collectives,
+    {"compare the history of each group's collective calls at every call: finds the first at which ranks differ",
+     "true"});
   v("max_restarts", c.max_restarts, {"restarts before giving up", "20", between(0, 1e9)});
   v("min_ranks", c.min_ranks, {"fewest ranks to go on with", "1", between(1, 1 << 20)});
   v("snapshot_interval_steps", c.snapshot_interval_steps,

@@ -50,6 +50,23 @@ TEST(LaunchEnvironment, MpirunInsideASlurmJobCounts) {
   EXPECT_EQ(found.size, 3);
 }
 
+TEST(LaunchEnvironment, ReadsHowManySlurmTasksANodeHas) {
+  const auto local_size = [](const std::string& list, const std::string& node) {
+    return detect({{"SLURM_PROCID", "3"},
+                   {"SLURM_NTASKS", "11"},
+                   {"SLURM_NODEID", node},
+                   {"SLURM_STEP_ID", "0"},
+                   {"SLURM_TASKS_PER_NODE", list}})
+        .local_size;
+  };
+  EXPECT_EQ(local_size("4(x2),3", "0"), 4);
+  EXPECT_EQ(local_size("4(x2),3", "1"), 4);
+  EXPECT_EQ(local_size("4(x2),3", "2"), 3);
+  EXPECT_EQ(local_size("11", "0"), 11);
+  for (const char* broken : {"", "x", "4(x", "4(x2", "0", "4,", "-1", "99999999999"})
+    EXPECT_EQ(local_size(broken, "2"), std::nullopt) << broken;
+}
+
 TEST(LaunchEnvironment, ReadsSlurm) {
   const LaunchEnvironment found = detect({{"SLURM_PROCID", "3"},
                                           {"SLURM_NTASKS", "4"},
