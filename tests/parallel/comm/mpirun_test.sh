@@ -1,26 +1,17 @@
 #!/bin/bash
-# Runs tests/parallel/comm/mpi_ranks.cpp under mpirun. Exit 77 (skipped) without mpirun.
+# Runs tests/parallel/comm/mpi_ranks.cpp, or another program with a suite, under mpirun. Exit 77 (skipped) without
+# mpirun.
 #   mpirun_test.sh PROGRAM RANKS suite|hang|mismatch [RANKS_PER_NODE]
 set -euo pipefail
 program=$1 ranks=$2 mode=$3
 [ -z "${4:-}" ] || export TRIDENT_TEST_RANKS_PER_NODE=$4
-command -v mpirun >/dev/null || { echo "no mpirun: skipped"; exit 77; }
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_btl_base_warn_component_unused=0
-export OMPI_MCA_pml=ob1 OMPI_MCA_btl=tcp,vader,self OMPI_MCA_btl_vader_single_copy_mechanism=none
+# shellcheck source=tests/distributed/mpirun.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../../distributed/mpirun.sh"
+trap end_of_ranks EXIT
 
-output=$(mktemp)
-export TRIDENT_TEST_RUN=$output
-trap 'rm -f "$output"' EXIT
+output=$TRIDENT_TEST_RUN/output
 fail() { cat "$output"; echo "mpirun_test: $1"; exit 1; }
-
-run() {
-  local status=0
-  timeout --kill-after=5 120 mpirun --oversubscribe -n "$ranks" "$program" "$@" >"$output" 2>&1 || status=$?
-  return $status
-}
-
-segments() { find /dev/shm -name 'trident*' 2>/dev/null | wc -l; }
-before=$(segments)
+run() { mpirun_on "$ranks" "$program" "$@" >"$output" 2>&1; }
 
 case $mode in
   suite)
@@ -45,12 +36,6 @@ case $mode in
     ;;
 esac
 
-# Only this run's own processes: those that still carry its mark in their environment.
-sleep 0.2
-left=0
-for environ in $(grep -lsazxF "TRIDENT_TEST_RUN=$output" /proc/[0-9]*/environ || true); do
-  [ "$(readlink "${environ%/environ}/exe")" != "$(realpath "$program")" ] || left=$((left + 1))
-done
-[ "$left" -eq 0 ] || fail "$left processes are left"
-[ "$(segments)" -eq "$before" ] || fail "shared memory is left"
+left=$(leftovers)
+[ -z "$left" ] || fail "$left"
 echo "mpirun_test: $mode on $ranks ranks ok"
