@@ -49,8 +49,9 @@ size_t resident_bytes(const Tensor& tensor) {
   const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   const auto begin = reinterpret_cast<uintptr_t>(tensor.raw()), end = begin + tensor.bytes();
   const uintptr_t first = begin / page * page;
+  std::byte* start = static_cast<std::byte*>(tensor.raw()) - (begin - first);
   std::vector<unsigned char> present((end - first + page - 1) / page);
-  if (mincore(reinterpret_cast<void*>(first), end - first, present.data()) != 0) return 0;
+  if (mincore(start, end - first, present.data()) != 0) return 0;
   size_t bytes = 0;
   for (size_t i = 0; i < present.size(); ++i) {
     if ((present[i] & 1) == 0) continue;
