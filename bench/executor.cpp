@@ -214,7 +214,7 @@ void measure(const Case& which, int rounds) {
   const auto memory = map_memory(bytes);
   for (const auto& way : ways) way->set_memory(memory);
   constexpr size_t kLoopOf[] = {0, 0, 0, 3, 3};
-  stream.attach(std::make_shared<GemmState>(tune_gemms(products->keys(), {})));
+  stream.attach(std::make_shared<GemmState>(tune_gemms(products->products(), {})));
 
   const double expected = ways.front()->run(model, stream, microbatches);
   for (const auto& way : ways) TRIDENT_CHECK(way->run(model, stream, microbatches) == expected, way->name());

@@ -156,7 +156,7 @@ GemmChoices choose(const Model& model, DType dtype, double& tuning_seconds) {
   for (const auto& item : linears(model, dry, nothing, dtype)) item.run();
   for (const auto& item : attention(model, dry, nothing, dtype)) item.run();
   const auto start = std::chrono::steady_clock::now();
-  GemmChoices choices = tune_gemms(recorder->keys(), {});
+  GemmChoices choices = tune_gemms(recorder->products(), {});
   tuning_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return choices;
 }

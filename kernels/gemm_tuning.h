@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
-#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -27,7 +26,7 @@ class BlasLibrary;
 //   auto recorder = std::make_shared<GemmRecorder>();
 //   dry.attach(recorder);                                        ... records which products the model needs
 //   GemmChoices known = load_gemm_cache(gemm_cache_path());   2. or GemmChoices::parse(text) of a resumed run
-//   GemmChoices choices = tune_gemms(recorder->keys(), known);
+//   GemmChoices choices = tune_gemms(recorder->products(), known);
 //   store_gemm_cache(gemm_cache_path(), choices);
 //   stream.attach(std::make_shared<GemmState>(choices));      3. choices.to_json() goes into the run directory
 
@@ -54,6 +53,16 @@ struct GemmKey {
   [[nodiscard]] std::string to_string() const;
 };
 
+/// Elements from one row of an operand to the next, as the products that stand behind a key have it; 0: rows lie one
+/// behind the other. They decide which library is fast, but are no part of the key: of products that share a key the
+/// first one's count.
+struct GemmStrides {
+  int64_t a = 0;
+  int64_t b = 0;
+  int64_t c = 0;
+};
+using GemmProducts = std::map<GemmKey, GemmStrides>;
+
 /// Library names by product. Products without an entry use OpenBLAS.
 class GemmChoices {
  public:
@@ -77,11 +86,11 @@ class GemmChoices {
 /// Attached to a meta stream: collects the products of a dry run.
 class GemmRecorder final : public StreamState {
  public:
-  void record(const GemmKey& key) { keys_.insert(key); }
-  [[nodiscard]] const std::set<GemmKey>& keys() const { return keys_; }
+  void record(const GemmKey& key, const GemmStrides& strides = {}) { products_.emplace(key, strides); }
+  [[nodiscard]] const GemmProducts& products() const { return products_; }
 
  private:
-  std::set<GemmKey> keys_;
+  GemmProducts products_;
 };
 
 /// Attached to a CPU stream: the choices its kernels follow. Entries that name a library this machine lacks are
@@ -112,9 +121,9 @@ class GemmState final : public StreamState {
 /// The matrix libraries of this process with their versions and kernels, the default first.
 [[nodiscard]] std::vector<std::string> gemm_library_names();
 
-/// Times the libraries on every key that `known` lacks and returns choices for all keys, and no others. OpenBLAS stays
-/// unless another is clearly faster. Keys are timed in order until `budget` is spent; the rest get OpenBLAS.
-[[nodiscard]] GemmChoices tune_gemms(const std::set<GemmKey>& keys, const GemmChoices& known,
+/// Times the libraries on every product that `known` lacks and returns choices for all of them, and no others. OpenBLAS
+/// stays unless another is clearly faster. Products are timed in order until `budget` is spent; the rest get OpenBLAS.
+[[nodiscard]] GemmChoices tune_gemms(const GemmProducts& products, const GemmChoices& known,
                                      std::chrono::milliseconds budget = std::chrono::seconds(3));
 
 /// ${XDG_CACHE_HOME:-$HOME/.cache}/trident/gemm-HASH.json, with a hash of the processor's model and the libraries'

@@ -1,5 +1,8 @@
 #include "train/gemm_setup.h"
 
+#include <fmt/format.h>
+
+#include <sstream>
 #include <string_view>
 
 #include "core/atomic_file.h"
@@ -17,26 +20,31 @@ GemmChoices read_choices(const fs::path& path) {
   return GemmChoices::parse({reinterpret_cast<const char*>(file.data()), file.bytes().size()});
 }
 
-std::set<GemmKey> keys_of_all_ranks(const std::set<GemmKey>& own, const Communicator& world) {
+// Travels as choices do, with the strides in the place of a library's name.
+GemmProducts products_of_all_ranks(const GemmProducts& own, const Communicator& world) {
   GemmChoices wanted;
-  for (const GemmKey& key : own) wanted.set(key, "any");
-  std::set<GemmKey> keys;
+  for (const auto& [key, strides] : own) wanted.set(key, fmt::format("{} {} {}", strides.a, strides.b, strides.c));
+  GemmProducts products;
   for (const std::string& text : all_gather_text(world, wanted.to_json())) {
     const GemmChoices of_rank = GemmChoices::parse(text);
-    for (const auto& [key, name] : of_rank.table()) keys.insert(key);
+    for (const auto& [key, text_of_strides] : of_rank.table()) {
+      GemmStrides strides;
+      std::istringstream(text_of_strides) >> strides.a >> strides.b >> strides.c;
+      products.emplace(key, strides);
+    }
   }
-  return keys;
+  return products;
 }
 
-GemmChoices choose_here(const std::set<GemmKey>& keys, const fs::path& kept) {
+GemmChoices choose_here(const GemmProducts& products, const fs::path& kept) {
   const fs::path cache = gemm_cache_path();
   GemmChoices agreed = read_choices(kept);
   GemmChoices known = agreed;
   known.add_missing(load_gemm_cache(cache));
-  const GemmChoices choices = tune_gemms(keys, known);
+  const GemmChoices choices = tune_gemms(products, known);
   // Another process may have timed the same products meanwhile; both must go on with what the cache kept.
   const GemmChoices cached = store_gemm_cache(cache, choices);
-  for (const GemmKey& key : keys) {
+  for (const auto& [key, strides] : products) {
     const std::string* name = cached.find(key) != nullptr ? cached.find(key) : choices.find(key);
     if (agreed.find(key) == nullptr && name != nullptr) agreed.set(key, *name);
   }
@@ -49,8 +57,8 @@ GemmChoices choose_here(const std::set<GemmKey>& keys, const fs::path& kept) {
 GemmSetup::GemmSetup() : recorder_(std::make_shared<GemmRecorder>()), meta_(Stream::meta()) { meta_.attach(recorder_); }
 
 std::shared_ptr<GemmState> GemmSetup::choose(const fs::path& kept, const Communicator& world) const {
-  const std::set<GemmKey> keys = keys_of_all_ranks(recorder_->keys(), world);
-  const std::string chosen = world.rank() == 0 ? choose_here(keys, kept).to_json() : std::string();
+  const GemmProducts products = products_of_all_ranks(recorder_->products(), world);
+  const std::string chosen = world.rank() == 0 ? choose_here(products, kept).to_json() : std::string();
   return std::make_shared<GemmState>(GemmChoices::parse(broadcast_text(world, chosen)));
 }
 

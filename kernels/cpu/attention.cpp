@@ -331,16 +331,17 @@ void attention_cached(const Stream& stream, const AttentionShape& shape, int64_t
 }
 
 void record_attention_forward(GemmRecorder& recorder, const AttentionShape& shape, DType dtype) {
+  const int64_t qkv = shape.qkv_columns();
   for_all_blocks(shape, [&](int64_t rows, int64_t keys) {
-    record_gemm(recorder, {GemmForm::nt, rows, keys, shape.head_dim, dtype});
-    record_gemm(recorder, {GemmForm::nn, rows, shape.head_dim, keys, dtype});
+    record_gemm(recorder, {GemmForm::nt, rows, keys, shape.head_dim, dtype}, {qkv, qkv, 0});
+    record_gemm(recorder, {GemmForm::nn, rows, shape.head_dim, keys, dtype}, {0, qkv, 0});
   });
 }
 
 void record_attention_backward(GemmRecorder& recorder, const AttentionShape& shape, DType dtype) {
   record_attention_forward(recorder, shape, dtype);
   for_all_blocks(shape, [&](int64_t rows, int64_t keys) {
-    record_gemm(recorder, {GemmForm::tn, keys, shape.head_dim, rows, dtype});
+    record_gemm(recorder, {GemmForm::tn, keys, shape.head_dim, rows, dtype}, {0, shape.heads * shape.head_dim, 0});
   });
 }
 

@@ -67,14 +67,16 @@ void Gemms::operator()(const GemmCall<float>& shape, const bfloat16* a, const bf
   }
 }
 
-void record_gemm(GemmRecorder& recorder, const GemmKey& key) {
+void record_gemm(GemmRecorder& recorder, const GemmKey& key, const GemmStrides& strides) {
   if (key.dtype == DType::fp64 || key.m <= 0 || key.n <= 0 || key.k <= 0) return;  // one library has dgemm
-  if (key.dtype != DType::bf16 || key.k <= kConvertedDepth) return recorder.record(key);
+  if (key.dtype != DType::bf16) return recorder.record(key, strides);
+  const GemmStrides converted{0, 0, strides.c};  // bf16 operands become packed fp32
+  if (key.k <= kConvertedDepth) return recorder.record(key, converted);
   GemmKey part = key;
   part.k = kConvertedDepth;
-  recorder.record(part);
+  recorder.record(part, converted);
   part.k = key.k % kConvertedDepth;
-  if (part.k != 0) recorder.record(part);
+  if (part.k != 0) recorder.record(part, converted);
 }
 
 void record_grid(GemmRecorder& recorder, GemmForm form, int64_t m, int64_t n, int64_t k, DType dtype) {
@@ -83,7 +85,10 @@ void record_grid(GemmRecorder& recorder, GemmForm form, int64_t m, int64_t n, in
   const auto first = grid.block(0);
   const auto last = grid.block(grid.count() - 1);
   for (const int64_t rows : {first.rows, last.rows}) {
-    for (const int64_t columns : {first.columns, last.columns}) record_gemm(recorder, {form, rows, columns, k, dtype});
+    for (const int64_t columns : {first.columns, last.columns}) {
+      record_gemm(recorder, {form, rows, columns, k, dtype},
+                  {form == GemmForm::tn ? m : k, form == GemmForm::nt ? k : n, n});
+    }
   }
 }
 

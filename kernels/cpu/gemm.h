@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <set>
 
 #include "core/device.h"
 #include "core/dtype.h"
@@ -52,8 +51,8 @@ class Gemms {
   const BlasLibrary& default_ = blas_libraries().front();
 };
 
-/// The keys under which Gemms looks up the blocks of a product.
-void record_gemm(GemmRecorder& recorder, const GemmKey& key);
+/// The keys under which Gemms looks up the blocks of a product, whose operands have these strides.
+void record_gemm(GemmRecorder& recorder, const GemmKey& key, const GemmStrides& strides);
 /// The keys of all blocks of BlockGrid(m, n).
 void record_grid(GemmRecorder& recorder, GemmForm form, int64_t m, int64_t n, int64_t k, DType dtype);
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <fstream>
 #include <limits>
+#include <set>
 #include <vector>
 
 #include "core/log.h"
@@ -16,10 +17,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr double kMargin = 1.03;      // another library must beat OpenBLAS by this factor
-constexpr double kKeySeconds = 3e-3;  // what one key may take
+constexpr double kKeySeconds = 6e-3;  // what one key may take
 constexpr int64_t kDeepest = 2048;    // libraries cut k themselves: deeper products take longer, no other turn
-constexpr int64_t kWidening = 3;
-constexpr int kRounds = 12;
+constexpr int kRounds = 20;
 constexpr int kFewestRounds = 2;
 
 /// Processor time of this thread: other programs on the machine do not count.
@@ -29,15 +29,16 @@ double thread_seconds() {
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
-/// The operands of one product, with values that are neither zero nor subnormal. Memory is shared between keys. Rows
-/// that run along m or n are parts of wider ones, as in the blocks of a matrix; rows along k are whole.
+/// The operands of one product, with values that are neither zero nor subnormal, and with the product's own strides:
+/// rows that lie a power of two apart share few places of a cache, and libraries differ in what they make of that.
+/// Memory is shared between products.
 class TrialOperands {
  public:
-  cpu::GemmCall<float> call(const GemmKey& key) {
+  cpu::GemmCall<float> call(const GemmKey& key, const GemmStrides& strides) {
     const int64_t k = std::min(key.k, kDeepest);
-    const int64_t a_stride = key.form == GemmForm::tn ? kWidening * key.m : k;
-    const int64_t b_stride = key.form == GemmForm::nt ? k : kWidening * key.n;
-    const int64_t c_stride = kWidening * key.n;
+    const int64_t a_stride = std::max(strides.a, key.form == GemmForm::tn ? key.m : k);
+    const int64_t b_stride = std::max(strides.b, key.form == GemmForm::nt ? k : key.n);
+    const int64_t c_stride = std::max(strides.c, key.n);
     grow(a_, a_stride * (key.form == GemmForm::tn ? k : key.m), 1.0f);
     grow(b_, b_stride * (key.form == GemmForm::nt ? key.n : k), 1.0f);
     grow(c_, c_stride * key.m, 0.0f);
@@ -123,17 +124,17 @@ std::vector<std::string> gemm_library_names() {
   return names;
 }
 
-GemmChoices tune_gemms(const std::set<GemmKey>& keys, const GemmChoices& known, std::chrono::milliseconds budget) {
+GemmChoices tune_gemms(const GemmProducts& products, const GemmChoices& known, std::chrono::milliseconds budget) {
   const auto deadline = Clock::now() + budget;
   TrialOperands operands;
   GemmChoices choices;
-  for (const GemmKey& key : keys) {
+  for (const auto& [key, strides] : products) {
     if (const std::string* library = known.find(key)) {
       choices.set(key, *library);
     } else if (key.dtype == DType::fp64 || Clock::now() >= deadline) {
       choices.set(key, cpu::blas_libraries().front().name);
     } else {
-      choices.set(key, fastest(best_times(operands.call(key))));
+      choices.set(key, fastest(best_times(operands.call(key, strides))));
     }
   }
   return choices;
@@ -142,7 +143,7 @@ GemmChoices tune_gemms(const std::set<GemmKey>& keys, const GemmChoices& known, 
 std::filesystem::path gemm_cache_path() {
   const auto folder = cache_folder();
   if (folder.empty()) return {};
-  std::string identity = processor_model();
+  std::string identity = "timed with the products' strides\n" + processor_model();  // other trials, other file
   for (const auto& library : cpu::blas_libraries()) identity += library.name + ' ' + library.version + '\n';
   return folder / fmt::format("gemm-{:016x}.json", fnv1a(identity));
 }

@@ -276,10 +276,10 @@ TEST(Attention, ADryRunRecordsItsProducts) {
   Tensor lse = meta.allocate({2, 2, 64}, DType::fp32);
   Tensor dqkv = meta.allocate({2, 64, 96}, DType::fp32);
   attention_forward(dry, shape, qkv, out, lse);
-  EXPECT_TRUE(recorder->keys().contains({GemmForm::nt, 64, 64, 16, DType::fp32}));
-  EXPECT_FALSE(recorder->keys().contains({GemmForm::tn, 64, 16, 64, DType::fp32}));
+  EXPECT_TRUE(recorder->products().contains({GemmForm::nt, 64, 64, 16, DType::fp32}));
+  EXPECT_FALSE(recorder->products().contains({GemmForm::tn, 64, 16, 64, DType::fp32}));
   attention_backward(dry, shape, qkv, out, lse, out, dqkv);
-  EXPECT_TRUE(recorder->keys().contains({GemmForm::tn, 64, 16, 64, DType::fp32}));
+  EXPECT_TRUE(recorder->products().contains({GemmForm::tn, 64, 16, 64, DType::fp32}));
 }
 
 TEST(Attention, EveryLibraryMayServe) {

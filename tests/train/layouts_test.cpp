@@ -11,6 +11,13 @@
 namespace trident::testing {
 namespace {
 
+// Sanitizers make everything slow, and look for other faults: they see a part of the runs.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
 constexpr double kFp64Tolerance = 1e-10, kFp32Tolerance = 2e-5;
 
 enum class Family { llama_gqa, llama_tied, gpt2 };
@@ -93,7 +100,10 @@ std::vector<LayoutRun> chosen_runs() {
   JobLayout order = layout_of({2, 2, 2}, "gpipe");
   order.order = {Axis::pp, Axis::dp, Axis::tp};
   add(run_of(Family::llama_gqa, order, 6));
-  return runs;
+  if (!kSanitized) return runs;
+  std::vector<LayoutRun> part;
+  for (size_t i = 0; i < runs.size(); i += 4) part.push_back(runs[i]);
+  return part;
 }
 
 class Layouts : public ::testing::TestWithParam<LayoutRun> {};
@@ -202,7 +212,7 @@ LayoutRun shrink(LayoutRun failing) {
 
 TEST(DrawnLayouts, TrainAsOneRankDoes) {
   const bool more = std::getenv("TRIDENT_LONG_TESTS") != nullptr;
-  const int wanted = more ? 400 : 24;
+  const int wanted = more ? 400 : kSanitized ? 6 : 24;
   int done = 0;
   for (uint64_t number = 1; done < wanted; ++number) {
     const auto run = draw_run(number);
@@ -229,7 +239,7 @@ TEST_P(ExactBits, AreTheSameForEveryWidthPipelineAndSchedule) {
     LayoutRun run = run_of(family, layout, 19, 1);
     run.sequence_length = 4;
     run.compute = compute;
-    run.steps = 20;
+    run.steps = kSanitized ? 3 : 20;
     return run;
   };
   const LayoutOutcome expected = train(with(1, 1, "1f1b"));
