@@ -53,9 +53,9 @@ const ParameterGroup* Model::tied_table() const {
   return embedding_ ? &embedding_->table() : head_ ? &head_->weight() : nullptr;
 }
 
-std::vector<size_t> Model::groups_of(size_t layer) const {
+std::vector<size_t> Model::groups_of(size_t index) const {
   std::vector<size_t> numbers;
-  for (const ParameterGroup* group : groups_of_layer_.at(layer)) {
+  for (const ParameterGroup* group : groups_of_layer_.at(index)) {
     if (group == tied_table()) continue;
     numbers.push_back(static_cast<size_t>(std::find(groups_.begin(), groups_.end(), group) - groups_.begin()));
   }

@@ -1,6 +1,7 @@
 #include "train/engine.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "parallel/data/exact_sums.h"
 
@@ -68,11 +69,11 @@ DryRun dry_run(const ModelConfig& config, const EngineOptions& options, int rank
   return result;
 }
 
-Engine::Engine(const ModelConfig& config, const EngineOptions& options, const DeviceMesh& mesh, const DryRun& plan,
-               const Stream& stream, pipeline::Timeline* timeline)
-    : options_(options),
+Engine::Engine(const ModelConfig& config, EngineOptions options, const DeviceMesh& mesh, const DryRun& plan,
+               Stream stream, pipeline::Timeline* timeline)
+    : options_(std::move(options)),
       mesh_(mesh),
-      stream_(stream),
+      stream_(std::move(stream)),
       rank_(config, options_, mesh_, stream_),
       gradients_(rank_, options_, mesh_, stream_),
       current_(rank_.model().layers().size(), true),

@@ -34,8 +34,8 @@ class Engine {
  public:
   /// Collective over the mesh, which outlives the engine. Weights are undefined until initialised or loaded.
   /// `timeline` records what the steps do, where it is not null.
-  Engine(const ModelConfig& config, const EngineOptions& options, const DeviceMesh& mesh, const DryRun& plan,
-         const Stream& stream, pipeline::Timeline* timeline = nullptr);
+  Engine(const ModelConfig& config, EngineOptions options, const DeviceMesh& mesh, const DryRun& plan, Stream stream,
+         pipeline::Timeline* timeline = nullptr);
 
   [[nodiscard]] Model& model() { return rank_.model(); }
   [[nodiscard]] const EngineOptions& options() const { return options_; }

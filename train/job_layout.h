@@ -37,8 +37,8 @@ struct JobLayout {
   [[nodiscard]] BatchShare share(int dp_rank) const;
   /// Lowered, for one step of `dp_rank`.
   [[nodiscard]] pipeline::Schedule training_schedule(int dp_rank, bool tied_embedding) const;
-  /// Lowered, forwards only.
-  [[nodiscard]] pipeline::Schedule evaluation_schedule(int32_t microbatches) const;
+  /// Lowered, forwards of `count` microbatches only.
+  [[nodiscard]] pipeline::Schedule evaluation_schedule(int32_t count) const;
   /// The layers of `stage`, embedding and head included.
   [[nodiscard]] LayerRange layers_of(const ModelConfig& model, int32_t stage) const;
 };

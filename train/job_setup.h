@@ -2,10 +2,10 @@
 
 #include "parallel/comm/communicator.h"
 #include "parallel/comm/launch_environment.h"
+#include "train/clip_scale.h"
 #include "train/config/job_config.h"
 #include "train/engine.h"
 #include "train/lr_schedule.h"
-#include "train/optimizer.h"
 
 namespace trident {
 

@@ -1,6 +1,7 @@
 #include "train/rank_model.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace trident {
 namespace {
@@ -19,9 +20,8 @@ FlatAllocator shared_by(const Communicator& dp) {
 
 }  // namespace
 
-RankModel::RankModel(const ModelConfig& config, const EngineOptions& options, const DeviceMesh& mesh,
-                     const Stream& stream)
-    : stream_(stream),
+RankModel::RankModel(const ModelConfig& config, const EngineOptions& options, const DeviceMesh& mesh, Stream stream)
+    : stream_(std::move(stream)),
       pp_(mesh.axis(Axis::pp)),
       tied_(config.tie_word_embeddings),
       training_schedule_(options.layout.training_schedule(mesh.coordinates().dp, tied_)),

@@ -22,7 +22,7 @@ struct EngineOptions {
 class RankModel {
  public:
   /// Collective over the mesh. The mesh outlives it.
-  RankModel(const ModelConfig& config, const EngineOptions& options, const DeviceMesh& mesh, const Stream& stream);
+  RankModel(const ModelConfig& config, const EngineOptions& options, const DeviceMesh& mesh, Stream stream);
 
   [[nodiscard]] Model& model() { return *model_; }
   [[nodiscard]] const Model& model() const { return *model_; }

@@ -27,10 +27,9 @@ void move(const Tensor& from, const Tensor& to) {
 
 }  // namespace
 
-StepGradients::StepGradients(RankModel& rank, const EngineOptions& options, const DeviceMesh& mesh,
-                             const Stream& stream)
+StepGradients::StepGradients(RankModel& rank, const EngineOptions& options, const DeviceMesh& mesh, Stream stream)
     : rank_(rank),
-      stream_(stream),
+      stream_(std::move(stream)),
       gathers_(options.layout.zero_stage == ZeroStage::replicated),
       microbatch_tokens_(options.micro_batch_size * options.sequence_length),
       share_(options.layout.share(mesh.coordinates().dp)),

@@ -13,7 +13,7 @@ namespace trident {
 class StepGradients {
  public:
   /// Collective over the mesh. All arguments but `options` outlive it.
-  StepGradients(RankModel& rank, const EngineOptions& options, const DeviceMesh& mesh, const Stream& stream);
+  StepGradients(RankModel& rank, const EngineOptions& options, const DeviceMesh& mesh, Stream stream);
 
   /// Before a step's first microbatch: zeroes all gradients.
   void begin();

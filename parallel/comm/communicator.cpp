@@ -128,27 +128,28 @@ Pending Communicator::all_to_all_async(const CommBuffer& in, std::span<const int
 }
 
 Pending Communicator::all_to_all_async(const CommBuffer& in, std::span<const int64_t> send_counts,
-                                       const CommBuffer& out, std::span<const int64_t> recv_counts,
+                                       const CommBuffer& scratch, std::span<const int64_t> recv_counts,
                                        PartsReader read) const {
   const auto ranks = static_cast<size_t>(size());
   const bool negative = std::any_of(send_counts.begin(), send_counts.end(), [](int64_t n) { return n < 0; }) ||
                         std::any_of(recv_counts.begin(), recv_counts.end(), [](int64_t n) { return n < 0; });
   require(send_counts.size() == ranks && recv_counts.size() == ranks && !negative, *state_, CollectiveOp::all_to_all,
           "needs one count, not negative, for every rank");
-  require(in.element() == out.element() && total(send_counts) == in.count() && total(recv_counts) == out.count(),
-          *state_, CollectiveOp::all_to_all, "the counts do not add up to the buffers' sizes, or their types differ");
+  require(
+      in.element() == scratch.element() && total(send_counts) == in.count() && total(recv_counts) == scratch.count(),
+      *state_, CollectiveOp::all_to_all, "the counts do not add up to the buffers' sizes, or their types differ");
   if (on_meta(in)) return {};
   if (size() == 1 && read) {
     const std::byte* const parts[] = {in.data()};
     read(parts);
     return {};
   }
-  if (size() == 1) return copy_to_self(in, out);
+  if (size() == 1) return copy_to_self(in, scratch);
   CollectiveCall call = make_call(CollectiveOp::all_to_all, in, kUnequal);
   call.read = std::move(read);
   call.send_counts.assign(send_counts.begin(), send_counts.end());
   call.recv_counts.assign(recv_counts.begin(), recv_counts.end());
-  return state_->start_collective(std::move(call), in, out);
+  return state_->start_collective(std::move(call), in, scratch);
 }
 
 Pending Communicator::barrier_async() const {

@@ -52,8 +52,4 @@ void sum_partial_gradient(const Parameter& parameter, const TensorParallel& tp) 
   if (parameter.gradient_sum == GradientSum::replicas) tp.replicas.all_reduce(parameter.grad);
 }
 
-void sum_partial_gradients(const ParameterStorage& storage, const TensorParallel& tp) {
-  for (const Parameter* parameter : storage.parameters()) sum_partial_gradient(*parameter, tp);
-}
-
 }  // namespace trident

@@ -52,7 +52,5 @@ void shard_parameter(Parameter& parameter, int dim, ShardRange range);
 /// Completes a gradient that backward passes left partial (Parameter::gradient_sum). Collective over tp; once for each
 /// sum of microbatches.
 void sum_partial_gradient(const Parameter& parameter, const TensorParallel& tp);
-/// All of the storage's, in order.
-void sum_partial_gradients(const ParameterStorage& storage, const TensorParallel& tp);
 
 }  // namespace trident

@@ -99,7 +99,7 @@ class Rank {
     Executor executor(schedule_, std::move(stages), pp_, rows, DType::fp64, hooks);
     auto losses = executor.run(stream_, allocator, microbatches);
     if (schedule_.stages() == 1) complete_table(*model_, stream_);
-    sum_partial_gradients(model_->storage(), tp_);
+    for (const Parameter* parameter : model_->storage().parameters()) sum_partial_gradient(*parameter, tp_);
     return losses;
   }
 

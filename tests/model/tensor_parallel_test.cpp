@@ -41,16 +41,6 @@ struct Case {
   bool split_backward = false;
 };
 
-TensorParallel join(const Communicator& world, const Case& test) {
-  TensorParallel tp;
-  tp.comm = world.split(0, world.rank(), "tp");
-  tp.sequence_parallel = test.sequence_parallel;
-  const int64_t kv = test.config.num_key_value_heads;
-  if (test.tp > kv)
-    tp.replicas = tp.comm.split(static_cast<int>(tp.comm.rank() * kv / test.tp), world.rank(), "tp replicas");
-  return tp;
-}
-
 // Forward of all layers, then all input gradients, then all weight gradients.
 double run_split(const Model& model, const Stream& stream, const Microbatch& microbatch) {
   HeapAllocator heap;
@@ -89,12 +79,12 @@ TEST_P(TensorParallelTest, LossAndGradientsEqualTheSerialModels) {
   std::mutex mutex;
   run_ranks(test.tp, [&](const Communicator& world) {
     const Stream own = Stream::cpu(1);
-    const TensorParallel tp = join(world, test);
+    const TensorParallel tp = join_tensor_parallel(world, test.config.num_key_value_heads, test.sequence_parallel);
     Model model(test.config, DType::fp64, test.recompute, own, ModelPart{tp, {}, {}});
     model.storage().initialize(5, own);
     const double loss =
         test.split_backward ? run_split(model, own, data.microbatch) : testing::run(model, own, data.microbatch);
-    sum_partial_gradients(model.storage(), tp);
+    for (const Parameter* parameter : model.storage().parameters()) sum_partial_gradient(*parameter, tp);
     const std::lock_guard lock(mutex);
     EXPECT_NEAR(loss, expected, 1e-12 * expected);
     for (const Parameter* parameter : model.storage().parameters()) {

@@ -8,9 +8,9 @@
 
 #include "core/philox.h"
 #include "parallel/comm/threads/thread_ranks.h"
+#include "train/clip_scale.h"
 #include "train/engine.h"
 #include "train/microbatches.h"
-#include "train/optimizer.h"
 
 namespace trident::testing {
 

@@ -231,7 +231,9 @@ class ExactBits : public ::testing::TestWithParam<std::tuple<Family, DType, int>
 
 // With the number of logical shards and tp fixed, neither dp nor pp nor the schedule changes a bit.
 TEST_P(ExactBits, AreTheSameForEveryWidthPipelineAndSchedule) {
-  const auto [family, compute, tp] = GetParam();
+  const Family family = std::get<0>(GetParam());
+  const DType compute = std::get<1>(GetParam());
+  const int tp = std::get<2>(GetParam());
   const auto with = [&](int dp, int pp, const std::string& schedule, int64_t virtual_stages = 0) {
     JobLayout layout = layout_of({dp, tp, pp}, schedule, virtual_stages);
     layout.logical_shards = 8;

@@ -1,4 +1,4 @@
-#include "train/optimizer.h"
+#include "train/clip_scale.h"
 
 namespace trident {
 
