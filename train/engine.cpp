@@ -102,9 +102,9 @@ double Engine::forward_backward(std::span<const Microbatch> microbatches) {
   return sum_over_ranks(losses);
 }
 
-double Engine::forward(std::span<const Microbatch> microbatches) {
+ExactSum Engine::forward(std::span<const Microbatch> microbatches) {
   evaluation_.rewind();
-  return sum_over_ranks(rank_.evaluate(evaluation_, microbatches));
+  return rank_.evaluate(evaluation_, microbatches);
 }
 
 double Engine::sum_over_ranks(ExactSum losses) const {

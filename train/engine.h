@@ -57,9 +57,11 @@ class Engine {
   void step(int64_t step, double lr, double grad_scale);
   /// Waits until all weights are those of the last step.
   void wait_parameters();
-  /// Forward only over RankModel::evaluation_microbatches on every data-parallel rank; the sum of all ranks' losses.
-  /// Collective.
-  double forward(std::span<const Microbatch> microbatches);
+  /// Forward only over RankModel::evaluation_microbatches on every data-parallel rank. Collective over tp and pp.
+  /// Returns the losses that this rank knows.
+  ExactSum forward(std::span<const Microbatch> microbatches);
+  /// The sum of all ranks' losses, the same on every rank however they were spread. Collective.
+  [[nodiscard]] double sum_over_ranks(ExactSum losses) const;
 
   /// What lies in memory now, by kind, as the operating system counts: what the dry run promised. After a step.
   [[nodiscard]] MemoryEstimate resident() const;
@@ -69,7 +71,6 @@ class Engine {
 
  private:
   void before_forward(pipeline::StageLayer layer);
-  [[nodiscard]] double sum_over_ranks(ExactSum losses) const;
 
   EngineOptions options_;
   const DeviceMesh& mesh_;

@@ -25,7 +25,8 @@ Evaluation evaluate(Engine& engine, const ValidationData& data, int64_t windows)
     result.labels += microbatches.labels();
   }
   dp.all_reduce(std::span(&result.labels, 1));
-  result.loss = result.labels > 0 ? loss_sum.value() / static_cast<double>(result.labels) : std::nan("");
+  const double sum = engine.sum_over_ranks(loss_sum);
+  result.loss = result.labels > 0 ? sum / static_cast<double>(result.labels) : std::nan("");
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return result;
 }

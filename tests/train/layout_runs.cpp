@@ -119,7 +119,7 @@ void train_rank(const LayoutRun& run, const Communicator& world, LayoutOutcome& 
   microbatches.load(count, evaluated, [&](TokenBatch& batch, int64_t offset, int64_t rows) {
     fill_samples(batch, run.model, run.sequence_length, 1000000 + offset, rows);
   });
-  const double validation = engine.forward(microbatches.views(0));
+  const double validation = engine.sum_over_ranks(engine.forward(microbatches.views(0)));
   engine.wait_parameters();
   if (look) look(engine);
 
