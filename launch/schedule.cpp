@@ -79,9 +79,9 @@ nlohmann::ordered_json to_json(const pipeline::Schedule& schedule, const pipelin
           {"rank_of_stage", schedule.rank_of_stage}};
 }
 
-void print_summary(const pipeline::Simulation& simulation) {
+void print_summary(const pipeline::Simulation& simulation, double metric) {
   std::cout << fmt::format("time {:.6g}, bubble {:.2f} % (of the longest rank's own span {:.2f} %)\n",
-                           simulation.makespan, 100 * simulation.bubble_ratio, 100 * simulation.bubble_ratio_stage_span)
+                           simulation.makespan, 100 * simulation.bubble_ratio, 100 * metric)
             << fmt::format("peak activations per rank, in microbatches of one stage: {}\n",
                            fmt::join(simulation.peak_live, " "));
 }
@@ -106,11 +106,12 @@ int run(const Arguments& arguments) {
   if (!arguments.svg.empty()) draw(arguments.svg, lowered, simulation);
   if (!arguments.trace.empty()) write_file_atomically(arguments.trace, pipeline::to_chrome_trace(lowered, simulation));
   const pipeline::Schedule& printed = arguments.lowered ? lowered : schedule;
+  const double metric = published_metric(lowered, costs, simulation);
   if (arguments.json) {
-    std::cout << to_json(schedule, printed, simulation, published_metric(lowered, costs, simulation)).dump() << '\n';
+    std::cout << to_json(schedule, printed, simulation, metric).dump() << '\n';
   } else if (arguments.svg.empty() && arguments.trace.empty()) {
     std::cout << pipeline::to_text(printed);
-    print_summary(simulation);
+    print_summary(simulation, metric);
   }
   return 0;
 }
@@ -141,6 +142,9 @@ void add_schedule(CLI::App& program, Action& action) {
   verb->add_option("--trace", arguments->trace, "Write the timeline for Perfetto (Chrome trace JSON)")
       ->type_name("FILE");
   verb->footer(
+      "bubble_ratio_stage_span, the share of the longest rank's own span, is timed as the zero-bubble paper does it:\n"
+      "with a transfer cost, an interleaved schedule's later microbatches do not wait for what comes around. Time and\n"
+      "bubble_ratio keep every wait.\n"
       "Examples:\n  trident schedule 1f1b --stages 4 --microbatches 8\n"
       "  trident schedule zb-h1 --stages 8 --microbatches 24 --costs 18.5,18.1,9.3,0.6 --svg zb-h1.svg");
   verb->callback([&action, arguments] { action = [arguments] { return run(*arguments); }; });
