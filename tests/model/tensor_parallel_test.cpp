@@ -7,6 +7,7 @@
 #include "model/model.h"
 #include "parallel/comm/threads/thread_ranks.h"
 #include "tests/model/fixtures.h"
+#include "tests/model/global_index.h"
 
 namespace trident {
 namespace {
@@ -56,16 +57,6 @@ double run_split(const Model& model, const Stream& stream, const Microbatch& mic
   return context.loss_sum * microbatch.loss_weight;
 }
 
-// Element of the logical tensor that element `index` of the local part is.
-int64_t global_index(const Parameter& parameter, int64_t index) {
-  if (!parameter.sharded()) return index;
-  const Shape local = parameter.local_shape();
-  const int64_t columns = local[-1], whole_columns = parameter.global_shape[-1];
-  if (parameter.layout[Axis::tp].dim == 0)
-    return index + parameter.shard_begin * (local.rank() == 1 ? 1 : whole_columns);
-  return index / columns * whole_columns + parameter.shard_begin + index % columns;
-}
-
 class TensorParallelTest : public ::testing::TestWithParam<Case> {};
 
 TEST_P(TensorParallelTest, LossAndGradientsEqualTheSerialModels) {
@@ -90,7 +81,7 @@ TEST_P(TensorParallelTest, LossAndGradientsEqualTheSerialModels) {
     for (const Parameter* parameter : model.storage().parameters()) {
       const Parameter& whole = serial.storage().find(parameter->name);
       for (int64_t i = 0; i < parameter->value.elements(); ++i) {
-        const int64_t global = global_index(*parameter, i);
+        const int64_t global = testing::global_index(*parameter, i);
         ASSERT_EQ(parameter->value.data<double>()[i], whole.value.data<double>()[global]) << parameter->name;
         ASSERT_NEAR(parameter->grad.data<double>()[i], whole.grad.data<double>()[global], 1e-12)
             << parameter->name << " element " << i << " of rank " << world.rank();

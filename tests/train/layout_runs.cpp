@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "tests/model/global_index.h"
 
 namespace trident::testing {
 namespace {
@@ -30,14 +31,6 @@ void fill_samples(TokenBatch& batch, const ModelConfig& model, int64_t length, i
 double element(const Tensor& tensor, int64_t index) {
   return tensor.dtype() == DType::fp64 ? tensor.data<double>()[index]
                                        : static_cast<double>(tensor.data<float>()[index]);
-}
-
-// Where element `index` of a rank's part lies in the logical tensor.
-int64_t global_index(const Parameter& parameter, int64_t index) {
-  if (!parameter.sharded()) return index;
-  const int64_t columns = parameter.local_shape().rank() == 1 ? 1 : parameter.local_shape()[-1];
-  if (parameter.layout[Axis::tp].dim == 0) return index + parameter.shard_begin * columns;
-  return index / columns * parameter.global_shape[-1] + parameter.shard_begin + index % columns;
 }
 
 void add_weights(const std::vector<OwnedPiece>& pieces, LayoutOutcome& outcome) {

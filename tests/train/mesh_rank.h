@@ -7,6 +7,7 @@
 #include "model/model.h"
 #include "parallel/comm/device_mesh.h"
 #include "parallel/data/sharded_optimizer.h"
+#include "tests/model/global_index.h"
 
 namespace trident::testing {
 
@@ -51,16 +52,6 @@ inline constexpr MeshShape kMeshes[] = {{1, 1, 1}, {3, 1, 1}, {1, 2, 1}, {1, 1, 
 inline double made_up(const std::string& name, int64_t element) {
   if (element % 11 == 3) return -0.0;
   return RandomStream(7, name).uniform(static_cast<uint64_t>(element)) - 0.5;
-}
-
-/// The element of the logical tensor that element `index` of the local part is.
-inline int64_t global_index(const Parameter& parameter, int64_t index) {
-  if (!parameter.sharded()) return index;
-  const Shape local = parameter.local_shape();
-  const int64_t columns = local[-1], whole_columns = parameter.global_shape[-1];
-  if (parameter.layout[Axis::tp].dim == 0)
-    return index + parameter.shard_begin * (local.rank() == 1 ? 1 : whole_columns);
-  return index / columns * whole_columns + parameter.shard_begin + index % columns;
 }
 
 template <class T>
