@@ -70,7 +70,12 @@ suite() {
   local options=(--test-dir "$folder" --output-on-failure --no-tests=error --timeout 300 --parallel 2)
   [ -z "$filter" ] || options+=(-R "$filter")
   [ $long = yes ] || options+=(-LE '^long$')
-  fixed_addresses ctest "${options[@]}"
+  fixed_addresses ctest "${options[@]}" 2>&1 | tee "$folder/suite.log"
+}
+
+# What failed in a suite, short, for the end of the output.
+recap() {
+  grep -A 25 -E '\*\*\*(Failed|Timeout|Exception|Not Run)' "$1" 2>/dev/null | sed -E 's/\.{9,}/ … /' | cut -c1-300 | head -200
 }
 
 # A sanitizer suite inside what is left of the CI's time.
@@ -82,6 +87,8 @@ sanitized_suite() {
 
 # Open MPI refuses root and more ranks than cores unless told; tests need both.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+# LeakSanitizer of GCC 12 may crash on the dynamic thread-local storage of libraries' threads that have ended.
+export ASAN_OPTIONS=${ASAN_OPTIONS:-intercept_tls_get_addr=0}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1} TSAN_OPTIONS=${TSAN_OPTIONS:-second_deadlock_stack=1}
 [ $long = no ] || export TRIDENT_LONG_TESTS=1
 
@@ -101,4 +108,8 @@ fi
 
 echo "== tests ($preset)"
 suite || failed+=("tests ($preset)")
-[ ${#failed[@]} -eq 0 ] || { printf 'tests/run.sh: failed: %s\n' "${failed[@]}" >&2; exit 1; }
+[ ${#failed[@]} -eq 0 ] || {
+  [ "${CI:-false}" != true ] || for log in "$build"/sanitize-*/suite.log "$build/suite.log"; do recap "$log"; done
+  printf 'tests/run.sh: failed: %s\n' "${failed[@]}" >&2
+  exit 1
+}
