@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "core/dtype.h"
-#include "train/logical_block.h"
+#include "checkpoint/logical_block.h"
 
 namespace trident {
 

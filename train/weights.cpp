@@ -9,7 +9,7 @@
 #include "checkpoint/huggingface.h"
 #include "core/atomic_file.h"
 #include "train/config/config.h"
-#include "train/logical_block.h"
+#include "checkpoint/logical_block.h"
 
 namespace trident {
 namespace {

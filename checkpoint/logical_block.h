@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "core/parameter.h"
 
@@ -20,5 +21,7 @@ struct LogicalBlock {
 [[nodiscard]] LogicalBlock whole_block(const Shape& global_shape);
 /// The local part.
 [[nodiscard]] LogicalBlock block_of(const Parameter& parameter);
+/// Elements [begin, begin + count) of `part`, counted row by row, as at most three rectangles in that order.
+[[nodiscard]] std::vector<LogicalBlock> rectangles_of(const LogicalBlock& part, int64_t begin, int64_t count);
 
 }  // namespace trident

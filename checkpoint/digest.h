@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "checkpoint/logical_block.h"
+#include "core/dtype.h"
+
+namespace trident {
+
+/// A 64-bit sum over a logical tensor's elements, each mixed from its place in the whole tensor and its bits: any
+/// sharding gives the same, parts are added (wrapping), and every change of one element changes it.
+/// `values` are the elements of `block` row by row (fp32 or fp64), `columns` those of the whole tensor.
+[[nodiscard]] uint64_t digest_of(std::span<const std::byte> values, DType dtype, const LogicalBlock& block,
+                                 int64_t columns);
+/// The same for `count` elements of the block from its element `begin` on.
+[[nodiscard]] uint64_t digest_of(std::span<const std::byte> values, DType dtype, const LogicalBlock& block,
+                                 int64_t columns, int64_t begin, int64_t count);
+
+}  // namespace trident
