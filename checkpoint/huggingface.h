@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "checkpoint/checkpoint_root.h"
 #include "checkpoint/huggingface_config.h"
 #include "checkpoint/huggingface_names.h"
 #include "checkpoint/safetensors_shards.h"
@@ -66,6 +67,9 @@ struct HuggingFaceExport {
   std::vector<std::filesystem::path> tokenizer_files;  ///< copied under their own names
   bool overwrite = false;                              ///< replace a directory that is not empty
 };
+
+/// What stands beside the weights: config.json, generation_config.json and the tokenizer's files.
+[[nodiscard]] std::vector<Attachment> companion_files(const ModelConfig& config, const HuggingFaceExport& options);
 
 /// Writes the directory whole or not at all. Tensors are asked for in file order, in blocks of rows; a GPT-2 matrix is
 /// held whole while it is transposed.

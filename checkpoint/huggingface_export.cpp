@@ -132,45 +132,37 @@ void write_weights(const fs::path& directory, const ModelConfig& config, const T
   writer.commit();
 }
 
-void write_text(const fs::path& path, std::string_view text) {
-  AtomicFile file(path);
-  file.write(text);
-  file.commit();
-}
+}  // namespace
 
-void write_configs(const fs::path& directory, const ModelConfig& config, const HuggingFaceExport& options) {
+std::vector<Attachment> companion_files(const ModelConfig& config, const HuggingFaceExport& options) {
   const auto json = make_huggingface_config({config, options.special_tokens}, options.dtype);
   nlohmann::ordered_json generation = {{"_from_model_config", true}};
   for (const char* key : {"bos_token_id", "eos_token_id"}) {
     if (!json.at(key).is_null()) generation[key] = json.at(key);
   }
-  write_text(directory / "config.json", json.dump(2) + "\n");
-  write_text(directory / "generation_config.json", generation.dump(2) + "\n");
-}
-
-void write_tokenizer(const fs::path& directory, const ModelConfig& config, const HuggingFaceExport& options) {
+  std::vector<Attachment> files{{"config.json", json.dump(2) + "\n"},
+                                {"generation_config.json", generation.dump(2) + "\n"}};
   for (const fs::path& path : options.tokenizer_files) {
     const MappedFile file(path);
     const auto bytes = file.bytes();
-    write_text(directory / path.filename(), {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    files.push_back({path.filename().string(), {reinterpret_cast<const char*>(bytes.data()), bytes.size()}});
   }
-  if (!options.byte_tokenizer) return;
+  if (!options.byte_tokenizer) return files;
   const nlohmann::ordered_json settings = {{"tokenizer_class", "PreTrainedTokenizerFast"},
                                            {"clean_up_tokenization_spaces", false},
                                            {"model_max_length", config.max_position_embeddings}};
-  write_text(directory / "tokenizer.json", byte_tokenizer_json());
-  write_text(directory / "tokenizer_config.json", settings.dump(2) + "\n");
+  files.push_back({"tokenizer.json", byte_tokenizer_json()});
+  files.push_back({"tokenizer_config.json", settings.dump(2) + "\n"});
+  return files;
 }
-
-}  // namespace
 
 void export_huggingface(const fs::path& directory, const ModelConfig& config, const TensorSource& source,
                         const HuggingFaceExport& options) {
   TRIDENT_CHECK(options.dtype == DType::fp32 || options.dtype == DType::bf16, "export as fp32 or bf16");
   try {
     AtomicDirectory target(directory, options.overwrite);
-    write_configs(target.temporary(), config, options);
-    write_tokenizer(target.temporary(), config, options);
+    for (const Attachment& file : companion_files(config, options))
+      write_file_atomically(target.temporary() / file.name, file.content);
     write_weights(target.temporary(), config, source, options);
     target.commit();
   } catch (const fs::filesystem_error& failure) {

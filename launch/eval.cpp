@@ -4,7 +4,6 @@
 #include <iostream>
 #include <string>
 
-#include "checkpoint/huggingface.h"
 #include "core/error.h"
 #include "launch/options.h"
 #include "launch/verbs.h"
@@ -35,8 +34,8 @@ int64_t window_length(const Arguments& arguments, const ModelConfig& config) {
 }
 
 int run(const Arguments& arguments) {
-  const HuggingFaceReader reader(find_model(arguments.model).folder);
-  const ModelConfig& config = reader.config();
+  const ModelWeights weights(arguments.model);
+  const ModelConfig& config = weights.config();
   EngineOptions options;
   options.compute = arguments.precision;
   options.micro_batch_size = arguments.batch_size;
@@ -49,7 +48,7 @@ int run(const Arguments& arguments) {
   const Stream stream = Stream::cpu(arguments.threads > 0 ? arguments.threads : available_cpus());
   stream.attach(libraries);
   Engine engine(config, options, mesh, plan, stream);
-  load_weights(reader, engine.model().storage(), stream);
+  load_weights(weights, engine.model().storage(), stream);
   const int64_t windows =
       arguments.batches > 0 ? std::min(data.windows(), arguments.batches * arguments.batch_size) : data.windows();
   const Evaluation result = evaluate(engine, data, windows);

@@ -15,6 +15,7 @@
 #include "train/config/config.h"
 #include "train/config/decide_mesh.h"
 #include "train/job_setup.h"
+#include "train/resume.h"
 #include "train/trainer.h"
 
 namespace trident {
@@ -25,6 +26,7 @@ constexpr std::chrono::milliseconds kPause{5000};
 struct Arguments {
   std::string job;
   std::vector<std::string> overrides;
+  std::string snapshots;
 };
 
 JobConfig read_job(const Arguments& arguments, const LaunchEnvironment& launch) {
@@ -32,11 +34,11 @@ JobConfig read_job(const Arguments& arguments, const LaunchEnvironment& launch) 
   const JobConfig job = decide_mesh(load_job(arguments.job, arguments.overrides, &origins), origins, launch);
   if (launch.rank == 0)
     for (const std::string& warning : origins.warnings) log::warning("{}", warning);
-  return decide_auto(job, launch);
+  return decide_auto(adopt_saved(job), launch);
 }
 
-int train(const JobConfig& job, const Communicator& world, const StopSignals& signals) {
-  Trainer trainer(job, world);
+int train(const JobConfig& job, const std::string& snapshots, const Communicator& world, const StopSignals& signals) {
+  Trainer trainer(job, world, snapshots);
   const TrainingEnd end = trainer.run(signals.requested());
   return end == TrainingEnd::preempted ? static_cast<int>(ErrorCode::preempted) : 0;
 }
@@ -82,7 +84,7 @@ int train_as_rank(const Arguments& arguments, LaunchEnvironment launch) {
         job = read_job(arguments, launch);
         set_up(session.world(), *job);
       }
-      return train(agree_on_job(*job, session.world()), session.world(), signals);
+      return train(agree_on_job(*job, session.world()), arguments.snapshots, session.world(), signals);
     });
   });
   if (code != 0 && code != static_cast<int>(ErrorCode::preempted)) session.abort(code);
@@ -93,7 +95,7 @@ int run(const Arguments& arguments) {
   const LaunchEnvironment launch = detect_launch();
   if (launch.size == 1) {
     const JobConfig job = read_job(arguments, launch);
-    return train(job, Communicator::self("world"), StopSignals());
+    return train(job, arguments.snapshots, Communicator::self("world"), StopSignals());
   }
   log::configure(log::Level::info, launch.rank);
   return train_as_rank(arguments, launch);
@@ -106,10 +108,14 @@ void add_train(CLI::App& program, Action& action) {
   CLI::App* verb = program.add_subcommand("train", "Run a job in this process");
   verb->add_option("job", arguments->job, "The job file (YAML)")->required()->type_name("JOB.yaml");
   verb->add_option("overrides", arguments->overrides, "Values that replace the file's")->type_name("key=value");
+  verb->add_option("--snapshots", arguments->snapshots,
+                   "Keep the state of the last steps in shared memory of this name, and go on from it if it is there. "
+                   "It outlives the ranks: whoever gives the name removes it")
+      ->type_name("/NAME");
   verb->footer(
       "Examples:\n  trident train configs/smoke.yaml\n"
       "  trident train configs/smoke.yaml training.steps=100 run.name=short\n"
-      "SIGTERM, SIGUSR1 or Ctrl-C: weights are saved at the end of the step, exit code 75.\n"
+      "SIGTERM, SIGUSR1 or Ctrl-C: a checkpoint at the end of the step, exit code 75; the same command goes on.\n"
       "Under mpirun send SIGUSR1, to mpirun or to any rank: mpirun passes it on, but ends the job on the others.");
   verb->callback([&action, arguments] { action = [arguments] { return run(*arguments); }; });
 }

@@ -12,14 +12,9 @@ size_t shared_bytes(const DryRun& plan) { return std::max(plan.training.total_by
 
 // Replicated parameters count in the gradient norm on one rank of those that hold them.
 std::vector<bool> counts_here(const Model& model) {
-  const TensorParallel& tp = model.tensor_parallel();
   std::vector<bool> counts;
-  for (const Parameter* parameter : model.storage().parameters()) {
-    const bool first_holder = !parameter->sharded()                              ? tp.comm.rank() == 0
-                              : parameter->gradient_sum == GradientSum::replicas ? tp.replicas.rank() == 0
-                                                                                 : true;
-    counts.push_back(first_holder && !parameter->tied_copy);
-  }
+  for (const Parameter* parameter : model.storage().parameters())
+    counts.push_back(copy_number(*parameter, model.tensor_parallel()) == 0);
   return counts;
 }
 
@@ -40,6 +35,12 @@ std::vector<Microbatch> meta_microbatches(const EngineOptions& options, int64_t 
 }
 
 }  // namespace
+
+int copy_number(const Parameter& parameter, const TensorParallel& tp) {
+  if (parameter.tied_copy) return -1;
+  if (!parameter.sharded()) return tp.comm.rank();
+  return parameter.gradient_sum == GradientSum::replicas ? tp.replicas.rank() : 0;
+}
 
 DryRun dry_run(const ModelConfig& config, const EngineOptions& options, int rank, const Stream& meta) {
   const DeviceMesh mesh = DeviceMesh::meta(options.layout.mesh, rank, options.layout.order);
@@ -115,6 +116,11 @@ double Engine::sum_over_ranks(ExactSum losses) const {
 
 void Engine::step(int64_t step, double lr, double grad_scale) {
   optimizer_->step(stream_, step, lr, grad_scale);
+  current_.assign(current_.size(), false);
+}
+
+void Engine::refresh_compute_weights() {
+  optimizer_->refresh_compute_weights(stream_);
   current_.assign(current_.size(), false);
 }
 

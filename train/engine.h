@@ -28,6 +28,10 @@ struct DryRun {
 /// Of rank `rank` of the layout. `meta` is a meta stream; what kernels report to its attached state is the caller's.
 [[nodiscard]] DryRun dry_run(const ModelConfig& config, const EngineOptions& options, int rank, const Stream& meta);
 
+/// Which copy of its part of a logical tensor the rank holds: 0 is the one that norms count and checkpoints keep, others
+/// must be equal to it. Of the tied embedding's second copy: -1.
+[[nodiscard]] int copy_number(const Parameter& parameter, const TensorParallel& tp);
+
 /// One rank's model, gradients and optimizer, and everything that running steps through them needs. Activations live in
 /// one planned piece of memory. What communicates does so over the whole mesh, in the same order on every rank.
 class Engine {
@@ -38,6 +42,7 @@ class Engine {
          pipeline::Timeline* timeline = nullptr);
 
   [[nodiscard]] Model& model() { return rank_.model(); }
+  [[nodiscard]] const Model& model() const { return rank_.model(); }
   [[nodiscard]] const EngineOptions& options() const { return options_; }
   [[nodiscard]] const DeviceMesh& mesh() const { return mesh_; }
   [[nodiscard]] const Stream& stream() const { return stream_; }
@@ -66,6 +71,8 @@ class Engine {
   /// What lies in memory now, by kind, as the operating system counts: what the dry run promised. After a step.
   [[nodiscard]] MemoryEstimate resident() const;
 
+  /// After pieces() were given other values: brings the compute weights of all ranks into line. Collective over dp.
+  void refresh_compute_weights();
   /// What this rank holds of the master weights and moments.
   [[nodiscard]] std::vector<OwnedPiece> pieces() const { return optimizer_->pieces(); }
 

@@ -1,6 +1,5 @@
 #include "train/loaded_model.h"
 
-#include "checkpoint/huggingface.h"
 #include "train/weights.h"
 
 namespace trident {
@@ -12,12 +11,12 @@ const Tokenizer& LoadedModel::require_tokenizer() const {
 }
 
 LoadedModel load_model(const std::filesystem::path& path, DType compute, const Stream& stream) {
-  const ModelSource source = find_model(path);
-  const HuggingFaceReader reader(source.folder);
+  const ModelWeights weights(path);
   LoadedModel loaded;
-  loaded.model = std::make_unique<Model>(reader.config(), compute, Recompute::none, stream);
-  load_weights(reader, loaded.model->storage(), stream);
-  if (!source.tokenizer.empty()) loaded.tokenizer = load_tokenizer(source.tokenizer);
+  loaded.model = std::make_unique<Model>(weights.config(), compute, Recompute::none, stream);
+  load_weights(weights, loaded.model->storage(), stream);
+  if (const std::string tokenizer = weights.tokenizer(); !tokenizer.empty())
+    loaded.tokenizer = load_tokenizer(tokenizer);
   return loaded;
 }
 

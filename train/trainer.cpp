@@ -9,10 +9,13 @@
 
 #include "core/log.h"
 #include "model/generator.h"
+#include "parallel/comm/exchange_text.h"
+#include "train/checkpoint_facts.h"
 #include "train/config/config.h"
 #include "train/evaluate.h"
 #include "train/gemm_setup.h"
 #include "train/job_setup.h"
+#include "train/model_weights.h"
 #include "train/start_report.h"
 #include "train/weights.h"
 
@@ -32,6 +35,10 @@ class Clock {
  private:
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
+
+std::optional<double> seconds_of(const std::optional<config::Seconds>& span) {
+  return span ? std::optional(span->value) : std::nullopt;
+}
 
 double peak_memory_gib() {
   rusage usage{};
@@ -69,15 +76,17 @@ std::unique_ptr<Tokenizer> open_tokenizer(const JobConfig& job) {
 
 }  // namespace
 
-Trainer::Trainer(const JobConfig& job, const Communicator& world)
+Trainer::Trainer(const JobConfig& job, const Communicator& world, const std::string& snapshots)
     : job_(job),
       trace_(job.logging.trace_steps, world),
       mesh_(world, engine_options(job).layout.mesh, engine_options(job).layout.order),
       run_(job.run.dir, job.run.name),
+      plan_(plan_resume(job, run_)),
       tokenizer_(open_tokenizer(job)),
       data_(data_config(job)),
       schedule_(lr_schedule(job)),
-      microbatches_(job.training.micro_batch_size.value(), job.training.sequence_length) {
+      microbatches_(job.training.micro_batch_size.value(), job.training.sequence_length),
+      save_timer_(job.checkpoint.interval_steps, seconds_of(job.checkpoint.interval)) {
   if (job_.data.validation)
     validation_.emplace(*job_.data.validation, job_.training.sequence_length, job_.model.vocab_size);
 
@@ -93,17 +102,19 @@ Trainer::Trainer(const JobConfig& job, const Communicator& world)
   const Stream stream = Stream::cpu(static_cast<int>(job_.training.threads.value()));
   stream.attach(libraries);
   engine_.emplace(job_.model, options, mesh_, plan, stream, trace_.timeline());
-  load_initial_weights();
-  engine_->start_optimizer(adamw_options(job_));
-  gatherer_.emplace(world, engine_->pieces());
   if (is_first()) open_metrics();
+  start_or_resume(snapshots);
+  gatherer_.emplace(world, engine_->pieces());
 }
 
 Trainer::~Trainer() = default;
 
 // Rank 0 makes the folder that all ranks write into.
 void Trainer::open_run() {
-  if (is_first()) run_.create();
+  if (is_first()) {
+    run_.create();
+    if (!plan_.checkpoints.empty()) restore_gemm_choice(run_, plan_.checkpoints.front());
+  }
   mesh_.world().barrier();
   log::add_file(run_.rank_log(mesh_.world().rank()).string());
 }
@@ -117,11 +128,65 @@ void Trainer::open_metrics() {
   metrics_.emplace(run_, std::move(metrics));
 }
 
+// A state comes from the memory that outlived the processes before, from a checkpoint, or it starts anew.
+void Trainer::start_or_resume(const std::string& snapshots) {
+  if (plan_.checkpoints.empty()) load_initial_weights();
+  engine_->start_optimizer(adamw_options(job_));
+  checkpointer_.emplace(*engine_, checkpointer_options(snapshots));
+  Clock clock;
+  if (!resume()) return;
+  engine_->refresh_compute_weights();
+  event({.event = RunEvent::resume, .step = step_, .seconds = clock.lap()});
+}
+
+CheckpointerOptions Trainer::checkpointer_options(const std::string& snapshots) const {
+  CheckpointerOptions options;
+  options.root = run_.checkpoints();
+  options.memory = snapshots;
+  options.attempt = broadcast_text(mesh_.world(), random_id());
+  options.keep = job_.checkpoint.keep;
+  options.keep_every_steps = job_.checkpoint.keep_every_steps;
+  options.manifest = manifest_of(job_, run_id_of(run_, mesh_.world()));
+  if (is_first()) options.attachments = attachments_of(job_, run_);
+  return options;
+}
+
+bool Trainer::resume() {
+  if (const auto step = checkpointer_->newest_in_memory(); step && *step >= newest_step(plan_)) {
+    go_on_from({*step, checkpointer_->restore(*step), "memory"});
+    return true;
+  }
+  const auto point = load_newest(plan_, job_, checkpointer_->state(), mesh_.world(), [this](const std::string& what) {
+    log::error("damaged checkpoint {}; the one before it is taken", what);
+    event({.event = RunEvent::fault, .phase = "resume", .cause = "damaged checkpoint", .detail = what});
+  });
+  if (!point) return false;
+  go_on_from(*point);
+  return true;
+}
+
+void Trainer::go_on_from(const ResumePoint& point) {
+  step_ = point.step;
+  samples_ = point.samples;
+  tokens_ = samples_ * job_.training.sequence_length;
+  const bool own = point.folder.parent_path() == run_.checkpoints();
+  if (own) saved_step_ = step_;
+  if (!is_first()) return;
+  if (own) checkpointer_->set_verified(step_);
+  log::info("resumed step {} from {}", step_, point.folder.string());
+  const CheckpointRoot root(run_.checkpoints());
+  if (const int aside = set_newer_aside(root, step_); aside > 0)
+    log::warning("{} newer checkpoint{} set aside as {}/step_*.abandoned", aside, aside == 1 ? "" : "s",
+                 root.path().string());
+}
+
 void Trainer::load_initial_weights() {
   ParameterStorage& storage = engine_->model().storage();
-  if (const auto source = initial_weights(job_, run_)) {
-    load_weights(*source, job_.model, storage, engine_->stream());
-    if (is_first()) log::info("weights from {}", source->string());
+  if (plan_.weights) {
+    const ModelWeights weights(*plan_.weights);
+    require_same_model(weights.config(), job_.model, weights.folder());
+    load_weights(weights, storage, engine_->stream());
+    if (is_first()) log::info("weights from {}", weights.folder().string());
   } else {
     storage.initialize(static_cast<uint64_t>(job_.run.seed), engine_->stream());
   }
@@ -130,12 +195,14 @@ void Trainer::load_initial_weights() {
 // The most of any rank, in one exchange.
 void Trainer::agree(StepResult& result, bool stop) {
   PhaseSeconds& seconds = result.seconds;
-  double most[] = {stop ? 1.0 : 0.0, seconds.data,      seconds.compute,  seconds.comm,
-                   seconds.bubble,   seconds.optimizer, peak_memory_gib()};
+  double most[] = {stop ? 1.0 : 0.0,   seconds.data,      seconds.compute,
+                   seconds.comm,       seconds.bubble,    seconds.optimizer,
+                   seconds.checkpoint, peak_memory_gib(), is_first() && save_timer_.due_by_time() ? 1.0 : 0.0};
   mesh_.world().all_reduce(std::span<double>(most), ReduceOp::max);
   stop_agreed_ = most[0] > 0;
-  seconds = {most[1], most[2], most[3], most[4], most[5], 0.0};
-  result.memory_gib_max = most[6];
+  seconds = {most[1], most[2], most[3], most[4], most[5], most[6]};
+  result.memory_gib_max = most[7];
+  save_agreed_ = most[8] > 0;
 }
 
 Trainer::Waited Trainer::waited() const {
@@ -153,7 +220,7 @@ Trainer::StepResult Trainer::train_step(int64_t step) {
   {
     const Span phase(trace_.timeline(), "data");
     microbatches_.load(share.microbatches, samples, [&](TokenBatch& batch, int64_t offset, int64_t count) {
-      data_.fill(batch, step * batch_size + first + offset, count);
+      data_.fill(batch, samples_ + first + offset, count);
     });
     // Training data masks no label, so every rank knows how many the others have.
     TRIDENT_CHECK(microbatches_.labels() == samples * job_.training.sequence_length);
@@ -173,6 +240,8 @@ Trainer::StepResult Trainer::train_step(int64_t step) {
   const Span phase(trace_.timeline(), "optimizer");
   result.lr = schedule_.at(step);
   result.grad_norm = engine_->gradient_norm();
+  checkpoint_seconds_ += checkpointer_->wait_copied();
+  result.seconds.checkpoint = std::exchange(checkpoint_seconds_, 0.0);
   if (std::isfinite(result.loss) && std::isfinite(result.grad_norm))
     engine_->step(step + 1, result.lr, clip_scale(result.grad_norm, job_.training.clip_grad_norm));
   const double waiting = waited().comm - after.comm;
@@ -185,11 +254,10 @@ int64_t Trainer::labels_of_a_step() const { return job_.training.global_batch_si
 
 void Trainer::refuse_divergence(int64_t step, const StepResult& result) const {
   if (std::isfinite(result.loss) && std::isfinite(result.grad_norm)) return;
-  throw Error(
-      ErrorCode::diverged, "training",
-      fmt::format("step {}: loss {}, gradient norm {}; samples {} … {}", step + 1, result.loss, result.grad_norm,
-                  step * job_.training.global_batch_size, (step + 1) * job_.training.global_batch_size - 1),
-      "lower optimizer.lr, lengthen lr_schedule.warmup_steps or set training.clip_grad_norm");
+  throw Error(ErrorCode::diverged, "training",
+              fmt::format("step {}: loss {}, gradient norm {}; samples {} … {}", step + 1, result.loss,
+                          result.grad_norm, samples_, samples_ + job_.training.global_batch_size - 1),
+              "lower optimizer.lr, lengthen lr_schedule.warmup_steps or set training.clip_grad_norm");
 }
 
 void Trainer::record(int64_t step, const StepResult& result, double step_s) {
@@ -253,54 +321,103 @@ void Trainer::sample(int64_t step, const Model& model) {
   metrics_->sample(step, tokenizer_->decode(prompt));
 }
 
-void Trainer::save_weights(int64_t step) {
+void Trainer::save_if_due() {
+  if (save_timer_.due_by_step(step_) || save_agreed_) {
+    save();
+  } else if (const int64_t interval = job_.fault.snapshot_interval_steps; interval > 0 && step_ % interval == 0) {
+    checkpointer_->snapshot(step_, samples_);
+  }
+  tell(checkpointer_->poll());
+}
+
+void Trainer::save() {
+  if (saved_step_ == step_) return;
   Clock clock;
-  event({.event = RunEvent::checkpoint_begin, .step = step});
-  engine_->wait_parameters();
-  const auto folder = write_weights(run_, step, job_, *gatherer_);
-  event({.event = RunEvent::checkpoint_commit, .step = step, .seconds = clock.lap()});
-  if (is_first()) log::info("weights in {}", folder.string());
+  if (job_.checkpoint.when_behind == config::WhenBehind::wait) {
+    while (checkpointer_->full()) tell(checkpointer_->finish_one());
+  }
+  if (checkpointer_->save(step_, samples_)) {
+    event({.event = RunEvent::checkpoint_begin, .step = step_});
+    saved_step_ = step_;
+    save_timer_.saved();
+    if (!job_.checkpoint.async) tell(checkpointer_->finish());
+  } else {
+    ++skipped_saves_;
+    const std::string what = fmt::format(
+        "no checkpoint of step {}: storage still writes the two before it ({} left out so far)", step_, skipped_saves_);
+    if (is_first()) log::warning("{}", what);
+    event({.event = RunEvent::fault, .step = step_, .phase = "checkpoint", .cause = "slow storage", .detail = what});
+  }
+  checkpoint_seconds_ += clock.lap();
+}
+
+void Trainer::save_at_end() {
+  tell(checkpointer_->finish());
+  if (saved_step_ == step_) return;
+  save();
+  tell(checkpointer_->finish());
+}
+
+void Trainer::tell(const std::vector<SaveOutcome>& outcomes) {
+  for (const SaveOutcome& outcome : outcomes) {
+    if (outcome.error.empty()) {
+      event({.event = RunEvent::checkpoint_commit, .step = outcome.step, .seconds = outcome.seconds});
+      if (is_first()) log::info("checkpoint {} in {:.2f} s", run_.checkpoint(outcome.step).string(), outcome.seconds);
+      continue;
+    }
+    if (saved_step_ == outcome.step) saved_step_ = -1;
+    failed_save_ = outcome.error;
+    event({.event = RunEvent::fault, .step = outcome.step, .phase = "checkpoint", .detail = outcome.error});
+    if (is_first()) log::error("no checkpoint of step {}: {}; training goes on", outcome.step, outcome.error);
+  }
 }
 
 void Trainer::event(const EventRecord& record) {
   if (metrics_) metrics_->event(record);
 }
 
-void Trainer::train_until(int64_t last, int64_t& step, const std::atomic<bool>& stop) {
-  for (; step < last && !stop_agreed_; ++step) {
+void Trainer::train_until(int64_t last, const std::atomic<bool>& stop) {
+  while (step_ < last && !stop_agreed_) {
     Clock clock;
-    trace_.begin(step + 1);
-    StepResult result = train_step(step);
+    trace_.begin(step_ + 1);
+    StepResult result = train_step(step_);
     agree(result, stop);
-    record(step, result, clock.lap());
-    trace_.end(step + 1, run_, mesh_, engine_->schedule());
-    refuse_divergence(step, result);
-    evaluate_if_due(step + 1);
-    sample_if_due(step + 1);
+    record(step_, result, clock.lap());
+    trace_.end(step_ + 1, run_, mesh_, engine_->schedule());
+    refuse_divergence(step_, result);
+    ++step_;
+    samples_ += job_.training.global_batch_size;
+    save_if_due();
+    evaluate_if_due(step_);
+    sample_if_due(step_);
   }
 }
 
 TrainingEnd Trainer::run(const std::atomic<bool>& stop) {
   const int64_t steps = job_.training.total_steps();
   const int64_t last = std::min(steps, job_.training.stop_after.value_or(steps));
-  event({.event = RunEvent::start});
-  int64_t step = 0;
+  const int64_t first = step_;
   try {
-    train_until(last, step, stop);
+    train_until(last, stop);
   } catch (const Error& error) {
-    event({.event = RunEvent::fault, .step = step, .detail = error.what()});
+    event({.event = RunEvent::fault, .step = step_, .detail = error.what()});
     // All ranks see a divergence at the same step. Any other error is one rank's own, and the rest may be gone.
-    if (error.code() == ErrorCode::diverged || mesh_.world().size() == 1) save_weights(step);
+    if (error.code() == ErrorCode::diverged || mesh_.world().size() == 1) save_at_end();
     if (metrics_) metrics_->finish();
     throw;
   }
-  if (step > 0 && is_first()) report_memory(engine_->resident(), planned_);
-  save_weights(step);
-  const TrainingEnd end = step < last    ? TrainingEnd::preempted
-                          : step < steps ? TrainingEnd::stopped
-                                         : TrainingEnd::finished;
-  event({.event = RunEvent::stop, .step = step});
+  if (step_ > first && is_first()) report_memory(engine_->resident(), planned_);
+  if (step_ == first && first > 0 && is_first()) log::info("nothing to train: {} steps are done", step_);
+  save_at_end();
+  const TrainingEnd end = step_ < last    ? TrainingEnd::preempted
+                          : step_ < steps ? TrainingEnd::stopped
+                                          : TrainingEnd::finished;
+  event({.event = RunEvent::stop, .step = step_});
   if (metrics_) metrics_->finish();
+  if (saved_step_ != step_)
+    throw Error(ErrorCode::io, "checkpoint",
+                fmt::format("the state after step {} could not be saved: {}", step_, failed_save_),
+                "make room or mend the storage, and start the same command again: it goes on from the last checkpoint");
   return end;
 }
 

@@ -7,6 +7,7 @@
 #include "data/tokenizer.h"
 #include "data/training_data.h"
 #include "data/validation_data.h"
+#include "train/checkpointer.h"
 #include "train/clip_scale.h"
 #include "train/config/job_config.h"
 #include "train/engine.h"
@@ -14,6 +15,8 @@
 #include "train/metrics/metrics_log.h"
 #include "train/metrics/run_directory.h"
 #include "train/microbatches.h"
+#include "train/resume.h"
+#include "train/save_timer.h"
 #include "train/step_trace.h"
 #include "train/weight_gatherer.h"
 
@@ -22,20 +25,21 @@ namespace trident {
 enum class TrainingEnd {
   finished,   ///< all steps done
   stopped,    ///< training.stop_after reached
-  preempted,  ///< asked to stop; weights are saved
+  preempted,  ///< asked to stop; the state is saved
 };
 
-/// One rank of a job: steps, evaluation, samples, and on rank 0 metrics and the weights at the end. What every rank of
-/// the world does together, all of them must call.
+/// One rank of a job: steps, evaluation, samples, checkpoints, and on rank 0 metrics. What every rank of the world does
+/// together, all of them must call.
 class Trainer {
  public:
-  /// Opens the data, plans memory, builds this rank's part of the model and gives it its initial weights. `job` has
-  /// nothing left to `auto`. Collective. Throws Error.
-  Trainer(const JobConfig& job, const Communicator& world);
+  /// Opens the data, plans memory, builds this rank's part of the model and gives it the state that the run goes on
+  /// from, or its initial weights. `job` has nothing left to `auto`. `snapshots` names the shared memory that keeps the
+  /// state beyond this process; empty: none. Collective. Throws Error.
+  Trainer(const JobConfig& job, const Communicator& world, const std::string& snapshots = {});
   ~Trainer();
 
   /// `stop` set on any rank by a signal ends the training after the step that is running. Throws Error, of
-  /// ErrorCode::diverged where loss or gradients are not finite; the weights are then those before the bad step.
+  /// ErrorCode::diverged where loss or gradients are not finite; the state saved is then that before the bad step.
   TrainingEnd run(const std::atomic<bool>& stop);
 
  private:
@@ -55,6 +59,10 @@ class Trainer {
   [[nodiscard]] bool is_first() const { return mesh_.world().rank() == 0; }
   void open_run();
   void open_metrics();
+  void start_or_resume(const std::string& snapshots);
+  [[nodiscard]] CheckpointerOptions checkpointer_options(const std::string& snapshots) const;
+  [[nodiscard]] bool resume();
+  void go_on_from(const ResumePoint& point);
   void load_initial_weights();
   StepResult train_step(int64_t step);
   [[nodiscard]] int64_t labels_of_a_step() const;
@@ -63,8 +71,11 @@ class Trainer {
   void evaluate_if_due(int64_t step);
   void sample_if_due(int64_t step);
   void sample(int64_t step, const Model& model);
-  void save_weights(int64_t step);
-  void train_until(int64_t last, int64_t& step, const std::atomic<bool>& stop);
+  void save_if_due();
+  void save();
+  void save_at_end();
+  void tell(const std::vector<SaveOutcome>& outcomes);
+  void train_until(int64_t last, const std::atomic<bool>& stop);
   void agree(StepResult& result, bool stop);
   [[nodiscard]] Waited waited() const;
   void event(const EventRecord& record);
@@ -73,6 +84,7 @@ class Trainer {
   StepTrace trace_;
   DeviceMesh mesh_;
   RunDirectory run_;
+  ResumePlan plan_;
   std::unique_ptr<Tokenizer> tokenizer_;
   TrainingData data_;
   std::optional<ValidationData> validation_;
@@ -82,8 +94,17 @@ class Trainer {
   std::optional<MetricsLog> metrics_;  // on rank 0
   LrSchedule schedule_;
   Microbatches microbatches_;
+  SaveTimer save_timer_;
+  std::optional<Checkpointer> checkpointer_;
+  int64_t step_ = 0;     // updates done
+  int64_t samples_ = 0;  // consumed
   int64_t tokens_ = 0;
+  int64_t saved_step_ = -1;  // the last that was saved, or that the run goes on from
+  int64_t skipped_saves_ = 0;
+  std::string failed_save_;        // why the last failed one did
+  double checkpoint_seconds_ = 0;  // that training waited for, not yet in a step's record
   bool stop_agreed_ = false;
+  bool save_agreed_ = false;
   int64_t evaluated_step_ = -1;
 };
 

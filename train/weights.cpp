@@ -3,13 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
 #include <type_traits>
+#include <vector>
 
-#include "checkpoint/huggingface.h"
-#include "core/atomic_file.h"
-#include "train/config/config.h"
 #include "checkpoint/logical_block.h"
+#include "core/error.h"
 
 namespace trident {
 namespace {
@@ -48,7 +46,7 @@ void fill_part(Source& source, const Parameter& parameter, To* out) {
 }
 
 // Gives every parameter of the storage, whatever part of its logical tensor that is, its values from `source`, a
-// HuggingFaceReader or WeightGatherer. Where the storage has released its master weights: the compute weights alone.
+// ModelWeights or WeightGatherer. Where the storage has released its master weights: the compute weights alone.
 template <class Source>
 void fill(Source& source, ParameterStorage& storage, const Stream& stream) {
   for (const Parameter* parameter : storage.parameters()) {
@@ -64,35 +62,20 @@ void fill(Source& source, ParameterStorage& storage, const Stream& stream) {
   storage.refresh_compute_weights(stream);
 }
 
-HuggingFaceExport export_options(const JobConfig& job) {
-  HuggingFaceExport options;
-  options.overwrite = true;
-  options.byte_tokenizer = job.tokenizer.kind == config::TokenizerKind::byte;
-  if (job.tokenizer.path) options.tokenizer_files = tokenizer_files_in(*job.tokenizer.path);
-  return options;
+}  // namespace
+
+void gather_weights(WeightGatherer& gatherer, ParameterStorage* whole, const Stream& stream) {
+  gatherer.run([&] {
+    TRIDENT_CHECK(whole != nullptr, "rank 0 gives the storage");
+    fill(gatherer, *whole, stream);
+  });
 }
 
-std::string read_first_line(const fs::path& path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
+void load_weights(const ModelWeights& weights, ParameterStorage& storage, const Stream& stream) {
+  fill(weights, storage, stream);
 }
 
-// The newest checkpoint of a run, by its `latest` file.
-std::optional<fs::path> latest_checkpoint(const RunDirectory& run) {
-  const std::string name = read_first_line(run.latest());
-  if (name.empty() || name.find('/') != std::string::npos) return std::nullopt;
-  const fs::path folder = run.checkpoints() / name;
-  if (!fs::exists(folder / "config.json")) return std::nullopt;
-  return folder;
-}
-
-bool has_tokenizer(const fs::path& folder) {
-  return fs::exists(folder / "tokenizer.json") || fs::exists(folder / "vocab.bpe") || fs::exists(folder / "merges.txt");
-}
-
-void refuse_other_model(const ModelConfig& found, const ModelConfig& wanted, const fs::path& folder) {
+void require_same_model(const ModelConfig& found, const ModelConfig& wanted, const fs::path& source) {
   std::string problems;
   const auto compare = [&](const char* key, auto theirs, auto ours) {
     if (theirs == ours) return;
@@ -112,74 +95,8 @@ void refuse_other_model(const ModelConfig& found, const ModelConfig& wanted, con
   if (wanted.architecture == Architecture::gpt2)
     compare("max_position_embeddings", found.max_position_embeddings, wanted.max_position_embeddings);
   if (!problems.empty())
-    throw Error(ErrorCode::config, "weights", folder.string() + " holds another model: " + problems,
+    throw Error(ErrorCode::config, "weights", source.string() + " holds another model: " + problems,
                 "change the job's model section, or point checkpoint.resume elsewhere");
-}
-
-}  // namespace
-
-fs::path write_weights(const RunDirectory& run, int64_t step, const JobConfig& job, WeightGatherer& gatherer) {
-  fs::path folder = run.checkpoint(step);
-  const TensorSource source = [&](const std::string& name, int64_t row0, int64_t rows, std::span<float> out) {
-    gatherer.read(name, row0, rows, out);
-  };
-  gatherer.run([&] {
-    export_huggingface(folder, job.model, source, export_options(job));
-    write_file_atomically(run.latest(), folder.filename().string() + "\n");
-  });
-  return folder;
-}
-
-void gather_weights(WeightGatherer& gatherer, ParameterStorage* whole, const Stream& stream) {
-  gatherer.run([&] {
-    TRIDENT_CHECK(whole != nullptr, "rank 0 gives the storage");
-    fill(gatherer, *whole, stream);
-  });
-}
-
-std::optional<fs::path> initial_weights(const JobConfig& job, const RunDirectory& run) {
-  using Kind = config::Resume::Kind;
-  const config::Resume& resume = job.checkpoint.resume;
-  if (resume.kind == Kind::path) return find_model(resume.path).folder;
-  if (resume.kind == Kind::step) return find_model(run.checkpoint(resume.step)).folder;
-  if (resume.kind == Kind::automatic && fs::exists(run.checkpoint(0) / "config.json")) return run.checkpoint(0);
-  return std::nullopt;
-}
-
-void load_weights(const fs::path& folder, const ModelConfig& config, ParameterStorage& storage, const Stream& stream) {
-  const HuggingFaceReader reader(folder);
-  refuse_other_model(reader.config(), config, folder);
-  load_weights(reader, storage, stream);
-}
-
-void load_weights(const HuggingFaceReader& reader, ParameterStorage& storage, const Stream& stream) {
-  fill(reader, storage, stream);
-}
-
-std::vector<fs::path> tokenizer_files_in(const fs::path& path) {
-  const fs::path folder = fs::is_directory(path) ? path : path.parent_path();
-  std::vector<fs::path> files;
-  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.bpe",
-                           "encoder.json", "vocab.json", "merges.txt"}) {
-    if (fs::exists(folder / name)) files.push_back(folder / name);
-  }
-  return files;
-}
-
-ModelSource find_model(const fs::path& path) {
-  fs::path folder = path;
-  if (const RunDirectory run(path); fs::exists(run.latest())) {
-    const auto latest = latest_checkpoint(run);
-    if (!latest)
-      throw Error(ErrorCode::input_missing, "weights", run.latest().string() + " names no checkpoint that is there",
-                  "give the checkpoint's folder itself");
-    folder = *latest;
-  }
-  if (!fs::exists(folder / "config.json")) {
-    throw Error(ErrorCode::input_missing, "weights", path.string() + " is neither a run nor a Hugging Face directory",
-                "a run has checkpoints/latest, a Hugging Face directory has config.json and model.safetensors");
-  }
-  return {folder, has_tokenizer(folder) ? folder.string() : std::string()};
 }
 
 }  // namespace trident

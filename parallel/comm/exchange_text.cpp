@@ -29,6 +29,29 @@ std::vector<std::string> all_gather_text(const Communicator& comm, const std::st
   return texts;
 }
 
+std::vector<std::string> gather_text(const Communicator& comm, const std::string& text, int root) {
+  const int64_t mine[] = {std::ssize(text)};
+  std::vector<int64_t> sizes(static_cast<size_t>(comm.size()));
+  comm.all_gather(std::span<const int64_t>(mine), std::span<int64_t>(sizes));
+  std::vector<int64_t> words = words_of(text, mine[0]);
+  if (comm.rank() != root) {
+    comm.send(std::span<const int64_t>(words), root);
+    return {};
+  }
+  std::vector<std::string> texts;
+  for (int rank = 0; rank < comm.size(); ++rank) {
+    const int64_t size = sizes[static_cast<size_t>(rank)];
+    if (rank != root) {
+      words.resize(static_cast<size_t>((size + 7) / 8));
+      comm.recv(std::span<int64_t>(words), rank);
+      texts.emplace_back(reinterpret_cast<const char*>(words.data()), static_cast<size_t>(size));
+    } else {
+      texts.push_back(text);
+    }
+  }
+  return texts;
+}
+
 std::string broadcast_text(const Communicator& comm, const std::string& text, int root) {
   int64_t size[] = {comm.rank() == root ? std::ssize(text) : 0};
   comm.broadcast(std::span<int64_t>(size), root);

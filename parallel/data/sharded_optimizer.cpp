@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/allocator.h"
+#include "kernels/elementwise.h"
 #include "parallel/data/exact_sums.h"
 #include "parallel/data/gather_bucket.h"
 
@@ -161,15 +162,43 @@ size_t ShardedOptimizer::bytes() const {
   return bytes;
 }
 
+void ShardedOptimizer::refresh_compute_weights(const Stream& stream) {
+  wait_parameters();
+  if (storage_.compute_dtype() != storage_.grads().dtype()) {
+    for (const FlatSpan span : stepped_) {
+      Tensor compute = view(storage_.values(), span);
+      cast(stream, master_view(span), compute);
+    }
+  }
+  if (sharding_.stage == ZeroStage::optimizer_state) start_gathering();
+}
+
+std::vector<std::pair<FlatSpan, bool>> ShardedOptimizer::held_spans() const {
+  std::vector<std::pair<FlatSpan, bool>> spans;
+  for (const FlatSpan held : stepped_) {
+    int64_t at = held.begin;
+    for (const FlatSpan reduced : reduced_) {
+      const FlatSpan mine = intersection(held, reduced);
+      if (mine.size() == 0) continue;
+      if (at < mine.begin) spans.push_back({{at, mine.begin}, false});
+      spans.push_back({mine, true});
+      at = mine.end;
+    }
+    if (at < held.end) spans.push_back({{at, held.end}, false});
+  }
+  return spans;
+}
+
 std::vector<OwnedPiece> ShardedOptimizer::pieces() const {
   std::vector<OwnedPiece> pieces;
+  const auto spans = held_spans();
   for (const Parameter* parameter : storage_.parameters()) {
-    for (const FlatSpan owned : stepped_) {
-      const FlatSpan part = intersection(owned, span_of(*parameter));
+    for (const auto& [span, reduced_here] : spans) {
+      const FlatSpan part = intersection(span, span_of(*parameter));
       if (part.size() == 0) continue;
       const FlatSpan state = placed_at(state_offset(part), part);
       pieces.push_back({parameter, part.begin - parameter->flat_offset, part.size(), master_view(part),
-                        view(exp_avg_, state), view(exp_avg_sq_, state)});
+                        view(exp_avg_, state), view(exp_avg_sq_, state), reduced_here});
     }
   }
   return pieces;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "core/parameter.h"
@@ -39,6 +40,8 @@ struct OwnedPiece {
   int64_t begin = 0;  ///< first element, counted within the parameter's local part
   int64_t count = 0;
   Tensor master, exp_avg, exp_avg_sq;  ///< flat views
+  /// This rank reduces its gradient: such pieces of all data-parallel ranks are disjoint and cover all of their part.
+  bool reduced_here = true;
 };
 
 /// AdamW over a rank's flat parameters, or over its share of them (ZeRO; Rajbhandari et al., "ZeRO: memory
@@ -68,9 +71,14 @@ class ShardedOptimizer {
   [[nodiscard]] size_t bytes() const;
   /// What this rank holds, in order of flat storage: for checkpoints.
   [[nodiscard]] std::vector<OwnedPiece> pieces() const;
+  /// After the pieces were given other values: rounds the compute weights from them and starts to gather those of the
+  /// other ranks, as step() does. Collective over dp.
+  void refresh_compute_weights(const Stream& stream);
 
  private:
   void allocate_state();
+  /// stepped_, cut so that each part is reduced here or not.
+  [[nodiscard]] std::vector<std::pair<FlatSpan, bool>> held_spans() const;
   [[nodiscard]] std::vector<FlatRange> decay_ranges(FlatSpan span) const;
   /// Where `span`, within one owned span, lies in this rank's own tensors.
   [[nodiscard]] int64_t state_offset(FlatSpan span) const;

@@ -24,6 +24,9 @@ enum class Precision { fp64, fp32, bf16 };
 enum class OptimizerName { adamw };
 enum class LrScheduleName { constant, linear, cosine, wsd };
 
+/// What a checkpoint does that is due while storage still writes the two before it.
+enum class WhenBehind { skip, wait };
+
 /// A span of time, written `0.25s`, `30m`, `2h`.
 struct Seconds {
   double value = 0;
@@ -130,6 +133,8 @@ struct CheckpointSection {
   int64_t interval_steps = 100;     ///< 0: only at the end
   std::optional<Seconds> interval;  ///< wall time; with both, whichever comes first
   int64_t keep = 3;                 ///< 0: all
+  int64_t keep_every_steps = 0;     ///< older ones at multiples of it are kept too; 0: none
+  WhenBehind when_behind = WhenBehind::skip;
   bool async = true;
   Resume resume;
   bool operator==(const CheckpointSection&) const = default;

@@ -65,6 +65,8 @@ inline constexpr std::array kNames<Precision> = std::to_array<std::string_view>(
 template <>
 inline constexpr std::array kNames<OptimizerName> = std::to_array<std::string_view>({"adamw"});
 template <>
+inline constexpr std::array kNames<WhenBehind> = std::to_array<std::string_view>({"skip", "wait"});
+template <>
 inline constexpr std::array kNames<LrScheduleName> = std::to_array<std::string_view>({"constant", "linear", "cosine",
                                                                                       "wsd"});
 
@@ -200,6 +202,10 @@ void visit(V& v, C& c) {
     {"steps between checkpoints; 0: only at the end", "100", between(0, 1e15), Presence::derived});
   v("interval", c.interval, {"time between checkpoints", "30m", above(0)});
   v("keep", c.keep, {"newest checkpoints kept; 0: all", "3", between(0, 1e9)});
+  v("keep_every_steps", c.keep_every_steps,
+    {"older checkpoints at multiples of it are kept too; 0: none", "1000", between(0, 1e15)});
+  v("when_behind", c.when_behind,
+    {"a checkpoint that is due while storage still writes the two before it: skip, or make training wait", "skip"});
   v("async", c.async, {"write while training goes on", "true"});
   v("resume", c.resume, {"auto, never, a step, or a checkpoint's path", "auto"});
 }

@@ -1,0 +1,241 @@
+#include "train/checkpointer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <exception>
+#include <thread>
+#include <utility>
+
+#include "core/log.h"
+#include "parallel/comm/exchange_text.h"
+
+namespace trident {
+namespace {
+
+constexpr std::chrono::milliseconds kPollInterval{2};
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+SnapshotIdentity identity_of(const Communicator& world, const std::string& run_id, const SavedState& state) {
+  return {run_id, world.rank(), world.size(), state.layout_hash()};
+}
+
+std::string rank_name(const std::string& name, int rank) {
+  return name.empty() ? "" : name + "." + std::to_string(rank);
+}
+
+}  // namespace
+
+Checkpointer::Checkpointer(const Engine& engine, CheckpointerOptions options)
+    : world_(engine.mesh().world()),
+      at_(engine.mesh().coordinates()),
+      options_(std::move(options)),
+      root_(options_.root),
+      state_(engine),
+      segments_(state_.segments()),
+      memory_(rank_name(options_.memory, world_.rank()), identity_of(world_, options_.manifest.run_id, state_),
+              state_.snapshot_bytes()),
+      writer_(memory_, state_.copies(),
+              [this](int64_t step, std::span<const std::byte> content) { write(step, content); }) {
+  options_.manifest.dtype = state_.dtype();
+  options_.manifest.tensors = state_.tensors();
+  open_root();
+  exchange_segments();
+}
+
+Checkpointer::~Checkpointer() {
+  if (committing_.valid()) committing_.wait();
+}
+
+// Errors of rank 0 are every rank's.
+void Checkpointer::open_root() {
+  CommitResult result;
+  if (world_.rank() == 0) {
+    try {
+      lease_.emplace(root_, options_.manifest.run_id);
+      if (const int swept = root_.sweep(*options_.files); swept > 0)
+        log::info("removed {} unfinished checkpoint{} in {}", swept, swept == 1 ? "" : "s", root_.path().string());
+    } catch (const Error& error) {
+      (void)broadcast_text(world_, encode(CommitResult{error.what()}));
+      throw;
+    }
+  }
+  result = decode_commit_result(broadcast_text(world_, encode(result)));
+  if (!result.error.empty()) throw Error(ErrorCode::io, "checkpoint", "rank 0: " + result.error);
+}
+
+void Checkpointer::exchange_segments() {
+  const auto texts = gather_text(world_, encode(segments_));
+  for (const std::string& text : texts) rank_files_.emplace_back().segments = decode_segments(text);
+}
+
+std::filesystem::path Checkpointer::temporary(int64_t step) const { return root_.temporary(step, options_.attempt); }
+
+bool Checkpointer::save(int64_t step, int64_t samples) {
+  if (full()) return false;
+  TRIDENT_CHECK(writer_.snapshot(step, samples, true), "a buffer is free while fewer saves than buffers are under way");
+  saves_.push_back({step, samples, now()});
+  return true;
+}
+
+void Checkpointer::snapshot(int64_t step, int64_t samples) {
+  if (!options_.memory.empty()) (void)writer_.snapshot(step, samples, false);
+}
+
+void Checkpointer::write(int64_t step, std::span<const std::byte> content) {
+  const Manifest& manifest = options_.manifest;
+  RankFileHeader header;
+  header.run_id = manifest.run_id;
+  header.step = step;
+  header.rank = world_.rank();
+  header.dp_rank = at_.dp;
+  header.tp_rank = at_.tp;
+  header.pp_rank = at_.pp;
+  header.dtype = manifest.dtype;
+  header.elements = state_.saved_elements();
+  header.tensors = manifest.tensors;
+  header.segments = segments_;
+  SaveReport report;
+  options_.files->create_directory(temporary(step));
+  report.file = write_rank_file(*options_.files, temporary(step), header, state_.source(content));
+  report.file.segments.clear();
+  report.digests = state_.digests(content);
+  const std::lock_guard lock(mutex_);
+  written_ = std::move(report);
+}
+
+SaveReport Checkpointer::own_report(const SnapshotWriter::Outcome& outcome) {
+  const std::lock_guard lock(mutex_);
+  if (!outcome.error.empty()) return {outcome.error, {}, {}};
+  return *std::exchange(written_, std::nullopt);
+}
+
+std::vector<SaveOutcome> Checkpointer::poll() {
+  std::vector<SaveOutcome> ended;
+  while (!saves_.empty()) {
+    Save& save = saves_.front();
+    const auto written = save.committing ? std::nullopt : writer_.finished();
+    const bool committed =
+        committing_.valid() && committing_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+    double vote[] = {save.committing || written ? 0.0 : 1.0, committed ? 1.0 : 0.0};
+    world_.all_reduce(std::span<double>(vote), ReduceOp::max);
+    if (!save.committing && vote[0] == 0.0) {
+      gather_reports(save);
+      save.committing = true;
+    } else if (save.committing && vote[1] == 1.0) {
+      ended.push_back(*end_commit());
+    } else {
+      break;
+    }
+  }
+  return ended;
+}
+
+std::vector<SaveOutcome> Checkpointer::finish_one() {
+  std::vector<SaveOutcome> ended;
+  while (busy() && (ended = poll()).empty()) std::this_thread::sleep_for(kPollInterval);
+  return ended;
+}
+
+std::vector<SaveOutcome> Checkpointer::finish() {
+  std::vector<SaveOutcome> ended;
+  while (busy()) {
+    for (SaveOutcome& outcome : finish_one()) ended.push_back(std::move(outcome));
+  }
+  return ended;
+}
+
+void Checkpointer::gather_reports(const Save& save) {
+  const auto texts = gather_text(world_, encode(own_report(*writer_.finished())));
+  if (world_.rank() != 0) return;
+  std::vector<SaveReport> reports;
+  for (const std::string& text : texts) reports.push_back(decode_save_report(text));
+  committing_ = std::async(std::launch::async, [this, save, reports = std::move(reports)]() mutable {
+    return commit(save, std::move(reports));
+  });
+}
+
+// On a thread of rank 0.
+CommitResult Checkpointer::commit(const Save& save, std::vector<SaveReport> reports) {
+  CommitResult result;
+  try {
+    Manifest manifest = options_.manifest;
+    manifest.step = save.step;
+    manifest.consumed_samples = save.samples;
+    if (verified_ >= 0) manifest.parent_step = verified_;
+    manifest.rank_files = rank_files_;
+    std::vector<std::vector<PartialDigest>> digests;
+    for (size_t rank = 0; rank < reports.size(); ++rank) {
+      if (!reports[rank].error.empty()) result.error = "rank " + std::to_string(rank) + ": " + reports[rank].error;
+      std::swap(reports[rank].file.segments, manifest.rank_files[rank].segments);
+      manifest.rank_files[rank] = std::move(reports[rank].file);
+      digests.push_back(std::move(reports[rank].digests));
+    }
+    if (result.error.empty()) {
+      SummedDigests sums = sum_digests(manifest.tensors, digests);
+      result.copies_differ = !sums.difference.empty();
+      result.error = sums.difference;
+      manifest.digests = std::move(sums.digests);
+    }
+    if (result.error.empty()) {
+      (void)commit_checkpoint(*options_.files, root_, temporary(save.step), manifest, options_.attachments);
+      verified_ = save.step;
+    }
+  } catch (const std::exception& error) {
+    result.error = error.what();
+  }
+  try {
+    if (!result.error.empty())
+      options_.files->remove(temporary(save.step));
+    else
+      root_.retain(*options_.files, options_.keep, options_.keep_every_steps, verified_);
+  } catch (const std::exception& error) {
+    log::warning("{}", error.what());
+  }
+  return result;
+}
+
+std::optional<SaveOutcome> Checkpointer::end_commit() {
+  const CommitResult mine = committing_.valid() ? committing_.get() : CommitResult{};
+  const CommitResult result = decode_commit_result(broadcast_text(world_, encode(mine)));
+  const Save save = saves_.front();
+  saves_.pop_front();
+  writer_.release(save.step);
+  if (result.copies_differ)
+    throw Error(
+        ErrorCode::internal, "checkpoint",
+        "copies of a tensor that must be equal are not, after step " + std::to_string(save.step) + ": " + result.error,
+        "memory or an accelerator corrupts data: test the named ranks' hosts, and start again from the last "
+        "checkpoint");
+  return SaveOutcome{save.step, now() - save.started, result.error};
+}
+
+std::optional<int64_t> Checkpointer::newest_in_memory() const {
+  int64_t mine[SnapshotMemory::kBuffers];
+  for (int i = 0; i < SnapshotMemory::kBuffers; ++i) mine[i] = memory_.step(i).value_or(-1);
+  std::vector<int64_t> all(static_cast<size_t>(world_.size()) * SnapshotMemory::kBuffers);
+  world_.all_gather(std::span<const int64_t>(mine), std::span<int64_t>(all));
+  std::optional<int64_t> newest;
+  for (const int64_t step : mine) {
+    bool everywhere = step >= 0;
+    for (int rank = 0; rank < world_.size(); ++rank) {
+      const auto* steps = all.data() + static_cast<size_t>(rank) * SnapshotMemory::kBuffers;
+      everywhere =
+          everywhere && std::find(steps, steps + SnapshotMemory::kBuffers, step) != steps + SnapshotMemory::kBuffers;
+    }
+    if (everywhere && step > newest.value_or(-1)) newest = step;
+  }
+  return newest;
+}
+
+int64_t Checkpointer::restore(int64_t step) const {
+  for (int i = 0; i < SnapshotMemory::kBuffers; ++i) {
+    if (memory_.step(i) != step) continue;
+    state_.restore(memory_.content(i));
+    return memory_.consumed_samples(i);
+  }
+  TRIDENT_CHECK(false, "no buffer holds the step");
+  return 0;
+}
+
+}  // namespace trident

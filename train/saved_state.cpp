@@ -1,0 +1,200 @@
+#include "train/saved_state.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <unordered_map>
+#include <utility>
+
+#include "checkpoint/digest.h"
+#include "core/error.h"
+
+namespace trident {
+namespace {
+
+constexpr StateKind kKinds[kStateKinds] = {StateKind::master, StateKind::exp_avg, StateKind::exp_avg_sq};
+
+size_t index_of(StateKind kind) { return static_cast<size_t>(kind); }
+
+std::span<const std::byte> bytes_of(const Tensor& tensor) {
+  return {static_cast<const std::byte*>(tensor.raw()), tensor.bytes()};
+}
+
+template <class T>
+void read_rectangles(CheckpointReader& checkpoint, StateKind kind, int tensor, const std::vector<LogicalBlock>& blocks,
+                     std::span<T> out) {
+  for (const LogicalBlock& block : blocks) {
+    const auto count = static_cast<size_t>(block.elements());
+    checkpoint.read(kind, tensor, block, out.first(count));
+    out = out.subspan(count);
+  }
+}
+
+}  // namespace
+
+std::vector<LogicalTensor> logical_tensors(const ModelConfig& config) {
+  std::vector<LogicalTensor> tensors;
+  for (const Parameter& parameter : describe_parameters(config)) {
+    if (!parameter.tied_copy) tensors.push_back({parameter.name, parameter.global_shape});
+  }
+  return tensors;
+}
+
+const Tensor& SavedState::Held::state(StateKind kind) const {
+  switch (kind) {
+    case StateKind::master: return piece.master;
+    case StateKind::exp_avg: return piece.exp_avg;
+    case StateKind::exp_avg_sq: return piece.exp_avg_sq;
+  }
+  return piece.master;
+}
+
+SavedState::SavedState(const Engine& engine) : tensors_(logical_tensors(engine.model().config())) {
+  std::unordered_map<std::string, int32_t> numbers;
+  for (size_t i = 0; i < tensors_.size(); ++i) numbers[tensors_[i].name] = static_cast<int32_t>(i);
+  const MeshCoordinates& at = engine.mesh().coordinates();
+  const int dp = engine.mesh().shape().dp;
+  const bool replicated = engine.options().layout.zero_stage == ZeroStage::replicated && dp > 1;
+  for (OwnedPiece& piece : engine.pieces()) {
+    const Parameter& parameter = *piece.parameter;
+    const int copy = copy_number(parameter, engine.model().tensor_parallel());
+    Held held;
+    held.tensor = numbers.at(parameter.name);
+    held.saved = copy == 0 && piece.reduced_here;
+    // With ZeRO 0 every data-parallel rank has a copy of its own.
+    held.copy = replicated ? 1 + (copy + 1) * dp + at.dp : copy < 0 ? 1 : copy == 0 ? 0 : 1 + copy;
+    held.part = block_of(parameter);
+    held.columns = whole_block(parameter.global_shape).columns;
+    held.piece = std::move(piece);
+    held_.push_back(std::move(held));
+  }
+  dtype_ = engine.model().storage().grads().dtype();
+  place_pieces();
+}
+
+void SavedState::place_pieces() {
+  std::stable_sort(held_.begin(), held_.end(), [](const Held& a, const Held& b) { return a.saved > b.saved; });
+  for (Held& held : held_) {
+    held.offset = elements_;
+    elements_ += held.piece.count;
+    if (held.saved) saved_elements_ += held.piece.count;
+  }
+}
+
+std::vector<Segment> SavedState::segments() const {
+  std::vector<Segment> segments;
+  for (const Held& held : held_) {
+    if (!held.saved) continue;
+    int64_t offset = held.offset;
+    for (const LogicalBlock& block : rectangles_of(held.part, held.piece.begin, held.piece.count)) {
+      segments.push_back({held.tensor, block, offset});
+      offset += block.elements();
+    }
+  }
+  return segments;
+}
+
+Hash128 SavedState::layout_hash() const {
+  std::vector<int64_t> words{static_cast<int64_t>(dtype_), elements_, saved_elements_};
+  for (const LogicalTensor& tensor : tensors_) {
+    for (int dim = 0; dim < tensor.shape.rank(); ++dim) words.push_back(tensor.shape[dim]);
+    const Hash128 name = hash_bytes(std::as_bytes(std::span(tensor.name)));
+    words.push_back(static_cast<int64_t>(name.low));
+  }
+  for (const Held& held : held_) {
+    const LogicalBlock& part = held.part;
+    for (const int64_t word : {int64_t{held.tensor}, int64_t{held.copy}, int64_t{held.saved}, held.piece.begin,
+                               held.piece.count, part.row0, part.rows, part.column0, part.columns})
+      words.push_back(word);
+  }
+  return hash_bytes(std::as_bytes(std::span(words)));
+}
+
+std::vector<CopyPiece> SavedState::copies() const {
+  std::vector<CopyPiece> copies;
+  const auto size = static_cast<int64_t>(size_of(dtype_));
+  for (const StateKind kind : kKinds) {
+    for (const Held& held : held_) {
+      const auto bytes = bytes_of(held.state(kind));
+      copies.push_back(
+          {bytes.data(), std::ssize(bytes), static_cast<int64_t>(index_of(kind)) * array_bytes() + held.offset * size});
+    }
+  }
+  return copies;
+}
+
+void SavedState::restore(std::span<const std::byte> snapshot) const {
+  TRIDENT_CHECK(std::ssize(snapshot) == snapshot_bytes());
+  const auto size = static_cast<int64_t>(size_of(dtype_));
+  for (const StateKind kind : kKinds) {
+    for (const Held& held : held_) {
+      const Tensor& to = held.state(kind);
+      const int64_t from = static_cast<int64_t>(index_of(kind)) * array_bytes() + held.offset * size;
+      std::memcpy(to.raw(), snapshot.data() + from, to.bytes());
+    }
+  }
+}
+
+StateSource SavedState::source(std::span<const std::byte> snapshot) const {
+  return [snapshot, array = array_bytes()](StateKind kind, int64_t begin, int64_t count) {
+    return snapshot.subspan(static_cast<size_t>(static_cast<int64_t>(index_of(kind)) * array + begin),
+                            static_cast<size_t>(count));
+  };
+}
+
+template <class BytesOf>
+std::vector<PartialDigest> SavedState::sum_digests(const BytesOf& bytes_of_piece) const {
+  std::map<std::pair<int32_t, int>, TensorDigest> sums;
+  for (const Held& held : held_) {
+    TensorDigest digest{};
+    for (const StateKind kind : kKinds) {
+      digest[index_of(kind)] =
+          digest_of(bytes_of_piece(held, kind), dtype_, held.part, held.columns, held.piece.begin, held.piece.count);
+    }
+    const auto add = [&](int copy) {
+      TensorDigest& sum = sums[{held.tensor, copy}];
+      for (size_t i = 0; i < sum.size(); ++i) sum[i] += digest[i];
+    };
+    if (held.saved) add(0);
+    if (held.copy != 0) add(held.copy);
+  }
+  std::vector<PartialDigest> digests;
+  for (const auto& [key, digest] : sums) digests.push_back({key.first, key.second, digest});
+  return digests;
+}
+
+std::vector<PartialDigest> SavedState::digests(std::span<const std::byte> snapshot) const {
+  return sum_digests([&](const Held& held, StateKind kind) {
+    const size_t size = size_of(dtype_);
+    return snapshot.subspan(
+        index_of(kind) * static_cast<size_t>(array_bytes()) + static_cast<size_t>(held.offset) * size,
+        static_cast<size_t>(held.piece.count) * size);
+  });
+}
+
+std::vector<PartialDigest> SavedState::load(CheckpointReader& checkpoint) const {
+  const auto fill = [&](const Held& held, StateKind kind) {
+    Tensor target = held.state(kind);
+    if (static_cast<int>(kind) >= checkpoint.manifest().states()) {
+      std::memset(target.raw(), 0, target.bytes());
+      return;
+    }
+    const auto blocks = rectangles_of(held.part, held.piece.begin, held.piece.count);
+    const auto count = static_cast<size_t>(held.piece.count);
+    const int number = checkpoint.find(tensors_[static_cast<size_t>(held.tensor)].name);
+    if (dtype_ == DType::fp64)
+      read_rectangles(checkpoint, kind, number, blocks, std::span(target.data<double>(), count));
+    else
+      read_rectangles(checkpoint, kind, number, blocks, std::span(target.data<float>(), count));
+  };
+  // In the order of the tensors, kind by kind: so the reader meets every block of a file once.
+  std::vector<const Held*> order;
+  for (const Held& held : held_) order.push_back(&held);
+  std::stable_sort(order.begin(), order.end(), [](const Held* a, const Held* b) { return a->tensor < b->tensor; });
+  for (const StateKind kind : kKinds) {
+    for (const Held* held : order) fill(*held, kind);
+  }
+  return sum_digests([](const Held& held, StateKind kind) { return bytes_of(held.state(kind)); });
+}
+
+}  // namespace trident
