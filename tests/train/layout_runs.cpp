@@ -33,13 +33,14 @@ double element(const Tensor& tensor, int64_t index) {
                                        : static_cast<double>(tensor.data<float>()[index]);
 }
 
+void add_whole(const OwnedPiece& piece, const Tensor& values, std::vector<double>& whole) {
+  whole.resize(static_cast<size_t>(piece.parameter->global_shape.elements()), std::nan(""));
+  for (int64_t i = 0; i < piece.count; ++i)
+    whole[static_cast<size_t>(global_index(*piece.parameter, piece.begin + i))] = element(values, i);
+}
+
 void add_weights(const std::vector<OwnedPiece>& pieces, LayoutOutcome& outcome) {
-  for (const OwnedPiece& piece : pieces) {
-    auto& whole = outcome.weights[piece.parameter->name];
-    whole.resize(static_cast<size_t>(piece.parameter->global_shape.elements()), std::nan(""));
-    for (int64_t i = 0; i < piece.count; ++i)
-      whole[static_cast<size_t>(global_index(*piece.parameter, piece.begin + i))] = element(piece.master, i);
-  }
+  for (const OwnedPiece& piece : pieces) add_whole(piece, piece.master, outcome.weights[piece.parameter->name]);
 }
 
 // ‖a − b‖ / ‖a‖
@@ -84,7 +85,7 @@ EngineOptions LayoutRun::options() const {
 }
 
 void train_rank(const LayoutRun& run, const Communicator& world, LayoutOutcome& outcome, std::mutex& mutex,
-                const std::function<void(const Engine&)>& look) {
+                const RunHooks& hooks) {
   const EngineOptions options = run.options();
   const DeviceMesh mesh(world, options.layout.mesh, options.layout.order);
   const Stream stream = Stream::cpu(1);
@@ -99,13 +100,15 @@ void train_rank(const LayoutRun& run, const Communicator& world, LayoutOutcome& 
   const int64_t labels = run.global_batch_size * run.sequence_length;
   Microbatches microbatches(run.micro_batch_size, run.sequence_length);
   std::vector<double> losses, norms;
-  for (int step = 0; step < run.steps; ++step) {
+  for (int step = hooks.start ? hooks.start(engine) : 0; step < run.steps; ++step) {
     microbatches.load(share.microbatches, samples, [&](TokenBatch& batch, int64_t offset, int64_t count) {
       fill_samples(batch, run.model, run.sequence_length, step * run.global_batch_size + first + offset, count);
     });
     losses.push_back(engine.forward_backward(microbatches.views(labels)) / static_cast<double>(labels));
     norms.push_back(engine.gradient_norm());
+    if (hooks.computed) hooks.computed(engine, step + 1);
     engine.step(step + 1, 1e-3, clip_scale(norms.back(), run.clip_grad_norm));
+    if (hooks.stepped) hooks.stepped(engine, step + 1);
   }
   const int64_t count = RankModel::evaluation_microbatches(options.layout);
   const int64_t evaluated = mesh.coordinates().dp == 0 ? run.micro_batch_size : 0;
@@ -114,7 +117,7 @@ void train_rank(const LayoutRun& run, const Communicator& world, LayoutOutcome& 
   });
   const double validation = engine.sum_over_ranks(engine.forward(microbatches.views(0)));
   engine.wait_parameters();
-  if (look) look(engine);
+  if (hooks.end) hooks.end(engine);
 
   const std::lock_guard lock(mutex);
   add_weights(engine.pieces(), outcome);
@@ -126,12 +129,32 @@ void train_rank(const LayoutRun& run, const Communicator& world, LayoutOutcome& 
   TRIDENT_CHECK(outcome.losses == losses && outcome.norms == norms, "ranks disagree on loss or norm");
 }
 
-LayoutOutcome train(const LayoutRun& run) {
+LayoutOutcome train(const LayoutRun& run, const RunHooks& hooks) {
   LayoutOutcome outcome;
   std::mutex mutex;
   run_ranks(static_cast<int>(run.layout.mesh.ranks()),
-            [&](const Communicator& world) { train_rank(run, world, outcome, mutex); });
+            [&](const Communicator& world) { train_rank(run, world, outcome, mutex, hooks); });
   return outcome;
+}
+
+void add_state(const std::vector<OwnedPiece>& pieces, WholeState& state) {
+  for (const OwnedPiece& piece : pieces) {
+    const std::string& name = piece.parameter->name;
+    add_whole(piece, piece.master, state[name]);
+    add_whole(piece, piece.exp_avg, state[name + " exp_avg"]);
+    add_whole(piece, piece.exp_avg_sq, state[name + " exp_avg_sq"]);
+  }
+}
+
+std::string difference(const WholeState& a, const WholeState& b) {
+  if (a.size() != b.size()) return fmt::format("{} tensors and {}\n", a.size(), b.size());
+  for (const auto& [name, whole] : a) {
+    const auto other = b.find(name);
+    if (other == b.end()) return name + " is missing\n";
+    const auto same = [](double x, double y) { return std::memcmp(&x, &y, sizeof x) == 0; };
+    if (const std::string found = compare(name, whole, other->second, same); !found.empty()) return found;
+  }
+  return {};
 }
 
 LayoutRun serial(const LayoutRun& run) {

@@ -38,12 +38,27 @@ struct LayoutOutcome {
   double validation = 0;
 };
 
-/// The rank's part of the training; every rank adds what it holds of the weights to `outcome`. `look` sees the engine
-/// at the end.
+/// What a test does in the middle of a rank's training; each may be empty.
+struct RunHooks {
+  std::function<int(Engine&)> start{};           ///< the optimizer has started; returns the steps that are done already
+  std::function<void(Engine&, int)> computed{};  ///< before the optimizer's step number …
+  std::function<void(Engine&, int)> stepped{};   ///< after it; steps are counted from 1
+  std::function<void(const Engine&)> end{};
+};
+
+/// The rank's part of the training; every rank adds what it holds of the weights to `outcome`.
 void train_rank(const LayoutRun& run, const Communicator& world, LayoutOutcome& outcome, std::mutex& mutex,
-                const std::function<void(const Engine&)>& look = {});
-/// With ranks as threads.
-[[nodiscard]] LayoutOutcome train(const LayoutRun& run);
+                const RunHooks& hooks = {});
+/// With ranks as threads. The hooks run on all of them.
+[[nodiscard]] LayoutOutcome train(const LayoutRun& run, const RunHooks& hooks = {});
+
+/// Whole weights and moments by "name", "name exp_avg", "name exp_avg_sq".
+using WholeState = std::map<std::string, std::vector<double>>;
+/// Adds what a rank holds.
+void add_state(const std::vector<OwnedPiece>& pieces, WholeState& state);
+/// Empty, or the first element that is not the same bit for bit.
+[[nodiscard]] std::string difference(const WholeState& a, const WholeState& b);
+
 /// The same job on one rank.
 [[nodiscard]] LayoutRun serial(const LayoutRun& run);
 

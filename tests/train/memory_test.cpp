@@ -59,7 +59,7 @@ TEST_P(MemoryOf, EveryKindIsWithinFivePercentOfThePlan) {
     LayoutOutcome unused;
     std::mutex mutex;
     MemoryEstimate found;
-    train_rank(run, world, unused, mutex, [&](const Engine& engine) { found = engine.resident(); });
+    train_rank(run, world, unused, mutex, {.end = [&](const Engine& engine) { found = engine.resident(); }});
     const auto expect_close = [&](const char* kind, size_t is, size_t plan) {
       const double off = std::abs(static_cast<double>(is) - static_cast<double>(plan)) / static_cast<double>(plan);
       EXPECT_LE(off, 0.05) << kind << " of rank " << world.rank() << ": " << is << " bytes, planned " << plan;

@@ -19,24 +19,24 @@ namespace fs = std::filesystem;
 using namespace testing;
 using ::testing::HasSubstr;
 
-JobConfig job_of(const ModelConfig& config) {
-  JobConfig job;
-  static_cast<ModelConfig&>(job.model) = config;
-  return job;
+/// Rank 0 writes a Hugging Face directory of the weights that all ranks hold.
+void export_from(WeightGatherer& gatherer, const ModelConfig& config, const fs::path& folder) {
+  gatherer.run([&] {
+    const TensorSource source = [&](const std::string& name, int64_t row0, int64_t rows, std::span<float> out) {
+      gatherer.read(name, row0, rows, out);
+    };
+    export_huggingface(folder, config, source);
+  });
 }
 
-/// Every rank of the mesh takes part in writing step 3 of the run; the folder.
-fs::path write_from(const MeshShape& shape, const Variant& variant, const RunDirectory& run) {
-  fs::path written;
-  run.create();
+/// Every rank of the mesh takes part in writing it; the folder.
+fs::path write_from(const MeshShape& shape, const Variant& variant, const fs::path& folder) {
   run_ranks(static_cast<int>(shape.ranks()), [&](const Communicator& world) {
     const MeshRank rank(world, shape, variant);
     WeightGatherer gatherer(world, rank.optimizer->pieces());
-    const fs::path folder = write_weights(run, 3, job_of(variant.config), gatherer);
-    EXPECT_EQ(folder, run.checkpoint(3));
+    export_from(gatherer, variant.config, folder);
   });
-  EXPECT_EQ(read_file(run.latest()), "step_00000003\n");
-  return run.checkpoint(3);
+  return folder;
 }
 
 std::map<std::string, std::string> files_in(const fs::path& folder) {
@@ -56,10 +56,10 @@ class AnyModel : public ::testing::TestWithParam<std::tuple<Family, DType>> {
 
 TEST_P(AnyModel, ManyRanksWriteTheFilesOfOne) {
   const ScratchDir scratch;
-  const auto expected = files_in(write_from({1, 1, 1}, variant(), RunDirectory(scratch / "one")));
+  const auto expected = files_in(write_from({1, 1, 1}, variant(), scratch / "one"));
   EXPECT_TRUE(expected.contains("model.safetensors"));
   // The single rank's are the logical tensors themselves.
-  const HuggingFaceReader reader(scratch / "one" / "checkpoints" / "step_00000003");
+  const HuggingFaceReader reader(scratch / "one");
   for (const HuggingFaceTensor& tensor : reader.tensors()) {
     std::vector<float> values(static_cast<size_t>(tensor.shape[0] * tensor.row_size()));
     reader.read(tensor.name, 0, tensor.shape[0], std::span(values));
@@ -70,15 +70,15 @@ TEST_P(AnyModel, ManyRanksWriteTheFilesOfOne) {
   for (const MeshShape& shape : {MeshShape{2, 2, 2}, MeshShape{1, 4, 2}, MeshShape{1, 8, 1}, MeshShape{4, 1, 2}}) {
     for (const ZeroStage zero : {ZeroStage::replicated, ZeroStage::optimizer_state}) {
       SCOPED_TRACE(shape.to_string());
-      const RunDirectory run(scratch / ("many" + std::to_string(number++)));
-      EXPECT_EQ(files_in(write_from(shape, variant(zero), run)), expected);
+      const fs::path folder = scratch / ("many" + std::to_string(number++));
+      EXPECT_EQ(files_in(write_from(shape, variant(zero), folder)), expected);
     }
   }
 }
 
 TEST_P(AnyModel, EveryRankLoadsItsPart) {
   const ScratchDir scratch;
-  const fs::path folder = write_from({2, 2, 2}, variant(), RunDirectory(scratch / "run"));
+  const fs::path folder = write_from({2, 2, 2}, variant(), scratch / "run");
   const auto check = [](const Parameter& parameter, const auto* loaded) {
     for (int64_t i = 0; i < parameter.local_shape().elements(); ++i) {
       const auto wanted = static_cast<float>(made_up(parameter.name, global_index(parameter, i)));
@@ -92,7 +92,7 @@ TEST_P(AnyModel, EveryRankLoadsItsPart) {
       const DeviceMesh mesh(world, shape);
       Model model = part_of_model(mesh, variant());
       ParameterStorage& storage = model.storage();
-      load_weights(folder, variant().config, storage, Stream::cpu(1));
+      load_weights(ModelWeights(folder), storage, Stream::cpu(1));
       for (const Parameter* parameter : storage.parameters()) {
         const Tensor master = storage.master_of(*parameter);
         if (master.dtype() == DType::fp64)
@@ -109,13 +109,13 @@ TEST_P(AnyModel, EveryRankLoadsItsPart) {
 
 TEST_P(AnyModel, ComputeWeightsAloneWhereTheMasterIsReleased) {
   const ScratchDir scratch;
-  const fs::path folder = write_from({1, 1, 1}, variant(), RunDirectory(scratch / "run"));
+  const fs::path folder = write_from({1, 1, 1}, variant(), scratch / "run");
   run_ranks(4, [&](const Communicator& world) {
     const DeviceMesh mesh(world, {1, 2, 2});
     Model model = part_of_model(mesh, variant()), released = part_of_model(mesh, variant());
     released.storage().release_master();
-    load_weights(folder, variant().config, model.storage(), Stream::cpu(1));
-    load_weights(folder, variant().config, released.storage(), Stream::cpu(1));
+    load_weights(ModelWeights(folder), model.storage(), Stream::cpu(1));
+    load_weights(ModelWeights(folder), released.storage(), Stream::cpu(1));
     EXPECT_TRUE(bytes_of(model.storage().values()) == bytes_of(released.storage().values()));
   });
 }
@@ -133,11 +133,11 @@ TEST(Weights, RowsOfColumnShardsAreReadInBands) {
   variant.config.num_hidden_layers = 1;
   variant.config.intermediate_size = 50000;  // 24 rows of it are more than one buffer
   const ScratchDir scratch;
-  const fs::path folder = write_from({1, 1, 1}, variant, RunDirectory(scratch / "run"));
+  const fs::path folder = write_from({1, 1, 1}, variant, scratch / "run");
   run_ranks(2, [&](const Communicator& world) {
     const DeviceMesh mesh(world, {1, 2, 1});
     Model model = part_of_model(mesh, variant), expected = part_of_model(mesh, variant);
-    load_weights(folder, variant.config, model.storage(), Stream::cpu(1));
+    load_weights(ModelWeights(folder), model.storage(), Stream::cpu(1));
     fill_made_up(expected.storage(), Stream::cpu(1));
     EXPECT_TRUE(bytes_of(model.storage().master()) == bytes_of(expected.storage().master()));
   });
@@ -146,29 +146,38 @@ TEST(Weights, RowsOfColumnShardsAreReadInBands) {
 TEST(Weights, WhereRankZeroCannotWriteEveryRankThrows) {
   const Variant variant{config_of(Family::llama_gqa), DType::bf16, ZeroStage::optimizer_state};
   const ScratchDir scratch;
-  const RunDirectory run(scratch / "run");
-  run.create();
-  fs::remove(run.checkpoints());
-  write_file(run.checkpoints(), "a file where a folder should be");
+  write_file(scratch / "taken", "a file where a folder should be");
   std::atomic<int> failed = 0;
   run_ranks(8, [&](const Communicator& world) {
     const MeshRank rank(world, {2, 2, 2}, variant);
     WeightGatherer gatherer(world, rank.optimizer->pieces());
     try {
-      (void)write_weights(run, 3, job_of(variant.config), gatherer);
+      export_from(gatherer, variant.config, scratch / "taken" / "below");
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ErrorCode::io);
-      EXPECT_THAT(error.what(), HasSubstr("step_00000003"));
+      EXPECT_THAT(error.what(), HasSubstr("taken"));
       ++failed;
     }
-    if (world.rank() == 0) {
-      fs::remove(run.checkpoints());
-      fs::create_directory(run.checkpoints());
-    }
-    (void)write_weights(run, 3, job_of(variant.config), gatherer);
+    export_from(gatherer, variant.config, scratch / "free");
   });
   EXPECT_EQ(failed, 8);
-  EXPECT_TRUE(fs::exists(run.checkpoint(3) / "model.safetensors"));
+  EXPECT_TRUE(fs::exists(scratch / "free" / "model.safetensors"));
+}
+
+TEST(Weights, AnotherModelIsRefusedWithBothValues) {
+  const ModelConfig wanted = config_of(Family::llama_gqa);
+  EXPECT_NO_THROW(require_same_model(wanted, wanted, "there"));
+  ModelConfig found = wanted;
+  found.hidden_size = 99;
+  found.vocab_size = 98;
+  try {
+    require_same_model(found, wanted, "there");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::config);
+    EXPECT_THAT(error.what(), HasSubstr("hidden_size: 99 there, 24 in the job"));
+    EXPECT_THAT(error.what(), HasSubstr("vocab_size: 98 there, 37 in the job"));
+  }
 }
 
 }  // namespace

@@ -1,0 +1,275 @@
+#include "train/checkpointer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <latch>
+#include <utility>
+
+#include "core/error.h"
+#include "tests/checkpoint/scratch_dir.h"
+#include "tests/train/saving.h"
+
+namespace trident::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using ::testing::UnorderedElementsAre;
+
+LayoutRun two_by_two() {
+  LayoutRun run;
+  run.model.hidden_size = 24;
+  run.model.intermediate_size = 40;
+  run.model.num_hidden_layers = 2;
+  run.model.num_attention_heads = 4;
+  run.model.num_key_value_heads = 2;
+  run.model.head_dim = 6;
+  run.model.vocab_size = 19;
+  run.model.max_position_embeddings = 8;
+  run.compute = DType::fp32;
+  run.layout.mesh = {2, 2, 1};
+  run.layout.logical_shards = 2;
+  run.steps = 1;
+  return run;
+}
+
+/// The system's files, but what a test forbids or holds up.
+class TestFiles : public FileSystem {
+ public:
+  std::unique_ptr<WritableFile> create(const fs::path& path) override {
+    gate();
+    if (full && path.filename() == "rank_00003.h5")
+      throw Error(ErrorCode::io, "test", path.string() + ": No space left on device");
+    return posix_file_system().create(path);
+  }
+  void create_directory(const fs::path& path) override { posix_file_system().create_directory(path); }
+  void sync_directory(const fs::path& path) override { posix_file_system().sync_directory(path); }
+  void rename(const fs::path& from, const fs::path& to) override { posix_file_system().rename(from, to); }
+  void replace(const fs::path& from, const fs::path& to) override { posix_file_system().replace(from, to); }
+  void remove(const fs::path& path) override { posix_file_system().remove(path); }
+
+  void hang() {
+    const std::lock_guard lock(mutex_);
+    hangs_ = true;
+  }
+  void go_on() {
+    const std::lock_guard lock(mutex_);
+    hangs_ = false;
+    changed_.notify_all();
+  }
+
+  std::atomic<bool> full = false;
+
+ private:
+  void gate() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return !hangs_; });
+  }
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool hangs_ = false;
+};
+
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename().string());
+  return names;
+}
+
+/// Every rank of a training gets a checkpointer; `work` runs on all of them.
+template <class Work>
+void with_checkpointer(const LayoutRun& run, const fs::path& root, FileSystem& files, const Work& work,
+                       const std::string& memory = {}) {
+  (void)train(run, {.end = [&](const Engine& engine) {
+                CheckpointerOptions options = options_of(run, root);
+                options.files = &files;
+                options.memory = memory;
+                Checkpointer checkpointer(engine, std::move(options));
+                work(engine, checkpointer);
+              }});
+}
+
+TEST(Checkpointer, T4AFullDiskOfOneRankIsToldToAllAndLeavesNothing) {
+  const ScratchDir scratch;
+  TestFiles files;
+  with_checkpointer(two_by_two(), scratch / "root", files, [&](const Engine& engine, Checkpointer& checkpointer) {
+    const Communicator& world = engine.mesh().world();
+    ASSERT_TRUE(checkpointer.save(1, 4));
+    EXPECT_EQ(checkpointer.finish().at(0).error, "");
+    world.barrier();
+    files.full = true;
+    ASSERT_TRUE(checkpointer.save(2, 8));
+    const auto outcomes = checkpointer.finish();
+    ASSERT_EQ(outcomes.size(), 1U);
+    EXPECT_THAT(outcomes[0].error, HasSubstr("rank 3: "));
+    EXPECT_THAT(outcomes[0].error, HasSubstr("No space left on device"));
+    if (world.rank() == 0) {
+      EXPECT_THAT(names_in(scratch / "root"), UnorderedElementsAre("step_00000001", "latest", ".writer"));
+    }
+    world.barrier();
+    files.full = false;
+    ASSERT_TRUE(checkpointer.save(3, 12));
+    EXPECT_EQ(checkpointer.finish().at(0).error, "");
+  });
+  EXPECT_EQ(CheckpointRoot(scratch / "root").list().at(0).step, 3);
+}
+
+TEST(Checkpointer, T12StorageThatHangsIsSkippedAndNeverWaitedFor) {
+  const ScratchDir scratch;
+  TestFiles files;
+  with_checkpointer(two_by_two(), scratch / "root", files, [&](const Engine& engine, Checkpointer& checkpointer) {
+    const Communicator& world = engine.mesh().world();
+    files.hang();
+    world.barrier();
+    EXPECT_TRUE(checkpointer.save(1, 4));
+    EXPECT_TRUE(checkpointer.poll().empty());
+    EXPECT_TRUE(checkpointer.save(2, 8));
+    EXPECT_TRUE(checkpointer.full());
+    EXPECT_FALSE(checkpointer.save(3, 12));
+    checkpointer.snapshot(3, 12);
+    (void)checkpointer.wait_copied();
+    EXPECT_TRUE(checkpointer.poll().empty());
+    world.barrier();
+    files.go_on();
+    const auto outcomes = checkpointer.finish();
+    ASSERT_EQ(outcomes.size(), 2U);
+    EXPECT_EQ(outcomes[0].step, 1);
+    EXPECT_EQ(outcomes[1].step, 2);
+    EXPECT_TRUE(checkpointer.save(4, 16));
+    EXPECT_EQ(checkpointer.finish().at(0).error, "");
+  });
+}
+
+TEST(Checkpointer, ACopyThatIsNotEqualIsNamedWithItsRanks) {
+  const ScratchDir scratch;
+  std::atomic<int> named = 0;
+  with_checkpointer(two_by_two(), scratch / "root", posix_file_system(),
+                    [&](const Engine& engine, Checkpointer& checkpointer) {
+                      const int flipped = engine.mesh().rank_at({1, 1, 0});
+                      if (engine.mesh().world().rank() == flipped) {
+                        for (const OwnedPiece& piece : engine.pieces()) {
+                          if (piece.parameter->name != "final_norm.weight" &&
+                              piece.parameter->name != "layers.0.attention_norm.weight")
+                            continue;
+                          piece.exp_avg.data<float>()[0] += 1.0F;
+                          break;
+                        }
+                      }
+                      ASSERT_TRUE(checkpointer.save(1, 4));
+                      try {
+                        (void)checkpointer.finish();
+                      } catch (const Error& error) {
+                        EXPECT_EQ(error.code(), ErrorCode::internal);
+                        EXPECT_THAT(error.what(), HasSubstr("norm"));
+                        EXPECT_THAT(error.what(), HasSubstr(std::to_string(flipped)));
+                        ++named;
+                      }
+                    });
+  EXPECT_EQ(named, 4);
+  EXPECT_TRUE(CheckpointRoot(scratch / "root").list().empty());
+}
+
+TEST(Checkpointer, ASecondWriterIsRefusedOnEveryRank) {
+  const ScratchDir scratch;
+  const WriterLease lease(CheckpointRoot(scratch / "root"), "another");
+  std::atomic<int> refused = 0;
+  (void)train(two_by_two(), {.end = [&](const Engine& engine) {
+                try {
+                  const Checkpointer checkpointer(engine, options_of(two_by_two(), scratch / "root"));
+                } catch (const Error& error) {
+                  EXPECT_THAT(error.what(), HasSubstr("another"));
+                  ++refused;
+                }
+              }});
+  EXPECT_EQ(refused, 4);
+}
+
+TEST(Checkpointer, T21TheStateComesBackFromMemoryThatOutlivedItsProcesses) {
+  const ScratchDir scratch;
+  const std::string memory = "/trident.test." + std::to_string(getpid());
+  StateCollector saved, restored;
+  with_checkpointer(
+      two_by_two(), scratch / "root", posix_file_system(),
+      [&](const Engine& engine, Checkpointer& checkpointer) {
+        EXPECT_EQ(checkpointer.newest_in_memory(), std::nullopt);
+        checkpointer.snapshot(7, 28);
+        (void)checkpointer.wait_copied();
+        saved.add(engine);
+        // One rank is a step ahead when all are killed.
+        if (engine.mesh().world().rank() == 1) {
+          checkpointer.snapshot(8, 32);
+          (void)checkpointer.wait_copied();
+        }
+      },
+      memory);
+  with_checkpointer(
+      two_by_two(), scratch / "root", posix_file_system(),
+      [&](const Engine& engine, Checkpointer& checkpointer) {
+        EXPECT_EQ(checkpointer.newest_in_memory(), 7);
+        for (const OwnedPiece& piece : engine.pieces()) piece.master.data<float>()[0] = 1e9F;
+        EXPECT_EQ(checkpointer.restore(7), 28);
+        restored.add(engine);
+      },
+      memory);
+  EXPECT_EQ(difference(saved.state(), restored.state()), "");
+  LayoutRun other = two_by_two();
+  other.layout.mesh = {4, 1, 1};
+  other.layout.logical_shards = 4;
+  with_checkpointer(
+      other, scratch / "root", posix_file_system(),
+      [&](const Engine&, Checkpointer& checkpointer) { EXPECT_EQ(checkpointer.newest_in_memory(), std::nullopt); },
+      memory);
+  for (int rank = 0; rank < 4; ++rank) SnapshotMemory::remove(memory + "." + std::to_string(rank));
+}
+
+// The state that is saved is that of its step, however far training has gone when it is written.
+TEST(Checkpointer, T11SavesTheStateOfItsStep) {
+  const ScratchDir scratch;
+  TestFiles files;
+  LayoutRun run = two_by_two();
+  run.steps = 4;
+  std::mutex mutex;
+  std::map<int, std::unique_ptr<Checkpointer>> checkpointers;
+  const auto mine = [&](const Engine& engine) -> Checkpointer& {
+    const std::lock_guard lock(mutex);
+    return *checkpointers.at(engine.mesh().world().rank());
+  };
+  StateCollector saved, loaded;
+  (void)train(run, {.start =
+                        [&](Engine& engine) {
+                          CheckpointerOptions options = options_of(run, scratch / "root");
+                          options.files = &files;
+                          auto checkpointer = std::make_unique<Checkpointer>(engine, std::move(options));
+                          const std::lock_guard lock(mutex);
+                          checkpointers[engine.mesh().world().rank()] = std::move(checkpointer);
+                          return 0;
+                        },
+                    .computed = [&](Engine& engine, int) { (void)mine(engine).wait_copied(); },
+                    .stepped =
+                        [&](Engine& engine, int step) {
+                          if (step != 2) return;
+                          saved.add(engine);
+                          files.hang();
+                          EXPECT_TRUE(mine(engine).save(step, step * run.global_batch_size));
+                        },
+                    .end =
+                        [&](const Engine& engine) {
+                          files.go_on();
+                          EXPECT_EQ(mine(engine).finish().at(0).error, "");
+                          engine.mesh().world().barrier();
+                          const std::lock_guard lock(mutex);
+                          checkpointers.erase(engine.mesh().world().rank());
+                        }});
+  (void)train(run, {.start = [&](Engine& engine) {
+                EXPECT_TRUE(load_now(engine, run, scratch / "root"));
+                loaded.add(engine);
+                return 4;
+              }});
+  EXPECT_EQ(difference(saved.state(), loaded.state()), "");
+}
+
+}  // namespace
+}  // namespace trident::testing

@@ -1,0 +1,51 @@
+#include "tests/train/saving.h"
+
+#include <gtest/gtest.h>
+
+#include "train/checkpoint_facts.h"
+
+namespace trident::testing {
+
+JobConfig job_of(const LayoutRun& run) {
+  JobConfig job;
+  static_cast<ModelConfig&>(job.model) = run.model;
+  const JobLayout& layout = run.layout;
+  job.parallelism.dp = layout.mesh.dp;
+  job.parallelism.tp = layout.mesh.tp;
+  job.parallelism.pp = layout.mesh.pp;
+  job.parallelism.zero_stage = static_cast<int64_t>(layout.zero_stage);
+  job.parallelism.logical_shards = layout.logical_shards;
+  job.training.global_batch_size = run.global_batch_size;
+  job.training.steps = 1000;
+  return job;
+}
+
+CheckpointerOptions options_of(const LayoutRun& run, const std::filesystem::path& root) {
+  const JobConfig job = job_of(run);
+  CheckpointerOptions options;
+  options.root = root;
+  options.attempt = "attempt";
+  options.manifest = manifest_of(job, "0123456789abcdef0123456789abcdef");
+  options.attachments = attachments_of(job, RunDirectory(root.parent_path()));
+  return options;
+}
+
+void save_now(const Engine& engine, const LayoutRun& run, const std::filesystem::path& root, int step) {
+  Checkpointer checkpointer(engine, options_of(run, root));
+  EXPECT_TRUE(checkpointer.save(step, step * run.global_batch_size));
+  const auto outcomes = checkpointer.finish();
+  ASSERT_EQ(outcomes.size(), 1U);
+  EXPECT_EQ(outcomes[0].error, "");
+  EXPECT_EQ(outcomes[0].step, step);
+}
+
+std::optional<ResumePoint> load_now(Engine& engine, const LayoutRun& run, const std::filesystem::path& root) {
+  ResumePlan plan;
+  for (const auto& entry : CheckpointRoot(root).list()) plan.checkpoints.push_back(entry.folder);
+  const auto point = load_newest(plan, job_of(run), SavedState(engine), engine.mesh().world(),
+                                 [](const std::string& what) { ADD_FAILURE() << what; });
+  engine.refresh_compute_weights();
+  return point;
+}
+
+}  // namespace trident::testing
