@@ -1,13 +1,10 @@
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "checkpoint/file_hash.h"
 
@@ -54,8 +51,14 @@ class SnapshotMemory {
  private:
   struct Header;
   [[nodiscard]] Header& header() const;
+  void map(int descriptor);
+  /// Whether the named segment is there and is ours.
+  [[nodiscard]] bool attach(const SnapshotIdentity& identity);
+  void create();
+
   std::string name_;
   int64_t bytes_ = 0;
+  int64_t stride_ = 0;  ///< from one buffer to the next
   std::byte* memory_ = nullptr;
   size_t mapped_ = 0;
 };

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
@@ -24,32 +25,59 @@ struct CopyPiece {
 /// to disk. Neither thread communicates. Called by the training thread.
 class SnapshotWriter {
  public:
-  /// Writes one snapshot, on the writer thread; what it throws is reported by finished().
+  /// Writes one snapshot, on the writer thread; what it throws becomes the outcome's error.
   using Write = std::function<void(int64_t step, std::span<const std::byte> content)>;
 
+  /// `memory` outlives this.
   SnapshotWriter(SnapshotMemory& memory, std::vector<CopyPiece> pieces, Write write);
-  /// Waits for both threads; a write that has begun is finished.
+  /// Waits for both threads; a write that has begun is finished, others are not begun.
   ~SnapshotWriter();
+  SnapshotWriter(const SnapshotWriter&) = delete;
+  SnapshotWriter& operator=(const SnapshotWriter&) = delete;
 
   /// Starts to copy the state after `step`. With `write` the copy is then written and its buffer kept until release().
-  /// Returns false where no buffer is free for it: both are kept for writing.
+  /// Returns false, and does nothing, where both buffers are kept.
   bool snapshot(int64_t step, int64_t consumed_samples, bool write);
-  /// Until the running copy has read all live memory. Before anything changes it. Returns the seconds waited.
+  /// Until the running copy has read all live memory: before anything changes that. Returns the seconds waited.
   double wait_copied();
-  /// Seconds until a buffer is free again, waiting up to `limit`.
-  /// The oldest write that has ended, with the text of its error if it failed; nothing while it goes on.
+
   struct Outcome {
     int64_t step = 0;
-    std::string error;   ///< empty: written
-    double seconds = 0;
+    std::string error;  ///< empty: written
   };
-  [[nodiscard]] std::optional<Outcome> finished();
-  /// Gives the buffer of the outcome that finished() reported back to further snapshots.
+  /// How the oldest write that is not released ended; nothing while it goes on.
+  [[nodiscard]] std::optional<Outcome> finished() const;
+  /// Gives the buffer of the oldest write, which has ended, back to further snapshots.
   void release(int64_t step);
-  /// Snapshots handed to the writer and not yet released, oldest first.
-  [[nodiscard]] std::vector<int64_t> pending() const;
-  /// Until the oldest pending write has ended.
-  void wait_finished();
+
+ private:
+  enum class Use { free, copying, waiting, writing, written };
+  struct Buffer {
+    Use use = Use::free;
+    bool write = false;
+    int64_t step = -1;
+    int64_t consumed_samples = 0;
+    uint64_t turn = 0;  ///< grows with every snapshot
+    std::string error;
+  };
+
+  void copy_loop();
+  void write_loop();
+  [[nodiscard]] int free_buffer() const;
+  /// The buffer in that use whose turn was first, -1 where there is none.
+  [[nodiscard]] int oldest(Use use) const;
+  void copy(int index);
+  [[nodiscard]] std::string write(int64_t step, int index) const;
+
+  SnapshotMemory& memory_;
+  std::vector<CopyPiece> pieces_;
+  Write write_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::array<Buffer, SnapshotMemory::kBuffers> buffers_;
+  uint64_t turns_ = 0;
+  bool ending_ = false;
+  std::thread copier_, writer_;  // last: they use what is above
 };
 
 }  // namespace trident

@@ -16,7 +16,8 @@ class Shape {
   static constexpr int kMaxDims = 4;
 
   Shape() = default;
-  Shape(std::initializer_list<int64_t> dims) {
+  Shape(std::initializer_list<int64_t> dims) : Shape(std::span(dims.begin(), dims.size())) {}
+  explicit Shape(std::span<const int64_t> dims) {
     TRIDENT_CHECK(dims.size() <= kMaxDims);
     for (const int64_t extent : dims) {
       TRIDENT_CHECK(extent >= 0);

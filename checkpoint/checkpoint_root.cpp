@@ -1,0 +1,83 @@
+#include "checkpoint/checkpoint_root.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <system_error>
+
+#include "core/error.h"
+
+namespace trident {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kPrefix = "step_", kTemporary = ".tmp.", kDeleted = ".del.";
+
+std::string name_of(int64_t step) { return fmt::format("step_{:08}", step); }
+
+std::optional<int64_t> step_in(const std::string& name) {
+  int64_t step = 0;
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  const char* end = name.data() + name.size();
+  const auto [stopped, error] = std::from_chars(name.data() + kPrefix.size(), end, step);
+  if (error != std::errc() || stopped != end || name != name_of(step)) return std::nullopt;
+  return step;
+}
+
+template <class Look>
+void for_each_entry(const fs::path& root, const Look& look) {
+  std::error_code error;
+  for (fs::directory_iterator it(root, error), end; !error && it != end; it.increment(error)) look(*it);
+}
+
+}  // namespace
+
+std::vector<CheckpointRoot::Entry> CheckpointRoot::list() const {
+  std::vector<Entry> entries;
+  for_each_entry(root_, [&](const fs::directory_entry& entry) {
+    std::error_code error;
+    const auto step = step_in(entry.path().filename().string());
+    // No link, pipe or file that only has the name.
+    if (step && entry.symlink_status(error).type() == fs::file_type::directory)
+      entries.push_back({*step, entry.path()});
+  });
+  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.step > b.step; });
+  return entries;
+}
+
+fs::path CheckpointRoot::folder(int64_t step) const { return root_ / name_of(step); }
+
+fs::path CheckpointRoot::temporary(int64_t step, const std::string& id) const {
+  return root_ / fmt::format("{}{}.{}", kTemporary, name_of(step), id);
+}
+
+int CheckpointRoot::sweep(FileSystem& files) const {
+  std::vector<fs::path> left;
+  for_each_entry(root_, [&](const fs::directory_entry& entry) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(kTemporary) || name.starts_with(kDeleted)) left.push_back(entry.path());
+  });
+  for (const fs::path& path : left) files.remove(path);
+  if (!left.empty()) files.sync_directory(root_);
+  return static_cast<int>(left.size());
+}
+
+void CheckpointRoot::retain(FileSystem& files, int64_t keep, int64_t keep_every, int64_t verified) const {
+  if (keep <= 0) return;
+  const std::vector<Entry> entries = list();
+  std::vector<fs::path> deleted;
+  for (size_t i = static_cast<size_t>(keep); i < entries.size(); ++i) {
+    const auto& [step, folder] = entries[i];
+    if (step == verified || (keep_every > 0 && step % keep_every == 0)) continue;
+    deleted.push_back(root_ / fmt::format("{}{}", kDeleted, name_of(step)));
+    files.remove(deleted.back());
+    files.rename(folder, deleted.back());
+  }
+  if (deleted.empty()) return;
+  files.sync_directory(root_);
+  for (const fs::path& path : deleted) files.remove(path);
+}
+
+}  // namespace trident

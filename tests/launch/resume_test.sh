@@ -1,0 +1,151 @@
+#!/bin/bash
+# A run that is stopped, killed, or short of disk goes on as if nothing had happened, with the same command.
+#   resume_test.sh PROGRAM JSON_KEYS
+# T5 kills 500 times with TRIDENT_LONG_TESTS set, 12 times otherwise.
+set -euo pipefail
+# shellcheck source=tests/launch/small_job.sh
+source "$(dirname "${BASH_SOURCE[0]}")/small_job.sh"
+mounts=()
+unmount() { for place in "${mounts[@]}"; do umount "$place" || true; done; }
+trap 'unmount; rm -rf "$work"' EXIT
+
+steps=(training.steps=12 evaluation.interval_steps=0 checkpoint.interval_steps=2)
+
+# train NAME OVERRIDES...: the small job as the run of that name; its exit code.
+train() {
+  local name=$1
+  shift
+  "$program" train job.yaml run.name="$name" "${steps[@]}" "$@" 2>>"$name.log"
+}
+
+trains() { train "$@" || report "train $*: exit $?: $(tail -n 5 "$1.log")"; }
+
+# numbers NAME: every step's loss and gradient norm, as its last attempt computed it.
+numbers() {
+  grep '"loss"' "runs/$1/metrics.jsonl" | sed -E 's/.*"step":([0-9]+),"loss":([^,]*),"grad_norm":([^,]*),.*/\1 \2 \3/' |
+    awk '{ last[$1] = $0 } END { for (step in last) print last[step] }' | sort -n
+}
+
+digests() { "$program" checkpoint show "runs/$1" --json | grep -oE '"digest": ?"[^"]*"'; }
+
+same_run() {
+  cmp -s <(numbers "$1") <(numbers "$2") || report "$1 and $2: other numbers: $(diff <(numbers "$1") <(numbers "$2") | head -4)"
+  cmp -s <(digests "$1") <(digests "$2") || report "$1 and $2: other weights"
+}
+
+# clean NAME: nothing unfinished lies among a run's checkpoints.
+clean() {
+  local left
+  left=$(find "runs/$1/checkpoints" -name '.tmp.*' -o -name '.del.*')
+  [ -z "$left" ] || report "$1: left behind: $left"
+}
+
+all_intact() {
+  local folder
+  for folder in "runs/$1"/checkpoints/step_*; do
+    case $folder in *.abandoned | *'*') continue ;; esac
+    "$program" checkpoint verify "$folder" >/dev/null || report "$1: $folder is not intact"
+  done
+}
+
+preempted() {
+  local signal name status waited process
+  for signal in TERM USR1; do
+    name=on-$signal status=0 waited=0
+    train "$name" training.steps=2000 checkpoint.interval_steps=0 &
+    process=$!
+    until grep -qs '"step":3,' "runs/$name/metrics.jsonl" || [ $waited -ge 600 ]; do sleep 0.02; waited=$((waited + 1)); done
+    # The subshell's child is the program itself.
+    kill -s "$signal" "$(pgrep -P $process || echo $process)" 2>/dev/null || kill -s "$signal" $process
+    wait $process || status=$?
+    [ $status -eq 75 ] || report "$signal: exit $status, expected 75: $(tail -n 5 "$name.log")"
+    train "$name" training.steps=2000 training.stop_after=40 checkpoint.interval_steps=0 || report "$signal: does not go on"
+    grep -q 'resumed step' "$name.log" || report "$signal: started anew"
+    train "whole-$signal" training.steps=2000 training.stop_after=40 checkpoint.interval_steps=0
+    same_run "$name" "whole-$signal"
+    clean "$name"
+  done
+}
+
+# T5: kill -9 at any time; at most one interval is lost, and what is there verifies.
+killed() {
+  local kills=12 kill status process before after
+  [ -z "${TRIDENT_LONG_TESTS:-}" ] || kills=500
+  trains whole training.steps=60
+  for ((kill = 0; kill < kills; kill++)); do
+    before=$(numbers victim 2>/dev/null | tail -n 1 | cut -d' ' -f1)
+    status=0
+    timeout -s KILL "0.$((10 + RANDOM % 50))" "$program" train job.yaml run.name=victim "${steps[@]}" training.steps=60 \
+      2>>victim.log || status=$?
+    [ $status -eq 137 ] || [ $status -eq 0 ] || report "T5: exit $status: $(tail -n 3 victim.log)"
+    after=$(grep -oE 'resumed step [0-9]+' victim.log | tail -n 1 | grep -oE '[0-9]+' || echo 0)
+    [ -z "$before" ] || [ "$after" -ge $((before - 5)) ] || report "T5: trained $before steps, resumed from $after"
+    all_intact victim
+    [ $status -ne 0 ] || rm -rf runs/victim victim.log
+  done
+  trains victim training.steps=60
+  same_run whole victim
+  clean victim
+}
+
+damaged() {
+  trains hurt
+  printf 'x' | dd of=runs/hurt/checkpoints/step_00000012/rank_00000.h5 bs=1 seek=9000 conv=notrunc status=none
+  trains hurt training.steps=14
+  grep -q 'damaged checkpoint step_00000012.*rank_00000.h5' hurt.log || report "damage is not named: $(cat hurt.log)"
+  grep -q 'resumed step 10' hurt.log || report "the checkpoint before is not taken"
+  grep -q '"cause":"damaged checkpoint"' runs/hurt/events.jsonl || report "no event tells of the damage"
+  trains unhurt training.steps=14
+  same_run hurt unhurt
+}
+
+# The disk fills up: training goes on, and the old checkpoint stays.
+full_disk() {
+  mkdir -p runs/full/checkpoints
+  mount -t tmpfs -o size=1m tmpfs runs/full/checkpoints 2>/dev/null || { echo "full disk: not tried, no mounts here"; return; }
+  mounts+=("$work/runs/full/checkpoints")
+  local status=0
+  train full checkpoint.keep=0 || status=$?
+  [ $status -eq 74 ] || report "a full disk at the end: exit $status"
+  [ "$(grep -c '"loss"' runs/full/metrics.jsonl)" -eq 12 ] || report "a full disk stopped the training"
+  grep -q 'No space left on device' full.log || report "a full disk is not said: $(cat full.log)"
+  grep -q '"event":"fault".*"phase":"checkpoint"' runs/full/events.jsonl || report "a full disk has no event"
+  all_intact full
+  clean full
+  mount -o remount,size=100m runs/full/checkpoints
+  train full checkpoint.keep=0 || report "with room again: exit $?"
+  trains empty checkpoint.keep=0
+  same_run full empty
+}
+
+read_only() {
+  trains fixed training.stop_after=4
+  mount --bind runs/fixed/checkpoints runs/fixed/checkpoints 2>/dev/null || { echo "read-only: not tried"; return; }
+  mounts+=("$work/runs/fixed/checkpoints")
+  mount -o remount,ro,bind runs/fixed/checkpoints
+  local status=0
+  train fixed || status=$?
+  [ $status -eq 74 ] || report "a read-only folder: exit $status"
+  grep -qE 'Read-only file system' fixed.log || report "a read-only folder is not said: $(cat fixed.log)"
+  "$program" eval runs/fixed --data data --batches 1 >/dev/null || report "the old checkpoint cannot be read"
+}
+
+# Wall time between checkpoints, and what retention keeps.
+intervals() {
+  trains timed checkpoint.interval_steps=0 checkpoint.interval=0.001s checkpoint.keep=0 training.steps=6
+  [ "$(find runs/timed/checkpoints -maxdepth 1 -name 'step_*' | wc -l)" -ge 3 ] || report "checkpoint.interval makes none"
+  trains kept checkpoint.interval_steps=1 checkpoint.keep=2 checkpoint.keep_every_steps=5 checkpoint.when_behind=wait
+  [ "$(cd runs/kept/checkpoints && echo step_*)" = "step_00000005 step_00000010 step_00000011 step_00000012" ] ||
+    report "kept: $(ls runs/kept/checkpoints)"
+  trains synchronous checkpoint.async=false
+  same_run kept synchronous
+}
+
+small_job
+preempted
+killed
+damaged
+full_disk
+read_only
+intervals
+finish "runs go on as promised"
