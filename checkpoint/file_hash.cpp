@@ -49,6 +49,14 @@ Hash128 hash_bytes(std::span<const std::byte> bytes) {
 
 Hash128 BlockHashes::file_hash() const { return hash_bytes(encode(*this)); }
 
+int64_t hash_blocks(int64_t file_bytes) {
+  return file_bytes / kHashBlockBytes + (file_bytes % kHashBlockBytes == 0 ? 0 : 1);
+}
+
+int64_t block_hash_file_bytes(int64_t file_bytes) {
+  return static_cast<int64_t>(kHeaderBytes) + hash_blocks(file_bytes) * 8 + 8;
+}
+
 std::vector<std::byte> encode(const BlockHashes& hashes) {
   std::vector<std::byte> bytes(kHeaderBytes + hashes.blocks.size() * 8 + 8);
   std::byte* at = bytes.data();
@@ -83,7 +91,7 @@ BlockHashes decode_block_hashes(std::span<const std::byte> bytes, const std::str
   if (number(16) != static_cast<uint64_t>(kHashBlockBytes))
     throw refuse(fmt::format("blocks of {} bytes, expected {}", number(16), kHashBlockBytes));
   if (file_bytes > INT64_MAX || count != bytes.size() / 8 - 5 ||
-      count != file_bytes / kHashBlockBytes + (file_bytes % kHashBlockBytes == 0 ? 0 : 1))
+      count != static_cast<uint64_t>(hash_blocks(static_cast<int64_t>(file_bytes))))
     throw refuse(fmt::format("{} blocks for a file of {} bytes", count, file_bytes));
   BlockHashes hashes{static_cast<int64_t>(file_bytes), std::vector<uint64_t>(count)};
   std::memcpy(hashes.blocks.data(), bytes.data() + kHeaderBytes, count * 8);

@@ -39,6 +39,9 @@ struct BlockHashes {
   bool operator==(const BlockHashes&) const = default;
 };
 
+/// Blocks of a file of so many bytes, and bytes of its `.sum` file.
+[[nodiscard]] int64_t hash_blocks(int64_t file_bytes);
+[[nodiscard]] int64_t block_hash_file_bytes(int64_t file_bytes);
 /// The bytes of a `.sum` file (docs/checkpoint-format.md).
 [[nodiscard]] std::vector<std::byte> encode(const BlockHashes& hashes);
 /// Throws Error(bad_data) starting with `source` where the bytes are not exactly such a file.

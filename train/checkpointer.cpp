@@ -101,13 +101,13 @@ void Checkpointer::write(int64_t step, std::span<const std::byte> content) {
   report.file.segments.clear();
   report.digests = state_.digests(content);
   const std::lock_guard lock(mutex_);
-  written_ = std::move(report);
+  written_[step] = std::move(report);
 }
 
 SaveReport Checkpointer::own_report(const SnapshotWriter::Outcome& outcome) {
   const std::lock_guard lock(mutex_);
   if (!outcome.error.empty()) return {outcome.error, {}, {}};
-  return *std::exchange(written_, std::nullopt);
+  return std::move(written_.extract(outcome.step).mapped());
 }
 
 std::vector<SaveOutcome> Checkpointer::poll() {

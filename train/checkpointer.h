@@ -3,6 +3,7 @@
 #include <deque>
 #include <filesystem>
 #include <future>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -101,7 +102,7 @@ class Checkpointer {
   std::future<CommitResult> committing_;  // on rank 0
   int64_t verified_ = -1;
   std::mutex mutex_;
-  std::optional<SaveReport> written_;  // by the writer thread, for the save that is being written
+  std::map<int64_t, SaveReport> written_;  // by the writer thread, by step
   SnapshotMemory memory_;
   SnapshotWriter writer_;  // last: its threads use what is above
 };

@@ -3,7 +3,7 @@
 #include "checkpoint/huggingface.h"
 #include "core/atomic_file.h"
 #include "train/metrics/run_directory.h"
-#include "train/weights.h"
+#include "train/model_weights.h"
 
 namespace trident {
 namespace {
@@ -11,12 +11,12 @@ namespace {
 namespace fs = std::filesystem;
 
 Conversion convert(const fs::path& from, const fs::path& to, DType dtype, bool overwrite) {
-  const HuggingFaceReader reader(from);
+  const ModelWeights reader(from);
   HuggingFaceExport options;
   options.dtype = dtype;
   options.overwrite = overwrite;
   options.special_tokens = reader.special_tokens();
-  options.tokenizer_files = tokenizer_files_in(from);
+  options.tokenizer_files = tokenizer_files_in(reader.folder());
   export_huggingface(
       to, reader.config(),
       [&](const std::string& name, int64_t row0, int64_t rows, std::span<float> out) {
@@ -29,7 +29,7 @@ Conversion convert(const fs::path& from, const fs::path& to, DType dtype, bool o
 }  // namespace
 
 Conversion export_model(const fs::path& source, const fs::path& out, DType dtype, bool overwrite) {
-  return convert(find_model(source).folder, out, dtype, overwrite);
+  return convert(source, out, dtype, overwrite);
 }
 
 Conversion import_model(const fs::path& huggingface, const fs::path& run) {
@@ -39,7 +39,7 @@ Conversion import_model(const fs::path& huggingface, const fs::path& run) {
                 "choose another --out, or remove it first");
   }
   directory.create();
-  Conversion result = convert(find_model(huggingface).folder, directory.checkpoint(0), DType::fp32, false);
+  Conversion result = convert(huggingface, directory.checkpoint(0), DType::fp32, false);
   write_file_atomically(directory.latest(), result.folder.filename().string() + "\n");
   return result;
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "checkpoint/manifest.h"
+#include "checkpoint/snapshot.h"
 #include "parallel/data/exact_sums.h"
 
 namespace trident {
@@ -53,6 +55,7 @@ DryRun dry_run(const ModelConfig& config, const EngineOptions& options, int rank
   if (storage.master().defined() && storage.compute_dtype() != storage.master().dtype())
     result.memory.parameters += storage.master().bytes();
   result.memory.optimizer = optimizer.bytes();
+  result.memory.snapshots = SnapshotMemory::kBuffers * kStateKinds * optimizer.state().front().bytes();
   result.memory.gradients = gradients.gradient_bytes();
   result.memory.communication = gradients.scratch_bytes();
   {

@@ -15,7 +15,10 @@ struct MemoryEstimate {
   size_t optimizer = 0;   ///< moments, and this rank's share of the master weights
   size_t activations = 0;
   size_t communication = 0;  ///< what arrives from other data-parallel ranks
-  [[nodiscard]] size_t total() const { return parameters + gradients + optimizer + activations + communication; }
+  size_t snapshots = 0;      ///< two copies of the optimizer's state, for checkpoints that are written meanwhile
+  [[nodiscard]] size_t total() const {
+    return parameters + gradients + optimizer + activations + communication + snapshots;
+  }
 };
 
 /// What one rank does in a step, found by a dry run on the meta device before anything is allocated.
@@ -28,8 +31,8 @@ struct DryRun {
 /// Of rank `rank` of the layout. `meta` is a meta stream; what kernels report to its attached state is the caller's.
 [[nodiscard]] DryRun dry_run(const ModelConfig& config, const EngineOptions& options, int rank, const Stream& meta);
 
-/// Which copy of its part of a logical tensor the rank holds: 0 is the one that norms count and checkpoints keep, others
-/// must be equal to it. Of the tied embedding's second copy: -1.
+/// Which copy of its part of a logical tensor the rank holds: 0 is the one that norms count and checkpoints keep,
+/// others must be equal to it. Of the tied embedding's second copy: -1.
 [[nodiscard]] int copy_number(const Parameter& parameter, const TensorParallel& tp);
 
 /// One rank's model, gradients and optimizer, and everything that running steps through them needs. Activations live in

@@ -51,10 +51,10 @@ void require_memory(const MemoryEstimate& planned, const DeviceMesh& mesh, int64
   if (std::max_element(totals.begin(), totals.end()) - totals.begin() == world.rank()) {
     log::info(
         "memory {}{:.0f} MiB: parameters {:.0f}, gradients {:.0f}, optimizer {:.0f}, activations {:.0f}, "
-        "communication {:.0f} | {} threads",
+        "communication {:.0f}, snapshots {:.0f} | {} threads",
         world.size() == 1 ? "" : "of the largest rank ", to_mib(planned.total()), to_mib(planned.parameters),
         to_mib(planned.gradients), to_mib(planned.optimizer), to_mib(planned.activations),
-        to_mib(planned.communication), threads);
+        to_mib(planned.communication), to_mib(planned.snapshots), threads);
   }
   const size_t available = available_memory();
   if (static_cast<size_t>(of_node) <= available) return;

@@ -25,7 +25,7 @@ ModelConfig model_of(Architecture architecture, bool tied) {
   ModelConfig config;
   config.architecture = architecture;
   config.hidden_size = 16;
-  config.intermediate_size = 20;
+  config.intermediate_size = 24;
   config.num_hidden_layers = 8;
   config.num_attention_heads = 8;
   config.num_key_value_heads = architecture == Architecture::llama ? 2 : 8;
@@ -166,7 +166,7 @@ TEST_P(CheckpointSceptic, T10ChangedLayoutGoesOn) {
 
 INSTANTIATE_TEST_SUITE_P(Models, CheckpointSceptic,
                          ::testing::Values(std::pair{Architecture::llama, false}, std::pair{Architecture::gpt2, true}),
-                         [](const auto& info) { return std::string(to_string(info.param.first)); });
+                         [](const auto& instance) { return std::string(to_string(instance.param.first)); });
 
 class SameLayout : public ::testing::TestWithParam<LayoutRun> {};
 
@@ -201,8 +201,9 @@ std::vector<LayoutRun> same_layouts() {
   return runs;
 }
 
-INSTANTIATE_TEST_SUITE_P(Layouts, SameLayout, ::testing::ValuesIn(same_layouts()), [](const auto& info) {
-  return fmt::format("{}_{}_{}", info.index, to_string(info.param.model.architecture), to_string(info.param.compute));
+INSTANTIATE_TEST_SUITE_P(Layouts, SameLayout, ::testing::ValuesIn(same_layouts()), [](const auto& instance) {
+  return fmt::format("{}_{}_{}", instance.index, to_string(instance.param.model.architecture),
+                     to_string(instance.param.compute));
 });
 
 }  // namespace

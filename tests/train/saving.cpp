@@ -2,9 +2,46 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <utility>
+
 #include "train/checkpoint_facts.h"
 
 namespace trident::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+class UnsyncedFile : public WritableFile {
+ public:
+  explicit UnsyncedFile(std::unique_ptr<WritableFile> file) : file_(std::move(file)) {}
+  void write(int64_t offset, std::span<const std::byte> bytes) override { file_->write(offset, bytes); }
+  void reserve(int64_t bytes) override { file_->reserve(bytes); }
+  void sync() override {}
+  void close() override { file_->close(); }
+
+ private:
+  std::unique_ptr<WritableFile> file_;
+};
+
+class UnsyncedFiles : public FileSystem {
+ public:
+  std::unique_ptr<WritableFile> create(const fs::path& path) override {
+    return std::make_unique<UnsyncedFile>(posix_file_system().create(path));
+  }
+  void create_directory(const fs::path& path) override { posix_file_system().create_directory(path); }
+  void sync_directory(const fs::path& /*path*/) override {}
+  void rename(const fs::path& from, const fs::path& to) override { posix_file_system().rename(from, to); }
+  void replace(const fs::path& from, const fs::path& to) override { posix_file_system().replace(from, to); }
+  void remove(const fs::path& path) override { posix_file_system().remove(path); }
+};
+
+}  // namespace
+
+FileSystem& unsynced_files() {
+  static UnsyncedFiles files;
+  return files;
+}
 
 JobConfig job_of(const LayoutRun& run) {
   JobConfig job;
@@ -24,6 +61,7 @@ CheckpointerOptions options_of(const LayoutRun& run, const std::filesystem::path
   const JobConfig job = job_of(run);
   CheckpointerOptions options;
   options.root = root;
+  options.files = &unsynced_files();
   options.attempt = "attempt";
   options.manifest = manifest_of(job, "0123456789abcdef0123456789abcdef");
   options.attachments = attachments_of(job, RunDirectory(root.parent_path()));
