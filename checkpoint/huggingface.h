@@ -66,6 +66,8 @@ struct HuggingFaceExport {
   bool byte_tokenizer = false;                         ///< writes a tokenizer whose ids are byte values
   std::vector<std::filesystem::path> tokenizer_files;  ///< copied under their own names
   bool overwrite = false;                              ///< replace a directory that is not empty
+  /// Called with what is written, before it gets its name; what it throws leaves nothing behind.
+  std::function<void(const std::filesystem::path& written)> check;
 };
 
 /// What stands beside the weights: config.json, generation_config.json and the tokenizer's files.

@@ -164,6 +164,7 @@ void export_huggingface(const fs::path& directory, const ModelConfig& config, co
     for (const Attachment& file : companion_files(config, options))
       write_file_atomically(target.temporary() / file.name, file.content);
     write_weights(target.temporary(), config, source, options);
+    if (options.check) options.check(target.temporary());
     target.commit();
   } catch (const fs::filesystem_error& failure) {
     throw Error(ErrorCode::io, "checkpoint/huggingface", failure.what(), "check free space and permissions");

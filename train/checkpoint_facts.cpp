@@ -31,15 +31,6 @@ HuggingFaceExport companions_of(const JobConfig& job) {
   return options;
 }
 
-std::string read_or_make_id(const RunDirectory& run) {
-  const fs::path path = run.root() / "run.id";
-  std::string id = content_of(path).substr(0, 32);
-  if (id.size() == 32 && id.find_first_not_of("0123456789abcdef") == std::string::npos) return id;
-  id = random_id();
-  write_file_atomically(path, id + "\n");
-  return id;
-}
-
 }  // namespace
 
 std::string random_id() {
@@ -49,13 +40,22 @@ std::string random_id() {
   return id;
 }
 
-std::string run_id_of(const RunDirectory& run, const Communicator& world) {
-  return broadcast_text(world, world.rank() == 0 ? read_or_make_id(run) : "");
+std::string run_id_of(const RunDirectory& run) {
+  const fs::path path = run.root() / "run.id";
+  std::string id = content_of(path).substr(0, 32);
+  if (id.size() == 32 && id.find_first_not_of("0123456789abcdef") == std::string::npos) return id;
+  id = random_id();
+  write_file_atomically(path, id + "\n");
+  return id;
 }
 
-Hash128 tokenizer_hash(const JobConfig& job) {
+std::string run_id_of(const RunDirectory& run, const Communicator& world) {
+  return broadcast_text(world, world.rank() == 0 ? run_id_of(run) : "");
+}
+
+Hash128 tokenizer_hash(const std::vector<Attachment>& companions) {
   std::string text;
-  for (const Attachment& file : companion_files(job.model, companions_of(job))) {
+  for (const Attachment& file : companions) {
     // The settings name a length, which is the model's; the others are the tokens.
     if (file.name == "config.json" || file.name == "generation_config.json" || file.name == "tokenizer_config.json")
       continue;
@@ -63,6 +63,8 @@ Hash128 tokenizer_hash(const JobConfig& job) {
   }
   return hash_bytes(std::as_bytes(std::span(text)));
 }
+
+Hash128 tokenizer_hash(const JobConfig& job) { return tokenizer_hash(companion_files(job.model, companions_of(job))); }
 
 Manifest manifest_of(const JobConfig& job, const std::string& run_id) {
   Manifest manifest;
@@ -96,8 +98,11 @@ void restore_gemm_choice(const RunDirectory& run, const fs::path& checkpoint) {
   }
 }
 
-std::vector<Attachment> attachments_of(const JobConfig& job, const RunDirectory& run) {
-  std::vector<Attachment> files = companion_files(job.model, companions_of(job));
+std::vector<Attachment> attachments_of(const JobConfig& job, const RunDirectory& run,
+                                       const SpecialTokens& special_tokens) {
+  HuggingFaceExport options = companions_of(job);
+  options.special_tokens = special_tokens;
+  std::vector<Attachment> files = companion_files(job.model, options);
   files.push_back({kJobFile, to_yaml(job)});
   if (const fs::path gemm = run.root() / kGemmFile; fs::exists(gemm)) files.push_back({kGemmFile, content_of(gemm)});
   return files;

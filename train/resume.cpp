@@ -29,6 +29,14 @@ ResumePlan plan_from_path(const fs::path& path) {
   return plan;
 }
 
+std::optional<fs::path> given_weights(const JobConfig& job) {
+  if (!job.checkpoint.weights) return std::nullopt;
+  const fs::path path = *job.checkpoint.weights;
+  if (fs::is_directory(path)) return path;
+  throw Error(ErrorCode::input_missing, "checkpoint.weights", path.string() + " is no folder",
+              "name a run, a checkpoint or a Hugging Face directory");
+}
+
 std::optional<Manifest> first_readable(const ResumePlan& plan) {
   for (const fs::path& folder : plan.checkpoints) {
     try {
@@ -66,7 +74,8 @@ void require_same_training(CheckpointReader& checkpoint, const JobConfig& job, c
     refuse(fmt::format("it has {} tensors, the job's model {}, or their names or shapes differ",
                        manifest.tensors.size(), state.tensors().size()),
            "change the job's model section, or point checkpoint.resume elsewhere");
-  if (manifest.dtype != state.dtype())
+  // Weights alone may be of a model from elsewhere: they convert.
+  if (manifest.moments && manifest.dtype != state.dtype())
     refuse(fmt::format("its state is {}, the job's {}", to_string(manifest.dtype), to_string(state.dtype())),
            "set precision.compute to what the run began with");
   if (manifest.step > 0 && manifest.seed != static_cast<uint64_t>(job.run.seed))
@@ -127,6 +136,7 @@ Attempt load_everywhere(const fs::path& folder, const JobConfig& job, const Save
     return attempt;
   }
   point = {manifest.step, manifest.consumed_samples, folder};
+  if (manifest.dtype != state.dtype()) return {};  // converted: digests are of other bits, and blocks were verified
   return {wrong_digest(manifest, digests, world), false};
 }
 
@@ -137,6 +147,7 @@ ResumePlan plan_resume(const JobConfig& job, const RunDirectory& run) {
   const config::Resume& resume = job.checkpoint.resume;
   const CheckpointRoot root(run.checkpoints());
   ResumePlan own{folders_of(root), {}};
+  if (own.checkpoints.empty()) own.weights = given_weights(job);
   switch (resume.kind) {
     case Kind::automatic: return own;
     case Kind::never:
@@ -158,6 +169,19 @@ ResumePlan plan_resume(const JobConfig& job, const RunDirectory& run) {
 int64_t newest_step(const ResumePlan& plan) {
   const auto manifest = first_readable(plan);
   return manifest ? manifest->step : -1;
+}
+
+SpecialTokens special_tokens_of(const ResumePlan& plan) {
+  std::vector<fs::path> folders = plan.checkpoints;
+  if (plan.weights) folders.push_back(*plan.weights);
+  for (const fs::path& folder : folders) {
+    try {
+      return ModelWeights(folder).special_tokens();
+    } catch (const Error&) {
+      continue;  // told of when it is loaded
+    }
+  }
+  return {};
 }
 
 JobConfig adopt_saved(JobConfig job) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/huggingface_config.h"
 #include "train/checkpointer.h"
 #include "train/config/job_config.h"
 #include "train/metrics/run_directory.h"
@@ -19,12 +20,16 @@ struct ResumePlan {
 };
 
 /// By checkpoint.resume: `auto` takes the run's own checkpoints; a step that one; a path another run's, a checkpoint's,
-/// or the weights of a Hugging Face directory, unless this run already has checkpoints of its own. Looks at names only.
-/// Throws Error where what is asked for is not there, and for `never` where the run has checkpoints.
+/// or the weights of a Hugging Face directory, unless this run already has checkpoints of its own. Where there are
+/// none, checkpoint.weights is what to start from. Looks at names only. Throws Error where what is asked for is not
+/// there, and for `never` where the run has checkpoints.
 [[nodiscard]] ResumePlan plan_resume(const JobConfig& job, const RunDirectory& run);
 
 /// Of the plan's first checkpoint that says it, -1 where none does.
 [[nodiscard]] int64_t newest_step(const ResumePlan& plan);
+
+/// Those that the plan's model declares; none where nothing is to be read.
+[[nodiscard]] SpecialTokens special_tokens_of(const ResumePlan& plan);
 
 /// The job, with what it leaves to `auto` but its run decided before: the number of logical shards.
 [[nodiscard]] JobConfig adopt_saved(JobConfig job);

@@ -147,7 +147,7 @@ CheckpointerOptions Trainer::checkpointer_options(const std::string& snapshots) 
   options.keep = job_.checkpoint.keep;
   options.keep_every_steps = job_.checkpoint.keep_every_steps;
   options.manifest = manifest_of(job_, run_id_of(run_, mesh_.world()));
-  if (is_first()) options.attachments = attachments_of(job_, run_);
+  if (is_first()) options.attachments = attachments_of(job_, run_, special_tokens_of(plan_));
   return options;
 }
 

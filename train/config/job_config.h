@@ -137,6 +137,7 @@ struct CheckpointSection {
   WhenBehind when_behind = WhenBehind::skip;
   bool async = true;
   Resume resume;
+  std::optional<std::string> weights;  ///< of a model to start from where there is nothing to resume
   bool operator==(const CheckpointSection&) const = default;
 };
 

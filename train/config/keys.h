@@ -208,6 +208,8 @@ void visit(V& v, C& c) {
     {"a checkpoint that is due while storage still writes the two before it: skip, or make training wait", "skip"});
   v("async", c.async, {"write while training goes on", "true"});
   v("resume", c.resume, {"auto, never, a step, or a checkpoint's path", "auto"});
+  v("weights", c.weights,
+    {"model to start from where there is nothing to resume: a run, a checkpoint or a Hugging Face directory", "gpt2/"});
 }
 
 template <class V, Like<EvaluationSection> C>
