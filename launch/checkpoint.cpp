@@ -1,79 +1,51 @@
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
-#include <filesystem>
-#include <iostream>
-#include <string>
-
-#include "launch/options.h"
-#include "launch/verbs.h"
-#include "train/convert.h"
+#include "checkpoint/checkpoint_root.h"
+#include "core/error.h"
+#include "launch/checkpoint_verbs.h"
+#include "train/metrics/run_directory.h"
 
 namespace trident {
-namespace {
 
-struct Arguments {
-  std::string source;
-  std::string out;
-  DType dtype = DType::fp32;
-  bool overwrite = false;
-  bool json = false;
-};
+namespace fs = std::filesystem;
 
-void print(const Arguments& arguments, const Conversion& result) {
-  if (arguments.json) {
-    const nlohmann::ordered_json json = {{"out", result.folder.string()}, {"parameters", result.parameters}};
-    std::cout << json.dump() << '\n';
-  } else {
-    std::cout << fmt::format("{} parameters in {}\n", result.parameters, result.folder.string());
-  }
+fs::path checkpoint_at(const fs::path& path) {
+  if (fs::exists(path / Manifest::kFileName)) return path;
+  const auto checkpoints = CheckpointRoot(RunDirectory(path).checkpoints()).list();
+  if (!checkpoints.empty()) return checkpoints.front().folder;
+  const fs::path whole = path.lexically_normal();
+  const fs::path name = whole.has_filename() ? whole.filename() : whole.parent_path().filename();
+  if (fs::is_directory(path) && name.string().starts_with("step_")) return path;
+  throw Error(ErrorCode::input_missing, "checkpoint", path.string() + " is neither a checkpoint nor a run that has one",
+              "name a folder such as runs/kjv/checkpoints/step_00000100, or the run: runs/kjv");
 }
 
-void add_export(CLI::App& verb, Action& action) {
-  auto arguments = std::make_shared<Arguments>();
-  CLI::App* exported = verb.add_subcommand("export", "Write a Hugging Face directory");
-  exported->add_option("source", arguments->source, "A run or one of its checkpoints")
-      ->required()
-      ->type_name("RUN_OR_CKPT");
-  exported->add_option("--out", arguments->out, "The directory to write")->required()->type_name("HF_DIR");
-  add_dtype(*exported, "--dtype", arguments->dtype, {DType::fp32, DType::bf16}, "fp32 unless given");
-  exported->add_flag("--overwrite", arguments->overwrite, "Replace what is in HF_DIR");
-  exported->add_flag("--json", arguments->json, "Report as JSON");
-  exported->footer("Example:\n  trident checkpoint export runs/kjv --out kjv-hf --dtype bf16");
-  exported->callback([&action, arguments] {
-    action = [arguments] {
-      print(*arguments, export_model(arguments->source, arguments->out, arguments->dtype, arguments->overwrite));
-      return 0;
-    };
-  });
+std::string to_string(const SavedLayout& layout) {
+  return fmt::format("dp={} tp={} pp={}", layout.dp, layout.tp, layout.pp);
 }
 
-void add_import(CLI::App& verb, Action& action) {
-  auto arguments = std::make_shared<Arguments>();
-  CLI::App* imported = verb.add_subcommand("import", "Make a run at step 0 from a Hugging Face directory");
-  imported->add_option("source", arguments->source, "Llama or GPT-2: config.json and safetensors")
-      ->required()
-      ->type_name("HF_DIR");
-  imported->add_option("--out", arguments->out, "The run to make, <run.dir>/<run.name>")->required()->type_name("RUN");
-  imported->add_flag("--json", arguments->json, "Report as JSON");
-  imported->footer(
-      "Example:\n  trident checkpoint import gpt2/ --out runs/gpt2\n"
-      "  trident train job.yaml run.name=gpt2   # trains on from these weights");
-  imported->callback([&action, arguments] {
-    action = [arguments] {
-      print(*arguments, import_model(arguments->source, arguments->out));
-      return 0;
-    };
-  });
+nlohmann::ordered_json to_json(const SavedLayout& layout) {
+  return {{"dp", layout.dp},
+          {"tp", layout.tp},
+          {"pp", layout.pp},
+          {"virtual_stages", layout.virtual_stages},
+          {"zero_stage", layout.zero_stage}};
 }
-
-}  // namespace
 
 void add_checkpoint(CLI::App& program, Action& action) {
-  CLI::App* verb = program.add_subcommand("checkpoint", "Convert weights from and to Hugging Face directories");
+  CLI::App* verb = program.add_subcommand("checkpoint", "Look at, prove, compare and convert checkpoints");
   verb->require_subcommand(1);
-  add_export(*verb, action);
-  add_import(*verb, action);
+  add_checkpoint_list(*verb, action);
+  add_checkpoint_show(*verb, action);
+  add_checkpoint_verify(*verb, action);
+  add_checkpoint_diff(*verb, action);
+  add_checkpoint_export(*verb, action);
+  add_checkpoint_import(*verb, action);
+  verb->footer(
+      "CKPT is a checkpoint's folder, or a run, which stands for its newest checkpoint.\n"
+      "Examples:\n  trident checkpoint list runs/kjv\n"
+      "  trident checkpoint verify runs/kjv/checkpoints/step_00000100\n"
+      "  trident checkpoint export runs/kjv --out kjv-hf");
 }
 
 }  // namespace trident
