@@ -341,10 +341,10 @@ void Trainer::save() {
     saved_step_ = step_;
     save_timer_.saved();
     if (!job_.checkpoint.async) tell(checkpointer_->finish());
-  } else {
-    ++skipped_saves_;
-    const std::string what = fmt::format(
-        "no checkpoint of step {}: storage still writes the two before it ({} left out so far)", step_, skipped_saves_);
+  } else if (++skipped_saves_ == 1) {
+    // Said once, however long storage hangs.
+    const std::string what =
+        fmt::format("no checkpoint of step {}: storage still writes the two before it; training goes on", step_);
     if (is_first()) log::warning("{}", what);
     event({.event = RunEvent::fault, .step = step_, .phase = "checkpoint", .cause = "slow storage", .detail = what});
   }
@@ -360,6 +360,8 @@ void Trainer::save_at_end() {
 
 void Trainer::tell(const std::vector<SaveOutcome>& outcomes) {
   for (const SaveOutcome& outcome : outcomes) {
+    if (const int64_t skipped = std::exchange(skipped_saves_, 0); skipped > 0 && is_first())
+      log::info("storage has caught up; {} checkpoint{} left out", skipped, skipped == 1 ? " was" : "s were");
     if (outcome.error.empty()) {
       event({.event = RunEvent::checkpoint_commit, .step = outcome.step, .seconds = outcome.seconds});
       if (is_first()) log::info("checkpoint {} in {:.2f} s", run_.checkpoint(outcome.step).string(), outcome.seconds);

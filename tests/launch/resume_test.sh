@@ -9,7 +9,7 @@ mounts=()
 unmount() { for place in "${mounts[@]}"; do umount "$place" || true; done; }
 trap 'unmount; rm -rf "$work"' EXIT
 
-steps=(training.steps=12 evaluation.interval_steps=0 checkpoint.interval_steps=2)
+steps=(training.steps=12 evaluation.interval_steps=0 checkpoint.interval_steps=2 checkpoint.when_behind=wait)
 
 # train NAME OVERRIDES...: the small job as the run of that name; its exit code.
 train() {
@@ -67,29 +67,30 @@ preempted() {
   done
 }
 
-# T5: kill -9 at any time; at most one interval is lost, and what is there verifies.
+newest() { find "runs/$1/checkpoints" -name 'step_????????' | sort | tail -n 1 | grep -oE '[0-9]+$' | sed 's/^0*//'; }
+
+# T5: kill -9 at any time. killed SAVING LOST: what is there verifies, and no more than so many steps are lost.
 killed() {
-  local kills=12 kill status process before after
-  [ -z "${TRIDENT_LONG_TESTS:-}" ] || kills=500
-  trains whole training.steps=60
+  local saving=$1 lost=$2 name=victim-$1 kills=6 kill status trained saved
+  [ -z "${TRIDENT_LONG_TESTS:-}" ] || kills=250
   for ((kill = 0; kill < kills; kill++)); do
-    before=$(numbers victim 2>/dev/null | tail -n 1 | cut -d' ' -f1)
     status=0
-    timeout -s KILL "0.$((10 + RANDOM % 50))" "$program" train job.yaml run.name=victim "${steps[@]}" training.steps=60 \
-      2>>victim.log || status=$?
-    [ $status -eq 137 ] || [ $status -eq 0 ] || report "T5: exit $status: $(tail -n 3 victim.log)"
-    after=$(grep -oE 'resumed step [0-9]+' victim.log | tail -n 1 | grep -oE '[0-9]+' || echo 0)
-    [ -z "$before" ] || [ "$after" -ge $((before - 5)) ] || report "T5: trained $before steps, resumed from $after"
-    all_intact victim
-    [ $status -ne 0 ] || rm -rf runs/victim victim.log
-  done
-  trains victim training.steps=60
-  same_run whole victim
-  clean victim
+    timeout -s KILL "0.$((10 + RANDOM % 50))" "$program" train job.yaml run.name="$name" "${steps[@]}" training.steps=60 \
+      "$saving" 2>>"$name.log" || status=$?
+    [ $status -eq 137 ] || [ $status -eq 0 ] || report "T5: exit $status: $(tail -n 3 "$name.log")"
+    trained=$(numbers "$name" 2>/dev/null | tail -n 1 | cut -d' ' -f1 || true)
+    saved=$(newest "$name" || true)
+    [ $((${trained:-0} - ${saved:-0})) -le "$lost" ] || report "T5: $saving: trained $trained steps, saved $saved"
+    [ ! -d "runs/$name/checkpoints" ] || all_intact "$name"
+    [ $status -ne 0 ] || rm -rf "runs/$name" "$name.log"
+  done 2>/dev/null
+  trains "$name" training.steps=60
+  same_run whole "$name"
+  clean "$name"
 }
 
 damaged() {
-  trains hurt
+  trains hurt training.steps=14 training.stop_after=12
   printf 'x' | dd of=runs/hurt/checkpoints/step_00000012/rank_00000.h5 bs=1 seek=9000 conv=notrunc status=none
   trains hurt training.steps=14
   grep -q 'damaged checkpoint step_00000012.*rank_00000.h5' hurt.log || report "damage is not named: $(cat hurt.log)"
@@ -143,7 +144,9 @@ intervals() {
 
 small_job
 preempted
-killed
+trains whole training.steps=60
+killed checkpoint.async=false 2
+killed checkpoint.when_behind=wait 6
 damaged
 full_disk
 read_only
