@@ -1,104 +1,154 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
 
-#include "checkpoint/hdf5_memory_file.h"
+#include "checkpoint/hdf5_image.h"
+#include "checkpoint/hdf5_write.h"
 #include "checkpoint/rank_file.h"
+#include "checkpoint/rank_layout.h"
+#include "checkpoint/tensor_boxes.h"
 #include "core/error.h"
 
 namespace trident {
 namespace {
+
+using hdf5::Handle;
+using hdf5::require;
+using Extents = std::array<hsize_t, Shape::kMaxDims>;
+
+constexpr std::string_view kNote =
+    "A view only: virtual datasets over the rank files in this folder, for reading with HDF5 tools. Where a rank file "
+    "is missing or damaged, HDF5 may show NaN or wrong values without a warning: only `trident checkpoint verify` says "
+    "whether a checkpoint is intact. Trident never reads this file; it may be deleted.";
 
 struct Source {
   const RankFile* file = nullptr;
   const Segment* segment = nullptr;
 };
 
-std::string path_of(StateKind kind, std::string name) {
-  std::replace(name.begin(), name.end(), '.', '/');
+/// "layers/3/attention/query/weight" for every tensor.
+std::vector<std::string> paths_of(const std::vector<LogicalTensor>& tensors) {
+  std::vector<std::string> paths;
+  for (const LogicalTensor& tensor : tensors) {
+    std::string& path = paths.emplace_back(tensor.name);
+    std::replace(path.begin(), path.end(), '.', '/');
+  }
+  return paths;
+}
+
+/// HDF5 cannot hold a tensor and a group of one name.
+void require_no_clash(std::vector<std::string> paths) {
+  for (std::string& path : paths) {
+    if (('/' + path + '/').find("//") != std::string::npos)
+      throw Error(ErrorCode::bad_data, "checkpoint/view", fmt::format("the tensor name {} has an empty part", path));
+    path += '/';
+  }
+  std::sort(paths.begin(), paths.end());
+  const auto clash =
+      std::adjacent_find(paths.begin(), paths.end(), [](const auto& a, const auto& b) { return b.starts_with(a); });
+  if (clash != paths.end())
+    throw Error(
+        ErrorCode::bad_data, "checkpoint/view",
+        fmt::format("the tensors {} and {} cannot both have a place in {}", *clash, *(clash + 1), kMasterViewName),
+        "rename one");
+}
+
+void select(const Handle& space, const hsize_t* start, const hsize_t* stride, const hsize_t* count,
+            const hsize_t* block) {
+  require(H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, start, stride, count, block), "select part of a tensor");
+}
+
+Extents to_extents(std::span<const int64_t> dims) {
+  Extents extents{};
+  std::copy(dims.begin(), dims.end(), extents.begin());
+  return extents;
+}
+
+/// Maps the segment's elements to their places in the tensor.
+void map_segment(const Handle& properties, const Handle& space, const Shape& shape, const Source& source,
+                 const std::string& array) {
+  const auto file_elements = static_cast<hsize_t>(source.file->elements);
+  const Handle flat = hdf5::dataspace({&file_elements, 1});
+  const LogicalBlock& block = source.segment->block;
+  for (const TensorBox& box : tensor_boxes(shape, block)) {
+    const Extents start = to_extents(box.start), count = to_extents(box.count);
+    select(space, start.data(), nullptr, count.data(), nullptr);
+    const auto from = static_cast<hsize_t>(source.segment->offset + box.skip);
+    const auto stride = static_cast<hsize_t>(block.columns), rows = static_cast<hsize_t>(block.rows);
+    const auto run = static_cast<hsize_t>(box.run), all = rows * run;
+    if (run == stride)
+      select(flat, &from, nullptr, &all, nullptr);
+    else
+      select(flat, &from, &stride, &rows, &run);
+    require(H5Pset_virtual(properties.get(), space.get(), source.file->name.c_str(), array.c_str(), flat.get()),
+            "map part of a tensor");
+  }
+}
+
+void add_tensor(const Handle& file, const std::string& path, const Shape& shape, DType dtype,
+                const std::vector<Source>& sources, const std::string& array) {
+  const Extents extents = to_extents(shape.dims());
+  const Handle space = hdf5::dataspace(std::span(extents).first(static_cast<size_t>(shape.rank())));
+  const Handle properties = hdf5::dataset_properties();
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  require(H5Pset_fill_value(properties.get(), H5T_NATIVE_DOUBLE, &nan), "set the fill value");
+  for (const Source& source : sources) map_segment(properties, space, shape, source, array);
+  const Handle links = hdf5::link_properties();
+  const Handle whole = hdf5::dataspace(std::span(extents).first(static_cast<size_t>(shape.rank())));
+  const Handle tensor(H5Dcreate2(file.get(), path.c_str(), hdf5::file_type(dtype), whole.get(), links.get(),
+                                 properties.get(), H5P_DEFAULT),
+                      H5Dclose, "create " + path);
+}
+
+/// By tensor.
+std::vector<std::vector<Source>> sources_of(const Manifest& manifest) {
+  std::vector<std::vector<Source>> sources(manifest.tensors.size());
+  for (const RankFile& file : manifest.rank_files) {
+    for (const Segment& segment : file.segments)
+      sources.at(static_cast<size_t>(segment.tensor)).push_back({&file, &segment});
+  }
+  return sources;
+}
+
+std::string_view group_of(StateKind kind) {
   switch (kind) {
-    case StateKind::master: return "/model/" + name;
-    case StateKind::exp_avg: return "/optimizer/exp_avg/" + name;
-    case StateKind::exp_avg_sq: return "/optimizer/exp_avg_sq/" + name;
+    case StateKind::master: return "/model/";
+    case StateKind::exp_avg: return "/optimizer/exp_avg/";
+    case StateKind::exp_avg_sq: return "/optimizer/exp_avg_sq/";
   }
-  return name;
+  return "/";
 }
 
-/// Selects the segment's rectangle in the tensor; columns are all dimensions but the outermost, so only a matrix may be
-/// cut by columns.
-void select(hid_t space, const Shape& shape, const LogicalBlock& block) {
-  std::array<hsize_t, Shape::kMaxDims> start{}, count{};
-  for (int dim = 0; dim < shape.rank(); ++dim) count[static_cast<size_t>(dim)] = static_cast<hsize_t>(shape[dim]);
-  start[0] = static_cast<hsize_t>(block.row0);
-  count[0] = static_cast<hsize_t>(block.rows);
-  if (shape.rank() == 2) {
-    start[1] = static_cast<hsize_t>(block.column0);
-    count[1] = static_cast<hsize_t>(block.columns);
-  } else {
-    TRIDENT_CHECK(block.columns == whole_block(shape).columns, "only matrices are cut by columns");
+void build(const Manifest& manifest, hdf5::Image& image) {
+  const std::vector<std::string> paths = paths_of(manifest.tensors);
+  require_no_clash(paths);
+  const auto sources = sources_of(manifest);
+  const hdf5::Session session;
+  Handle file = hdf5::create_file(image, 4096);
+  hdf5::set_attributes(file, {{"format", "trident checkpoint, view"}, {"note", kNote}, {"run_id", manifest.run_id}},
+                       {{"version", Manifest::kFormat}, {"step", manifest.step}});
+  for (int state = 0; state < manifest.states(); ++state) {
+    const auto kind = static_cast<StateKind>(state);
+    for (size_t i = 0; i < paths.size(); ++i)
+      add_tensor(file, std::string(group_of(kind)) + paths[i], manifest.tensors[i].shape, manifest.dtype, sources[i],
+                 array_path(kind));
   }
-  require_hdf5(H5Sselect_hyperslab(space, H5S_SELECT_SET, start.data(), nullptr, count.data(), nullptr) >= 0,
-               "select a part of a view");
-}
-
-void add_view(hid_t file, const Manifest& manifest, size_t tensor, StateKind kind, const std::vector<Source>& sources) {
-  const Shape& shape = manifest.tensors[tensor].shape;
-  std::array<hsize_t, Shape::kMaxDims> extents{};
-  for (int dim = 0; dim < shape.rank(); ++dim) extents[static_cast<size_t>(dim)] = static_cast<hsize_t>(shape[dim]);
-  const Hdf5Handle whole(H5Screate_simple(shape.rank(), extents.data(), nullptr), H5Sclose, "describe a view");
-  const Hdf5Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose, "describe a view");
-  const double nothing = std::numeric_limits<double>::quiet_NaN();
-  require_hdf5(H5Pset_fill_value(creation.get(), H5T_NATIVE_DOUBLE, &nothing) >= 0, "describe a view");
-  const std::string dataset = "/optim/" + std::string(to_string(kind));
-  for (const auto& [source, segment] : sources) {
-    const auto elements = static_cast<hsize_t>(source->elements);
-    const Hdf5Handle flat(H5Screate_simple(1, &elements, nullptr), H5Sclose, "describe a view");
-    const auto start = static_cast<hsize_t>(segment->offset), count = static_cast<hsize_t>(segment->block.elements());
-    require_hdf5(H5Sselect_hyperslab(flat.get(), H5S_SELECT_SET, &start, nullptr, &count, nullptr) >= 0,
-                 "select a part of a file");
-    select(whole.get(), shape, segment->block);
-    require_hdf5(H5Pset_virtual(creation.get(), whole.get(), source->name.c_str(), dataset.c_str(), flat.get()) >= 0,
-                 "map a part of a view");
-  }
-  const Hdf5Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose, "describe a view");
-  require_hdf5(H5Pset_create_intermediate_group(links.get(), 1) >= 0, "describe a view");
-  require_hdf5(H5Sselect_all(whole.get()) >= 0, "describe a view");
-  const hid_t type = manifest.dtype == DType::fp64 ? H5T_IEEE_F64LE : H5T_IEEE_F32LE;
-  const Hdf5Handle view(H5Dcreate2(file, path_of(kind, manifest.tensors[tensor].name).c_str(), type, whole.get(),
-                                   links.get(), creation.get(), H5P_DEFAULT),
-                        H5Dclose, "add a view");
-}
-
-void add_note(hid_t file) {
-  const std::string note =
-      "A view over the rank files beside it, for reading. HDF5 shows NaN where one of them is missing: use "
-      "`trident checkpoint verify` to know whether the checkpoint is intact.";
-  const Hdf5Handle type(H5Tcopy(H5T_C_S1), H5Tclose, "describe a note");
-  require_hdf5(H5Tset_size(type.get(), note.size() + 1) >= 0, "describe a note");
-  const Hdf5Handle space(H5Screate(H5S_SCALAR), H5Sclose, "describe a note");
-  const Hdf5Handle attribute(H5Acreate2(file, "note", type.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose,
-                             "add a note");
-  require_hdf5(H5Awrite(attribute.get(), type.get(), note.c_str()) >= 0, "write a note");
+  file.close("finish the view");
 }
 
 }  // namespace
 
 std::vector<std::byte> make_master_view(const Manifest& manifest) {
-  std::vector<std::vector<Source>> sources(manifest.tensors.size());
-  for (const RankFile& file : manifest.rank_files) {
-    for (const Segment& segment : file.segments)
-      sources[static_cast<size_t>(segment.tensor)].push_back({&file, &segment});
-  }
-  const Hdf5MemoryFile view([&](hid_t file) {
-    add_note(file);
-    for (size_t tensor = 0; tensor < sources.size(); ++tensor) {
-      for (int kind = 0; kind < manifest.states(); ++kind)
-        add_view(file, manifest, tensor, static_cast<StateKind>(kind), sources[tensor]);
-    }
-  });
-  std::vector<std::byte> bytes(static_cast<size_t>(view.bytes()));
-  view.read(0, bytes);
+  hdf5::Image image;
+  build(manifest, image);
+  std::vector<std::byte> bytes(static_cast<size_t>(image.bytes()));
+  image.read(0, bytes);
   return bytes;
 }
 

@@ -32,8 +32,8 @@ struct RankFileHeader {
 /// `count`, never empty.
 using StateSource = std::function<std::span<const std::byte>(StateKind kind, int64_t begin, int64_t count)>;
 
-/// Writes the rank's file and its block hashes into `folder`, both synced. HDF5 lays the file out in memory; the bytes go
-/// through `files`, the payload straight from `source` while it is hashed.
+/// Writes the rank's file and its block hashes into `folder`, both synced. HDF5 lays the file out in memory; the bytes
+/// go through `files`, the payload straight from `source` while it is hashed.
 [[nodiscard]] RankFile write_rank_file(FileSystem& files, const std::filesystem::path& folder,
                                        const RankFileHeader& header, const StateSource& source);
 
