@@ -1,0 +1,89 @@
+#include "checkpoint/shared_segment.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "core/error.h"
+
+namespace trident {
+namespace {
+
+constexpr const char* kComponent = "checkpoint/snapshot";
+
+[[noreturn]] void fail(int error, const char* what, const std::string& name, std::string remedy = {}) {
+  throw system_error(error, kComponent, fmt::format("cannot {} the shared memory segment {}", what, name),
+                     std::move(remedy));
+}
+
+double mib(double bytes) { return bytes / (1 << 20); }
+
+}  // namespace
+
+SharedSegment::SharedSegment(std::string name, size_t bytes, int descriptor)
+    : name_(std::move(name)), bytes_(bytes), descriptor_(descriptor) {}
+
+SharedSegment::SharedSegment(SharedSegment&& other) noexcept
+    : name_(std::move(other.name_)), bytes_(other.bytes_), descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+SharedSegment::~SharedSegment() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+SharedSegment SharedSegment::attach(const std::string& name, size_t bytes) {
+  SharedSegment segment(name, bytes, shm_open(name.c_str(), O_RDWR | O_NONBLOCK, 0600));
+  if (segment.is_open()) {
+    struct stat status {};
+    if (fstat(segment.descriptor_, &status) != 0) fail(errno, "look at", name);
+    if (S_ISREG(status.st_mode) && status.st_uid == geteuid() && (status.st_mode & 077U) == 0 &&
+        status.st_size == static_cast<off_t>(bytes)) {
+      segment.reserve();
+      return segment;
+    }
+  }
+  remove(name);
+  return {name, bytes, -1};
+}
+
+SharedSegment SharedSegment::create(const std::string& name, size_t bytes) {
+  SharedSegment segment(name, bytes, shm_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL, 0600));
+  if (!segment.is_open()) fail(errno, "make", name, "each rank of a run needs a name of its own");
+  try {
+    segment.reserve();
+  } catch (...) {
+    shm_unlink(name.c_str());
+    throw;
+  }
+  return segment;
+}
+
+void SharedSegment::remove(const std::string& name) {
+  if (shm_unlink(name.c_str()) != 0 && errno != ENOENT) fail(errno, "remove", name);
+}
+
+void SharedSegment::reserve() const {
+  int error = EINTR;
+  while (error == EINTR) error = posix_fallocate(descriptor_, 0, static_cast<off_t>(bytes_));
+  if (error == 0) return;
+  struct statvfs room {};
+  const bool known = fstatvfs(descriptor_, &room) == 0;
+  const double free_bytes = known ? static_cast<double>(room.f_bavail) * static_cast<double>(room.f_frsize) : 0;
+  throw Error(ErrorCode::io, kComponent,
+              fmt::format("the shared memory segment {} needs {:.1f} MiB and {:.1f} MiB are free: {}", name_,
+                          mib(static_cast<double>(bytes_)), mib(free_bytes), std::generic_category().message(error)),
+              "remove stale segments, enlarge /dev/shm, or keep snapshots in private memory");
+}
+
+std::byte* SharedSegment::map() const {
+  void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, descriptor_, 0);
+  if (memory == MAP_FAILED) fail(errno, "map", name_);
+  return static_cast<std::byte*>(memory);
+}
+
+}  // namespace trident

@@ -1,0 +1,202 @@
+#include "checkpoint/snapshot_writer.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <exception>
+#include <utility>
+
+#include "checkpoint/stream_copy.h"
+#include "core/error.h"
+
+namespace trident {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+/// Threads that start under it take no signal that asks the process for something; the main thread handles those.
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t signals;
+    sigfillset(&signals);
+    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) sigdelset(&signals, fault);
+    pthread_sigmask(SIG_SETMASK, &signals, &before_);
+  }
+  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_{};
+};
+
+/// Of what an earlier process left, the older snapshot goes first.
+int newest_buffer(const SnapshotMemory& memory) { return memory.step(1) > memory.step(0) ? 1 : 0; }
+
+}  // namespace
+
+SnapshotWriter::SnapshotWriter(SnapshotMemory& memory, std::vector<CopyPiece> pieces, Write write, CopyOn copy_on)
+    : memory_(memory),
+      pieces_(std::move(pieces)),
+      write_(std::move(write)),
+      copy_on_(copy_on),
+      newest_(newest_buffer(memory)) {
+  static_assert(SnapshotMemory::kBuffers == 2);
+  for (const CopyPiece& piece : pieces_) {
+    TRIDENT_CHECK(piece.bytes >= 0 && piece.to >= 0 && piece.bytes <= memory.bytes() &&
+                  piece.to <= memory.bytes() - piece.bytes);
+  }
+  const SignalsBlocked blocked;
+  if (copy_on == CopyOn::own_thread) {
+    copier_ = std::jthread([this](const std::stop_token& stop) { copy_loop(stop); });
+  }
+  writer_ = std::jthread([this](const std::stop_token& stop) { write_loop(stop); });
+}
+
+bool SnapshotWriter::snapshot(int64_t step, int64_t consumed_samples, bool write) {
+  TRIDENT_CHECK(awaited_, "wait_copied() comes between two snapshots");
+  TRIDENT_CHECK(step >= 0 && consumed_samples >= 0);
+  const auto start = Clock::now();
+  Copy next{.step = step, .consumed_samples = consumed_samples};
+  {
+    const std::lock_guard lock(mutex_);
+    const auto buffer = free_buffer();
+    if (!buffer) return false;
+    next.buffer = *buffer;
+    for (const Kept& kept : kept_) TRIDENT_CHECK(kept.step != step, "this step is being written");
+    if (write) kept_.push_back({.step = step, .buffer = *buffer});
+    copying_ = next;
+    awaited_ = false;
+  }
+  if (copy_on_ == CopyOn::training_thread) {
+    copy(next);
+  } else {
+    changed_.notify_all();
+  }
+  stood_still_ = seconds_since(start);
+  return true;
+}
+
+double SnapshotWriter::wait_copied() {
+  const auto start = Clock::now();
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return !copying_; });
+  awaited_ = true;
+  return std::exchange(stood_still_, 0) + seconds_since(start);
+}
+
+std::optional<SnapshotWriter::Outcome> SnapshotWriter::finished() {
+  const std::lock_guard lock(mutex_);
+  Kept* kept = oldest_unreported();
+  if (kept == nullptr || !kept->outcome) return std::nullopt;
+  kept->reported = true;
+  return kept->outcome;
+}
+
+bool SnapshotWriter::wait_finished(std::chrono::duration<double> limit) {
+  std::unique_lock lock(mutex_);
+  const Kept* kept = oldest_unreported();
+  if (kept == nullptr) return false;
+  // Only this thread adds to kept_ and removes from it.
+  const auto ended = [kept] { return kept->outcome.has_value(); };
+  if (limit != kForever) return changed_.wait_for(lock, limit, ended);
+  changed_.wait(lock, ended);
+  return true;
+}
+
+void SnapshotWriter::release(int64_t step) {
+  const std::lock_guard lock(mutex_);
+  const auto kept = std::find_if(kept_.begin(), kept_.end(), [step](const Kept& k) { return k.step == step; });
+  TRIDENT_CHECK(kept != kept_.end() && kept->reported, "only a write that finished() has reported is released");
+  kept_.erase(kept);
+}
+
+std::vector<int64_t> SnapshotWriter::pending() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<int64_t> steps;
+  for (const Kept& kept : kept_) steps.push_back(kept.step);
+  return steps;
+}
+
+std::optional<int> SnapshotWriter::free_buffer() const {
+  const auto kept = [this](int buffer) {
+    return std::any_of(kept_.begin(), kept_.end(), [buffer](const Kept& k) { return k.buffer == buffer; });
+  };
+  for (const int buffer : {1 - newest_, newest_}) {
+    if (!kept(buffer)) return buffer;
+  }
+  return std::nullopt;
+}
+
+SnapshotWriter::Kept* SnapshotWriter::oldest_unreported() {
+  const auto kept = std::find_if(kept_.begin(), kept_.end(), [](const Kept& k) { return !k.reported; });
+  return kept == kept_.end() ? nullptr : &*kept;
+}
+
+SnapshotWriter::Kept* SnapshotWriter::next_to_write() {
+  const auto kept = std::find_if(kept_.begin(), kept_.end(), [](const Kept& k) { return !k.outcome; });
+  if (kept == kept_.end()) return nullptr;
+  const bool being_copied = copying_ && copying_->buffer == kept->buffer;
+  return being_copied ? nullptr : &*kept;
+}
+
+void SnapshotWriter::copy(const Copy& copy) {
+  const auto to = memory_.begin_fill(copy.buffer);
+  for (const CopyPiece& piece : pieces_) {
+    stream_copy(to.subspan(static_cast<size_t>(piece.to)), {piece.from, static_cast<size_t>(piece.bytes)});
+  }
+  memory_.end_fill(copy.buffer, copy.step, copy.consumed_samples);
+  {
+    const std::lock_guard lock(mutex_);
+    newest_ = copy.buffer;
+    copying_.reset();
+  }
+  changed_.notify_all();
+}
+
+void SnapshotWriter::copy_loop(const std::stop_token& stop) {
+  pthread_setname_np(pthread_self(), "snapshot-copy");
+  std::unique_lock lock(mutex_);
+  while (changed_.wait(lock, stop, [this] { return copying_.has_value(); })) {
+    const Copy next = *copying_;
+    lock.unlock();
+    copy(next);
+    lock.lock();
+  }
+}
+
+void SnapshotWriter::write_loop(const std::stop_token& stop) {
+  pthread_setname_np(pthread_self(), "snapshot-write");
+  std::unique_lock lock(mutex_);
+  while (changed_.wait(lock, stop, [this] { return next_to_write() != nullptr; }) && !stop.stop_requested()) {
+    const Kept kept = *next_to_write();
+    lock.unlock();
+    Outcome outcome = write(kept.step, kept.buffer);
+    lock.lock();
+    // Still the first that has no outcome: only what has one is released.
+    next_to_write()->outcome = std::move(outcome);
+    changed_.notify_all();
+  }
+}
+
+SnapshotWriter::Outcome SnapshotWriter::write(int64_t step, int buffer) const noexcept {
+  Outcome outcome{.step = step};
+  const auto start = Clock::now();
+  try {
+    write_(step, memory_.content(buffer));
+  } catch (const std::exception& error) {
+    outcome.error = error.what();
+    if (outcome.error.empty()) outcome.error = "unknown error";
+  } catch (...) {
+    outcome.error = "unknown error";
+  }
+  outcome.seconds = seconds_since(start);
+  return outcome;
+}
+
+}  // namespace trident
