@@ -9,7 +9,7 @@
 #include <cstring>
 #include <new>
 
-#include "checkpoint/shared_segment.h"
+#include "checkpoint/snapshot_segment.h"
 #include "core/error.h"
 
 namespace trident {
@@ -63,7 +63,8 @@ struct SnapshotMemory::Header {
   std::array<Fill, kBuffers> fills;
 };
 
-SnapshotMemory::SnapshotMemory(std::string name, const SnapshotIdentity& identity, int64_t bytes) : bytes_(bytes) {
+SnapshotMemory::SnapshotMemory(const std::string& name, const SnapshotIdentity& identity, int64_t bytes)
+    : bytes_(bytes) {
   static_assert(sizeof(Header) <= kPage);
   TRIDENT_CHECK(bytes >= 0 && bytes <= int64_t{1} << 46);
   const Fixed fixed = fixed_part(identity, bytes);
@@ -94,16 +95,16 @@ void SnapshotMemory::map_private() {
 }
 
 void SnapshotMemory::map_named(const std::string& name, const SnapshotIdentity& identity) {
-  if (const auto segment = SharedSegment::attach(name, mapped_); segment.is_open()) {
+  if (const auto segment = SnapshotSegment::attach(name, mapped_); segment.is_open()) {
     memory_ = segment.map();
     const Fixed expected = fixed_part(identity, bytes_);
     attached_ = header().magic.load(std::memory_order_acquire) == kMagic &&
                 std::memcmp(&header().fixed, &expected, sizeof(expected)) == 0;
     if (attached_) return;
     munmap(memory_, mapped_);
-    SharedSegment::remove(name);
+    SnapshotSegment::remove(name);
   }
-  memory_ = SharedSegment::create(name, mapped_).map();
+  memory_ = SnapshotSegment::create(name, mapped_).map();
 }
 
 SnapshotMemory::Header& SnapshotMemory::header() const {
@@ -138,9 +139,8 @@ std::span<const std::byte> SnapshotMemory::content(int index) const {
 std::span<std::byte> SnapshotMemory::begin_fill(int index) {
   std::byte* const memory = buffer(index);
   auto& sequence = header().fills[static_cast<size_t>(index)].sequence;
-  // A fill that was cut off has left it odd.
-  sequence.store(sequence.load(std::memory_order_relaxed) | 1U, std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_release);  // the mark precedes every store of the fill
+  // A fill that was cut off has left it odd. An exchange, because no later store of the fill may pass the mark.
+  sequence.exchange(sequence.load(std::memory_order_relaxed) | 1U, std::memory_order_seq_cst);
   return {memory, static_cast<size_t>(bytes_)};
 }
 
@@ -158,6 +158,6 @@ void SnapshotMemory::clear() {
   for (Fill& fill : header().fills) fill.sequence.store(0, std::memory_order_release);
 }
 
-void SnapshotMemory::remove(const std::string& name) { SharedSegment::remove(name); }
+void SnapshotMemory::remove(const std::string& name) { SnapshotSegment::remove(name); }
 
 }  // namespace trident

@@ -73,13 +73,16 @@ std::filesystem::path Checkpointer::temporary(int64_t step) const { return root_
 
 bool Checkpointer::save(int64_t step, int64_t samples) {
   if (full()) return false;
+  (void)wait_copied();
   TRIDENT_CHECK(writer_.snapshot(step, samples, true), "a buffer is free while fewer saves than buffers are under way");
   saves_.push_back({step, samples, now()});
   return true;
 }
 
 void Checkpointer::snapshot(int64_t step, int64_t samples) {
-  if (!options_.memory.empty()) (void)writer_.snapshot(step, samples, false);
+  if (options_.memory.empty()) return;
+  (void)wait_copied();
+  (void)writer_.snapshot(step, samples, false);
 }
 
 void Checkpointer::write(int64_t step, std::span<const std::byte> content) {
@@ -114,10 +117,10 @@ std::vector<SaveOutcome> Checkpointer::poll() {
   std::vector<SaveOutcome> ended;
   while (!saves_.empty()) {
     Save& save = saves_.front();
-    const auto written = save.committing ? std::nullopt : writer_.finished();
+    if (!save.committing && !ended_write_) ended_write_ = writer_.finished();
     const bool committed =
         committing_.valid() && committing_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
-    double vote[] = {save.committing || written ? 0.0 : 1.0, committed ? 1.0 : 0.0};
+    double vote[] = {save.committing || ended_write_ ? 0.0 : 1.0, committed ? 1.0 : 0.0};
     world_.all_reduce(std::span<double>(vote), ReduceOp::max);
     if (!save.committing && vote[0] == 0.0) {
       gather_reports(save);
@@ -146,7 +149,7 @@ std::vector<SaveOutcome> Checkpointer::finish() {
 }
 
 void Checkpointer::gather_reports(const Save& save) {
-  const auto texts = gather_text(world_, encode(own_report(*writer_.finished())));
+  const auto texts = gather_text(world_, encode(own_report(*std::exchange(ended_write_, std::nullopt))));
   if (world_.rank() != 0) return;
   std::vector<SaveReport> reports;
   for (const std::string& text : texts) reports.push_back(decode_save_report(text));

@@ -70,6 +70,8 @@ class Checkpointer {
   /// samples. Collective.
   [[nodiscard]] std::optional<int64_t> newest_in_memory() const;
   int64_t restore(int64_t step) const;
+  /// Empties the memory: the run goes on from elsewhere.
+  void forget_memory() { memory_.clear(); }
   /// A checkpoint that is known to be good: retention never deletes the newest such.
   void set_verified(int64_t step) { verified_ = step; }
 
@@ -99,6 +101,7 @@ class Checkpointer {
   std::vector<RankFile> rank_files_;  // on rank 0: what does not change from save to save
   std::optional<WriterLease> lease_;  // on rank 0
   std::deque<Save> saves_;
+  std::optional<SnapshotWriter::Outcome> ended_write_;  // of the oldest save, until all ranks have ended theirs
   std::future<CommitResult> committing_;  // on rank 0
   int64_t verified_ = -1;
   std::mutex mutex_;

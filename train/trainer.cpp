@@ -156,6 +156,7 @@ bool Trainer::resume() {
     go_on_from({*step, checkpointer_->restore(*step), "memory"});
     return true;
   }
+  checkpointer_->forget_memory();
   const auto point = load_newest(plan_, job_, checkpointer_->state(), mesh_.world(), [this](const std::string& what) {
     log::error("damaged checkpoint {}; the one before it is taken", what);
     event({.event = RunEvent::fault, .phase = "resume", .cause = "damaged checkpoint", .detail = what});

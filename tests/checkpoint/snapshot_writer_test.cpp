@@ -25,7 +25,6 @@ namespace trident {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 constexpr size_t kValues = 5000;
@@ -33,10 +32,11 @@ constexpr size_t kValues = 5000;
 /// A state of two arrays with a gap between their places, and a writer that keeps what it was given. A test that
 /// holds it makes each write wait until it is let go.
 class WriterTest : public ::testing::TestWithParam<CopyOn> {
- protected:
+ public:
   WriterTest() : memory_("", {}, 2 * kBytes + 64) { set(0); }
   ~WriterTest() override { let_go_.release(100); }  // a test that failed must not hang
 
+ protected:
   void start() {
     writer_.emplace(
         memory_,
@@ -116,6 +116,7 @@ TEST_P(WriterTest, SnapshotsThatAreNotWrittenCycle) {
   EXPECT_THAT(held(), IsEmpty());
   for (int64_t step = 1; step <= 5; ++step) {
     EXPECT_TRUE(train(step, false));
+    EXPECT_GT(writer_->wait_copied(), 0);
     if (step > 1) {
       EXPECT_THAT(held(), ElementsAre(step - 1, step));
     }

@@ -64,7 +64,7 @@ CheckpointerOptions options_of(const LayoutRun& run, const std::filesystem::path
   options.files = &unsynced_files();
   options.attempt = "attempt";
   options.manifest = manifest_of(job, "0123456789abcdef0123456789abcdef");
-  options.attachments = attachments_of(job, RunDirectory(root.parent_path()));
+  options.attachments = attachments_of(job, RunDirectory(root.parent_path()), {});
   return options;
 }
 

@@ -1,4 +1,4 @@
-#include "checkpoint/shared_segment.h"
+#include "checkpoint/snapshot_segment.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <system_error>
 #include <utility>
 
 #include "core/error.h"
@@ -26,18 +27,18 @@ double mib(double bytes) { return bytes / (1 << 20); }
 
 }  // namespace
 
-SharedSegment::SharedSegment(std::string name, size_t bytes, int descriptor)
+SnapshotSegment::SnapshotSegment(std::string name, size_t bytes, int descriptor)
     : name_(std::move(name)), bytes_(bytes), descriptor_(descriptor) {}
 
-SharedSegment::SharedSegment(SharedSegment&& other) noexcept
+SnapshotSegment::SnapshotSegment(SnapshotSegment&& other) noexcept
     : name_(std::move(other.name_)), bytes_(other.bytes_), descriptor_(std::exchange(other.descriptor_, -1)) {}
 
-SharedSegment::~SharedSegment() {
+SnapshotSegment::~SnapshotSegment() {
   if (descriptor_ >= 0) ::close(descriptor_);
 }
 
-SharedSegment SharedSegment::attach(const std::string& name, size_t bytes) {
-  SharedSegment segment(name, bytes, shm_open(name.c_str(), O_RDWR | O_NONBLOCK, 0600));
+SnapshotSegment SnapshotSegment::attach(const std::string& name, size_t bytes) {
+  SnapshotSegment segment(name, bytes, shm_open(name.c_str(), O_RDWR | O_NONBLOCK, 0600));
   if (segment.is_open()) {
     struct stat status {};
     if (fstat(segment.descriptor_, &status) != 0) fail(errno, "look at", name);
@@ -51,8 +52,8 @@ SharedSegment SharedSegment::attach(const std::string& name, size_t bytes) {
   return {name, bytes, -1};
 }
 
-SharedSegment SharedSegment::create(const std::string& name, size_t bytes) {
-  SharedSegment segment(name, bytes, shm_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL, 0600));
+SnapshotSegment SnapshotSegment::create(const std::string& name, size_t bytes) {
+  SnapshotSegment segment(name, bytes, shm_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL, 0600));
   if (!segment.is_open()) fail(errno, "make", name, "each rank of a run needs a name of its own");
   try {
     segment.reserve();
@@ -63,11 +64,11 @@ SharedSegment SharedSegment::create(const std::string& name, size_t bytes) {
   return segment;
 }
 
-void SharedSegment::remove(const std::string& name) {
+void SnapshotSegment::remove(const std::string& name) {
   if (shm_unlink(name.c_str()) != 0 && errno != ENOENT) fail(errno, "remove", name);
 }
 
-void SharedSegment::reserve() const {
+void SnapshotSegment::reserve() const {
   int error = EINTR;
   while (error == EINTR) error = posix_fallocate(descriptor_, 0, static_cast<off_t>(bytes_));
   if (error == 0) return;
@@ -80,7 +81,7 @@ void SharedSegment::reserve() const {
               "remove stale segments, enlarge /dev/shm, or keep snapshots in private memory");
 }
 
-std::byte* SharedSegment::map() const {
+std::byte* SnapshotSegment::map() const {
   void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, descriptor_, 0);
   if (memory == MAP_FAILED) fail(errno, "map", name_);
   return static_cast<std::byte*>(memory);
