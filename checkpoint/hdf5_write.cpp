@@ -42,10 +42,18 @@ Handle dataset_properties() {
   return properties;
 }
 
-Handle link_properties() {
-  Handle properties(H5Pcreate(H5P_LINK_CREATE), H5Pclose, "make link properties");
-  require(H5Pset_create_intermediate_group(properties.get(), 1), "ask for missing groups");
-  return properties;
+// Not H5Pset_create_intermediate_group: groups made by it carry times.
+void create_groups(const Handle& file, const std::string& path) {
+  const Handle properties(H5Pcreate(H5P_GROUP_CREATE), H5Pclose, "make group properties");
+  require(H5Pset_obj_track_times(properties.get(), false), "leave out times");
+  for (size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
+    const std::string name = path.substr(0, end);
+    const htri_t there = H5Lexists(file.get(), name.c_str(), H5P_DEFAULT);
+    require(there, "look for " + name);
+    if (there == 0)
+      (void)Handle(H5Gcreate2(file.get(), name.c_str(), H5P_DEFAULT, properties.get(), H5P_DEFAULT), H5Gclose,
+                   "create the group " + name);
+  }
 }
 
 void set_attributes(const Handle& file, const Texts& texts, const Numbers& numbers) {

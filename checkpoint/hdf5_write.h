@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -21,8 +22,8 @@ namespace trident::hdf5 {
 [[nodiscard]] Handle dataspace(std::span<const hsize_t> extents);
 /// Creation properties of datasets, without times.
 [[nodiscard]] Handle dataset_properties();
-/// Creates missing groups on the way to an object.
-[[nodiscard]] Handle link_properties();
+/// Creates the groups on the way to the object `path` ("/a/b/object") that are not there, without times.
+void create_groups(const Handle& file, const std::string& path);
 
 using Texts = std::vector<std::pair<const char*, std::string_view>>;
 using Numbers = std::vector<std::pair<const char*, int64_t>>;

@@ -99,9 +99,9 @@ void add_tensor(const Handle& file, const std::string& path, const Shape& shape,
   const double nan = std::numeric_limits<double>::quiet_NaN();
   require(H5Pset_fill_value(properties.get(), H5T_NATIVE_DOUBLE, &nan), "set the fill value");
   for (const Source& source : sources) map_segment(properties, space, shape, source, array);
-  const Handle links = hdf5::link_properties();
+  hdf5::create_groups(file, path);
   const Handle whole = hdf5::dataspace(std::span(extents).first(static_cast<size_t>(shape.rank())));
-  const Handle tensor(H5Dcreate2(file.get(), path.c_str(), hdf5::file_type(dtype), whole.get(), links.get(),
+  const Handle tensor(H5Dcreate2(file.get(), path.c_str(), hdf5::file_type(dtype), whole.get(), H5P_DEFAULT,
                                  properties.get(), H5P_DEFAULT),
                       H5Dclose, "create " + path);
 }

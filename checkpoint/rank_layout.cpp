@@ -76,8 +76,8 @@ int64_t allocate_array(const Handle& file, const std::string& name, DType dtype,
   require(H5Pset_layout(properties.get(), H5D_CONTIGUOUS), "ask for contiguous storage");
   require(H5Pset_alloc_time(properties.get(), H5D_ALLOC_TIME_EARLY), "ask for early allocation");
   require(H5Pset_fill_time(properties.get(), H5D_FILL_TIME_NEVER), "ask for no fill value");
-  const Handle links = hdf5::link_properties();
-  const Handle array(H5Dcreate2(file.get(), name.c_str(), hdf5::file_type(dtype), space.get(), links.get(),
+  hdf5::create_groups(file, name);
+  const Handle array(H5Dcreate2(file.get(), name.c_str(), hdf5::file_type(dtype), space.get(), H5P_DEFAULT,
                                 properties.get(), H5P_DEFAULT),
                      H5Dclose, "create " + name);
   const haddr_t begin = H5Dget_offset(array.get());
