@@ -10,10 +10,16 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "checkpoint/stream_copy.h"
 #include "core/error.h"
 
 namespace trident {
@@ -42,6 +48,9 @@ class SegmentName {
     EXPECT_TRUE(is_open([&](int file) {
       EXPECT_EQ(pwrite(file, bytes.data(), bytes.size(), at), static_cast<ssize_t>(bytes.size()));
     }));
+  }
+  void truncate(off_t bytes) const {
+    EXPECT_TRUE(is_open([&](int file) { EXPECT_EQ(ftruncate(file, bytes), 0); }));
   }
   void open_to_all() const {
     EXPECT_TRUE(is_open([](int file) { EXPECT_EQ(fchmod(file, 0666), 0); }));
@@ -239,6 +248,9 @@ TEST(CheckpointSceptic, T21AHostileHeaderIsNotAttached) {
     expect_made_anew(name, identity(), kBytes);
   }
   leave_two_snapshots(name);
+  name.truncate(4096 + kBytes);
+  expect_made_anew(name, identity(), kBytes);
+  leave_two_snapshots(name);
   name.open_to_all();
   expect_made_anew(name, identity(), kBytes);
   leave_two_snapshots(name);
@@ -246,6 +258,59 @@ TEST(CheckpointSceptic, T21AHostileHeaderIsNotAttached) {
   const SnapshotMemory memory(name, identity(), kBytes);
   EXPECT_FALSE(memory.step(0)) << "a negative step";
   EXPECT_EQ(memory.step(1), 8);
+}
+
+/// Fills one buffer after the other, each with its step everywhere, and reports each on the pipe, until it is killed.
+[[noreturn]] void fill_for_ever(const std::string& name, int64_t words, int pipe) {
+  SnapshotMemory memory(name, identity(), words * int64_t{8});
+  const int64_t last = std::max(memory.step(0).value_or(0), memory.step(1).value_or(0));
+  std::vector<int64_t> state(static_cast<size_t>(words));
+  for (int64_t step = last + 1;; ++step) {
+    std::fill(state.begin(), state.end(), step);
+    const int index = static_cast<int>(step % 2);
+    stream_copy(memory.begin_fill(index), std::as_bytes(std::span(state)));
+    memory.end_fill(index, step, step * 10);
+    if (write(pipe, &step, sizeof(step)) != sizeof(step)) _exit(1);
+  }
+}
+
+bool is_whole(const SnapshotMemory& memory, int index, int64_t step) {
+  std::vector<int64_t> state(memory.content(index).size() / 8);
+  std::memcpy(state.data(), memory.content(index).data(), memory.content(index).size());
+  return std::all_of(state.begin(), state.end(), [step](int64_t word) { return word == step; });
+}
+
+TEST(CheckpointSceptic, T21KilledAnywhereInAFillOneSnapshotIsWhole) {
+  const SegmentName name;
+  constexpr int64_t kWords = 100'000;
+  const int kills = std::getenv("TRIDENT_LONG_TESTS") != nullptr ? 1000 : 30;
+  for (int kill_at = 0; kill_at < kills; ++kill_at) {
+    std::array<int, 2> ends{};
+    ASSERT_EQ(pipe(ends.data()), 0);
+    const pid_t child = fork();
+    if (child == 0) fill_for_ever(name, kWords, ends[1]);
+    close(ends[1]);
+    int64_t reported = 0;
+    for (int step = 0; step <= kill_at % 3; ++step) {
+      ASSERT_EQ(read(ends[0], &reported, sizeof(reported)), static_cast<ssize_t>(sizeof(reported)));
+    }
+    usleep(static_cast<useconds_t>(kill_at * 37 % 500));  // spreads the kills; any time is a good one
+    kill(child, SIGKILL);
+    ASSERT_EQ(waitpid(child, nullptr, 0), child);
+    close(ends[0]);
+
+    const SnapshotMemory memory(name, identity(), kWords * 8);
+    ASSERT_TRUE(memory.attached());
+    int64_t newest = 0;
+    for (const int index : {0, 1}) {
+      if (const auto step = memory.step(index)) {
+        EXPECT_TRUE(is_whole(memory, index, *step)) << *step;
+        EXPECT_EQ(memory.consumed_samples(index), *step * 10);
+        newest = std::max(newest, *step);
+      }
+    }
+    EXPECT_GE(newest, reported);
+  }
 }
 
 TEST(CheckpointSceptic, T21AStartCutOffBeforeTheHeaderIsMadeAnew) {
