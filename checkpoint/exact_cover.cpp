@@ -1,7 +1,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <iterator>
 #include <map>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "checkpoint/manifest.h"
@@ -10,78 +14,100 @@
 namespace trident {
 namespace {
 
-/// Rectangles of one tensor that a line sweeping over its rows crosses, by first column.
+int64_t end_row(const LogicalBlock& block) { return block.row0 + block.rows; }
+int64_t end_column(const LogicalBlock& block) { return block.column0 + block.columns; }
+
+/// The rectangles of one tensor that a line sweeping over its rows crosses: disjoint ranges of columns, begin to end.
 class SweepLine {
  public:
-  /// The column that `block` shares with a rectangle that is crossed already, -1 where there is none.
-  [[nodiscard]] int64_t add(const LogicalBlock& block) {
+  /// False where it shares a column with another.
+  [[nodiscard]] bool add(const LogicalBlock& block) {
     const auto next = crossed_.lower_bound(block.column0);
-    if (next != crossed_.end() && next->first < block.column0 + block.columns) return next->first;
-    if (next != crossed_.begin() && std::prev(next)->second > block.column0) return block.column0;
-    crossed_.emplace_hint(next, block.column0, block.column0 + block.columns);
-    return -1;
+    if (next != crossed_.end() && next->first < end_column(block)) return false;
+    if (next != crossed_.begin() && std::prev(next)->second > block.column0) return false;
+    crossed_.emplace_hint(next, block.column0, end_column(block));
+    width_ += block.columns;
+    return true;
   }
-  void remove(const LogicalBlock& block) { crossed_.erase(block.column0); }
-  /// The first column that no rectangle has, -1 where all have one.
-  [[nodiscard]] int64_t hole(int64_t columns) const {
-    int64_t at = 0;
-    for (const auto& [begin, end] : crossed_) {
-      if (begin > at) break;
-      at = end;
-    }
-    return at < columns ? at : -1;
+  void remove(const LogicalBlock& block) {
+    crossed_.erase(block.column0);
+    width_ -= block.columns;
   }
+  [[nodiscard]] int64_t width() const { return width_; }
 
  private:
   std::map<int64_t, int64_t> crossed_;
+  int64_t width_ = 0;
 };
+
+void require_inside(const Segment& segment, const Manifest& manifest, const std::string& source) {
+  const auto inside = [](int64_t begin, int64_t count, int64_t all) {
+    return begin >= 0 && count > 0 && count <= all && begin <= all - count;
+  };
+  const LogicalBlock& block = segment.block;
+  const auto tensor = static_cast<size_t>(segment.tensor);
+  if (segment.tensor >= 0 && tensor < manifest.tensors.size()) {
+    const LogicalBlock whole = whole_block(manifest.tensors[tensor].shape);
+    if (inside(block.row0, block.rows, whole.rows) && inside(block.column0, block.columns, whole.columns)) return;
+  }
+  throw Error(ErrorCode::bad_data, "checkpoint/manifest",
+              fmt::format("{}: the segment of rows {} + {}, columns {} + {} is not in tensor {}", source, block.row0,
+                          block.rows, block.column0, block.columns, segment.tensor));
+}
 
 class CoverCheck {
  public:
   CoverCheck(const LogicalTensor& tensor, std::vector<LogicalBlock> blocks, const std::string& source)
-      : tensor_(tensor), whole_(whole_block(tensor.shape)), source_(source), begins_(std::move(blocks)) {
-    ends_ = begins_;
-    std::sort(begins_.begin(), begins_.end(),
+      : tensor_(tensor), whole_(whole_block(tensor.shape)), source_(source), by_begin_(std::move(blocks)) {
+    by_end_ = by_begin_;
+    std::sort(by_begin_.begin(), by_begin_.end(),
               [](const LogicalBlock& a, const LogicalBlock& b) { return a.row0 < b.row0; });
-    std::sort(ends_.begin(), ends_.end(),
-              [](const LogicalBlock& a, const LogicalBlock& b) { return a.row0 + a.rows < b.row0 + b.rows; });
+    std::sort(by_end_.begin(), by_end_.end(),
+              [](const LogicalBlock& a, const LogicalBlock& b) { return end_row(a) < end_row(b); });
   }
 
-  // Without overlaps the areas add up exactly where nothing is missing, so only a hole makes the sweep look at columns.
+  // What the line crosses changes only where a rectangle begins or ends. Between, disjoint ranges cover all columns
+  // where their widths add up to all.
   void run() const {
-    int64_t elements = 0;
-    for (const LogicalBlock& block : begins_) elements += block.elements();
-    sweep(elements < whole_.elements());
-    if (elements != whole_.elements()) throw refuse(whole_.rows, 0, "no segment");
-  }
-
- private:
-  void sweep(bool find_hole) const {
     SweepLine line;
-    size_t ended = 0;
-    for (size_t begun = 0; begun < begins_.size() || ended < ends_.size();) {
-      const int64_t next_end = ends_[ended].row0 + ends_[ended].rows;
-      const int64_t row = begun < begins_.size() ? std::min(begins_[begun].row0, next_end) : next_end;
-      if (find_hole && begun == 0 && row > 0) throw refuse(0, 0, "no segment");
-      while (ended < begun && ends_[ended].row0 + ends_[ended].rows <= row) line.remove(ends_[ended++]);
-      while (begun < begins_.size() && begins_[begun].row0 <= row) {
-        const int64_t column = line.add(begins_[begun++]);
-        if (column >= 0) throw refuse(row, column, "more than one segment");
-      }
-      if (!find_hole || row >= whole_.rows) continue;
-      if (const int64_t column = line.hole(whole_.columns); column >= 0) throw refuse(row, column, "no segment");
+    size_t begun = 0, ended = 0;
+    for (int64_t row = 0; row < whole_.rows;) {
+      while (ended < begun && end_row(by_end_[ended]) <= row) line.remove(by_end_[ended++]);
+      bool disjoint = true;
+      while (disjoint && begun < by_begin_.size() && by_begin_[begun].row0 <= row)
+        disjoint = line.add(by_begin_[begun++]);
+      if (!disjoint || line.width() != whole_.columns) refuse(row);
+      row = end_row(by_end_[ended]);
+      if (begun < by_begin_.size()) row = std::min(row, by_begin_[begun].row0);
     }
   }
 
-  [[nodiscard]] Error refuse(int64_t row, int64_t column, const char* what) const {
-    return {ErrorCode::bad_data, "checkpoint/manifest",
-            fmt::format("{}: row {}, column {} of {} is in {}", source_, row, column, tensor_.name, what)};
+ private:
+  /// Throws, naming the first column of the row that is not in one segment exactly.
+  [[noreturn]] void refuse(int64_t row) const {
+    std::vector<std::pair<int64_t, int64_t>> ranges;
+    for (const LogicalBlock& block : by_begin_)
+      if (block.row0 <= row && row < end_row(block)) ranges.emplace_back(block.column0, end_column(block));
+    std::sort(ranges.begin(), ranges.end());
+    int64_t column = 0;
+    bool twice = false;
+    for (const auto& [begin, end] : ranges) {
+      twice = begin < column;
+      if (begin != column) {
+        if (twice) column = begin;
+        break;
+      }
+      column = end;
+    }
+    throw Error(ErrorCode::bad_data, "checkpoint/manifest",
+                fmt::format("{}: row {}, column {} of {} is in {} segment", source_, row, column, tensor_.name,
+                            twice ? "more than one" : "no"));
   }
 
   const LogicalTensor& tensor_;
   LogicalBlock whole_;
   const std::string& source_;
-  std::vector<LogicalBlock> begins_, ends_;  // by first row, by last
+  std::vector<LogicalBlock> by_begin_, by_end_;
 };
 
 }  // namespace
@@ -89,14 +115,13 @@ class CoverCheck {
 void require_exact_cover(const Manifest& manifest, const std::string& source) {
   std::vector<std::vector<LogicalBlock>> blocks(manifest.tensors.size());
   for (const RankFile& file : manifest.rank_files) {
-    for (const Segment& segment : file.segments) blocks[static_cast<size_t>(segment.tensor)].push_back(segment.block);
+    for (const Segment& segment : file.segments) {
+      require_inside(segment, manifest, source);
+      blocks[static_cast<size_t>(segment.tensor)].push_back(segment.block);
+    }
   }
-  for (size_t i = 0; i < blocks.size(); ++i) {
-    if (blocks[i].empty())
-      throw Error(ErrorCode::bad_data, "checkpoint/manifest",
-                  fmt::format("{}: {} is in no segment", source, manifest.tensors[i].name));
-    CoverCheck(manifest.tensors[i], std::move(blocks[i]), source).run();
-  }
+  for (size_t i = 0; i < blocks.size(); ++i)
+    CoverCheck(manifest.tensors[i], std::exchange(blocks[i], {}), source).run();
 }
 
 }  // namespace trident

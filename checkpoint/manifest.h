@@ -44,9 +44,9 @@ struct Segment {
 struct RankFile {
   std::string name;
   int64_t bytes = 0;
-  Hash128 hash;            ///< BlockHashes::file_hash
-  int64_t elements = 0;    ///< of each of the flat arrays
-  PerState payload{};      ///< byte at which each flat array begins; 0 where there is none
+  Hash128 hash;          ///< BlockHashes::file_hash
+  int64_t elements = 0;  ///< of each of the flat arrays
+  PerState payload{};    ///< byte at which each flat array begins; 0 where there is none
   std::vector<Segment> segments;
   bool operator==(const RankFile&) const = default;
 };
@@ -71,19 +71,21 @@ struct SavedLayout {
 
 /// What a checkpoint is, `MANIFEST.json`: written last, hashes itself.
 struct Manifest {
-  static constexpr int kFormat = 1;        ///< written
-  static constexpr int kMinReader = 1;     ///< oldest reader that understands what is written
+  static constexpr int kFormat = 1;     ///< written
+  static constexpr int kMinReader = 1;  ///< oldest reader that understands what is written
   static constexpr int64_t kMaxBytes = int64_t{64} << 20;
+  static constexpr size_t kMaxSegments = size_t{2} << 20;
+  static constexpr size_t kMaxOtherValues = size_t{1} << 19;  ///< JSON keys and values that belong to no segment
   static constexpr const char* kFileName = "MANIFEST.json";
 
   std::string run_id;
-  int64_t step = 0;              ///< updates done
+  int64_t step = 0;  ///< updates done
   int64_t consumed_samples = 0;
   std::optional<int64_t> parent_step;  ///< the checkpoint before it in the same run
   uint64_t seed = 0;
   SavedLayout layout;
-  DType dtype = DType::fp32;  ///< of the state: fp32 or fp64
-  bool moments = true;        ///< false: weights alone
+  DType dtype = DType::fp32;                          ///< of the state: fp32 or fp64
+  bool moments = true;                                ///< false: weights alone
   nlohmann::json trainer = nlohmann::json::object();  ///< what the trainer keeps besides (logical shards, loss scale …)
   Hash128 config_hash, tokenizer_hash;
   std::vector<LogicalTensor> tensors;
@@ -103,16 +105,17 @@ class NewerFormat : public Error {
   using Error::Error;
 };
 
-/// With its own hash at the end.
+/// One line for each tensor and each rank's file; ends with its own hash (docs/checkpoint-format.md).
 [[nodiscard]] std::string encode(const Manifest& manifest);
-/// Checks the hash, every key and every number (names are plain file names, blocks lie in their tensors, segments in
-/// their files' arrays, arrays in the file). Throws Error(bad_data) starting with `source`; NewerFormat.
+/// Checks the hash, then every key and every number: names are plain file names, blocks lie in their tensors, segments
+/// in their files' arrays, arrays in the file, none over another. Unknown keys are skipped. Throws Error(bad_data)
+/// starting with `source`; NewerFormat.
 [[nodiscard]] Manifest decode_manifest(std::string_view text, const std::string& source);
 /// Reads at most kMaxBytes of a regular file. Error(input_missing) where it is not there.
 [[nodiscard]] Manifest read_manifest(const std::filesystem::path& folder);
 
-/// Throws Error(bad_data) naming tensor, row and column if an element is in no segment or in several. `source` names
-/// the checkpoint.
+/// Throws Error(bad_data) naming tensor, row and column of the first element that is in no segment or in several.
+/// O(n log n) for n segments. `source` names the checkpoint.
 void require_exact_cover(const Manifest& manifest, const std::string& source);
 
 }  // namespace trident
