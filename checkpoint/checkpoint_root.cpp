@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <string_view>
 #include <system_error>
 
 #include "core/error.h"
@@ -22,14 +23,17 @@ std::optional<int64_t> step_in(const std::string& name) {
   if (!name.starts_with(kPrefix)) return std::nullopt;
   const char* end = name.data() + name.size();
   const auto [stopped, error] = std::from_chars(name.data() + kPrefix.size(), end, step);
-  if (error != std::errc() || stopped != end || name != name_of(step)) return std::nullopt;
+  if (error != std::errc() || stopped != end || step < 0 || name != name_of(step)) return std::nullopt;
   return step;
 }
 
+// A folder that cannot be read is not an empty one: a run would begin anew.
 template <class Look>
 void for_each_entry(const fs::path& root, const Look& look) {
   std::error_code error;
   for (fs::directory_iterator it(root, error), end; !error && it != end; it.increment(error)) look(*it);
+  if (error && error != std::errc::no_such_file_or_directory)
+    throw system_error(error.value(), "checkpoint/root", "cannot list " + root.string());
 }
 
 }  // namespace
@@ -60,7 +64,6 @@ int CheckpointRoot::sweep(FileSystem& files) const {
     if (name.starts_with(kTemporary) || name.starts_with(kDeleted)) left.push_back(entry.path());
   });
   for (const fs::path& path : left) files.remove(path);
-  if (!left.empty()) files.sync_directory(root_);
   return static_cast<int>(left.size());
 }
 
@@ -71,11 +74,12 @@ void CheckpointRoot::retain(FileSystem& files, int64_t keep, int64_t keep_every,
   for (size_t i = static_cast<size_t>(keep); i < entries.size(); ++i) {
     const auto& [step, folder] = entries[i];
     if (step == verified || (keep_every > 0 && step % keep_every == 0)) continue;
-    deleted.push_back(root_ / fmt::format("{}{}", kDeleted, name_of(step)));
+    deleted.push_back(root_ / (std::string(kDeleted) + name_of(step)));
     files.remove(deleted.back());
     files.rename(folder, deleted.back());
   }
   if (deleted.empty()) return;
+  // Otherwise a power failure could bring back a name whose files are gone.
   files.sync_directory(root_);
   for (const fs::path& path : deleted) files.remove(path);
 }

@@ -12,7 +12,7 @@
 namespace trident {
 
 /// A run's checkpoints/ folder. Names in it: step_00000100/ (a checkpoint, whole), .tmp.step_00000100.ID/ (being
-/// written), .del.step_00000100.ID/ (being deleted), latest (a hint: the newest's name), .writer (the lease).
+/// written), .del.step_00000100/ (being deleted), latest (a hint: the newest's name), .writer (the lease).
 class CheckpointRoot {
  public:
   explicit CheckpointRoot(std::filesystem::path root) : root_(std::move(root)) {}
@@ -21,7 +21,8 @@ class CheckpointRoot {
     int64_t step = 0;
     std::filesystem::path folder;
   };
-  /// Checkpoints by name alone, newest first; empty where the folder is not there.
+  /// Checkpoints by name alone, newest first; empty where the folder is not there. Throws Error(io) where it cannot be
+  /// read.
   [[nodiscard]] std::vector<Entry> list() const;
   [[nodiscard]] std::filesystem::path folder(int64_t step) const;
   [[nodiscard]] std::filesystem::path temporary(int64_t step, const std::string& id) const;
@@ -38,11 +39,12 @@ class CheckpointRoot {
 };
 
 /// The right to write into a root, held by one process of one run: a lock on ROOT/.writer that the system gives back
-/// when its holder dies.
+/// when its holder dies. The file says who has it, as JSON: {"run", "host", "pid"}.
 class WriterLease {
  public:
-  /// Throws Error(config) naming host, process and run of the holder where another one has it.
-  WriterLease(const CheckpointRoot& root, const std::string& run_id);
+  /// Makes the root where it is missing, durably. Throws Error(config) naming run, host and process of the holder where
+  /// another one has it; Error(io) where the root cannot be written.
+  WriterLease(const CheckpointRoot& root, const std::string& run_id, FileSystem& files = posix_file_system());
   ~WriterLease();
   WriterLease(const WriterLease&) = delete;
   WriterLease& operator=(const WriterLease&) = delete;
@@ -59,8 +61,9 @@ struct Attachment {
 
 /// The last part of saving, by rank 0 once every rank's file is written and synced in `temporary`: checks that the
 /// segments cover every element exactly once, writes attachments, the view and, last, the manifest, each synced, then
-/// gives the folder its name and points `latest` at it. `manifest.extra_files` is filled in. Returns the checkpoint's folder. On
-/// failure throws, and `temporary` is the caller's to remove.
+/// gives the folder its name and points `latest` at it. `manifest.extra_files` is filled in. Returns the checkpoint's
+/// folder. On failure throws, and `temporary` is the caller's to remove. That `latest` cannot be written is no failure:
+/// the checkpoint is there, so it is only logged.
 std::filesystem::path commit_checkpoint(FileSystem& files, const CheckpointRoot& root,
                                         const std::filesystem::path& temporary, Manifest& manifest,
                                         const std::vector<Attachment>& attachments);
