@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <iostream>
@@ -17,6 +18,7 @@ namespace {
 
 int run(int argc, char** argv) {
   log::configure(log::Level::info, -1);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the user's limit is an error of that write, as on a full disk
   CLI::App program("Trident trains large language models with data, tensor and pipeline parallelism.", "trident");
   program.set_version_flag("--version", version_text());
   program.set_help_all_flag("--help-all", "Help of every verb");

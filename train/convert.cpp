@@ -44,6 +44,7 @@ class NewRun {
   [[nodiscard]] std::string take_lease() {
     std::string id = run_id_of(run_);
     lease_.emplace(root_, id);
+    (void)root_.sweep(posix_file_system());
     return id;
   }
   [[nodiscard]] const CheckpointRoot& root() const { return root_; }
@@ -105,6 +106,10 @@ Conversion import_model(const fs::path& huggingface, const fs::path& run) {
   if (!CheckpointRoot(RunDirectory(run).checkpoints()).list().empty()) {
     throw Error(ErrorCode::usage, "import", run.string() + " is a run that has checkpoints already",
                 "choose another --out, or remove it first");
+  }
+  if (fs::exists(huggingface / Manifest::kFileName)) {
+    throw Error(ErrorCode::usage, "import", huggingface.string() + " is a checkpoint of Trident's own",
+                "train from it with checkpoint.weights=" + huggingface.string());
   }
   const HuggingFaceReader source(huggingface);
   FlatWeights weights(source);

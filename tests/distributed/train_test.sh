@@ -28,7 +28,11 @@ says() {
   [ "$(grep -cE -e "$2" "$3.log")" -eq "$1" ] || report "$3: not $1 times '$2': $(cat "$3.log")"
 }
 
-weights() { echo "runs/$1/checkpoints/$(cat "runs/$1/checkpoints/latest")/model.safetensors"; }
+# weights NAME: the file of a run's newest weights, exported once.
+weights() {
+  [ -e "exported/$1" ] || "$program" checkpoint export "runs/$1" --out "exported/$1" >/dev/null
+  echo "exported/$1/model.safetensors"
+}
 
 # numbers NAME: step by step loss, gradient norm and validation loss, every digit.
 numbers() { grep -oE '"(loss|grad_norm|val_loss)":[^,}]*' "runs/$1/metrics.jsonl" | cut -d: -f2; }
@@ -36,6 +40,7 @@ numbers() { grep -oE '"(loss|grad_norm|val_loss)":[^,}]*' "runs/$1/metrics.jsonl
 same_bits() {
   cmp -s <(numbers "$1") <(numbers "$2") || report "$1 and $2: other numbers: $(diff <(numbers "$1") <(numbers "$2") | head -4)"
   cmp -s "$(weights "$1")" "$(weights "$2")" || report "$1 and $2: other weights"
+  "$program" checkpoint diff "runs/$1" "runs/$2" >out || report "$1 and $2: other states: $(cat out)"
 }
 
 # Numbers and weights within 1e-10, relatively.
@@ -59,7 +64,7 @@ layouts() {
   same_in_fp64 serial cube
   says 4 '^step [1-4]/4 \| loss ' cube
   says 2 '^eval [24] \| val loss ' cube
-  says 1 ' r000 weights in ' cube
+  says 1 ' r000 checkpoint runs/cube/checkpoints/step_00000004 in ' cube
   # shellcheck disable=SC2046
   trains 4 flat "${job[@]}" $(mesh 1 2 2) parallelism.schedule=zb-h1
   same_in_fp64 serial flat

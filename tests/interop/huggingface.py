@@ -7,7 +7,8 @@ For tiny random Llama and GPT-2 models, saved by transformers in one file and in
   1. `PROGRAM generate` of the directory continues a prompt greedily as transformers does;
   2. `PROGRAM eval` gives the loss that transformers gives, in fp32 and in fp64;
   3. `PROGRAM checkpoint import`, then `checkpoint export`, gives a directory whose weights are bit for bit the same
-     and whose logits transformers computes the same; generate takes the imported run too;
+     and whose logits transformers computes the same; generate takes the imported run too; import, then export of
+     that directory gives the same bytes;
   4. a model type and a setting that Trident lacks are refused by name;
   5. the byte tokenizer of an export gives byte values (only where the export wrote one).
 """
@@ -69,6 +70,14 @@ def check_round_trip(program, directory, model, work):
     ids = torch.tensor([PROMPT])
     with torch.no_grad():
         assert torch.equal(model(ids).logits, back(ids).logits), "logits differ"
+
+    again, out_again = work / "run-again", work / "out-again"
+    run(program, "checkpoint", "import", out, "--out", again)
+    run(program, "checkpoint", "export", again, "--out", out_again)
+    files = sorted(path.name for path in out.iterdir())
+    assert files == sorted(path.name for path in out_again.iterdir()), files
+    for name in files:
+        assert (out / name).read_bytes() == (out_again / name).read_bytes(), f"import, then export changes {name}"
 
     half = work / "bf16"
     run(program, "checkpoint", "export", run_dir, "--out", half, "--dtype", "bf16")

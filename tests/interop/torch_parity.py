@@ -169,11 +169,6 @@ def train(case, weights, tokens, steps):
         yield loss.item(), norm.item()
 
 
-def weights_folder(run):
-    with open(os.path.join(run, "checkpoints", "latest")) as f:
-        return os.path.join(run, "checkpoints", f.read().strip())
-
-
 def check(trident, case, dtype, steps, bound, compared, folder, tokens, threads):
     path = job(case, dtype, steps, folder, threads)
     run = os.path.join(folder, f"{case}-{dtype}")

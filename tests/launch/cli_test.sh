@@ -2,30 +2,11 @@
 # What the program answers: exit codes, one clear message for each mistake, and JSON where it is promised.
 #   cli_test.sh PROGRAM JSON_KEYS
 set -euo pipefail
+here=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
 # shellcheck source=tests/launch/small_job.sh
-source "$(dirname "${BASH_SOURCE[0]}")/small_job.sh"
-
-# refuses STATUS PATTERN ARGUMENTS...: exit code, a pattern in what stderr says, nothing on stdout, no call it a bug.
-refuses() {
-  local status=$1 pattern=$2 found=0
-  shift 2
-  "$program" "$@" >out 2>err </dev/null || found=$?
-  [ "$found" -eq "$status" ] || report "trident $*: exit $found, expected $status; it said: $(cat err)"
-  grep -qE -e "$pattern" err || report "trident $*: no '$pattern' in: $(cat err)"
-  [ ! -s out ] || report "trident $*: printed a result: $(head -c 200 out)"
-  ! grep -q 'this is a bug' err || report "trident $*: $(cat err)"
-}
-
-# gives_keys KEYS ARGUMENTS...: exit 0 and one JSON object with at least these keys, on stdout alone.
-gives_keys() {
-  local keys=$1 found key
-  shift
-  "$program" "$@" >out 2>err </dev/null || { report "trident $*: exit $?: $(cat err)"; return; }
-  found=" $("$json_keys" <out) " || { report "trident $*: no JSON object: $(head -c 200 out)"; return; }
-  for key in $keys; do
-    [[ $found == *" $key "* ]] || report "trident $*: JSON lacks $key; it has$found"
-  done
-}
+source "$here/small_job.sh"
+# shellcheck source=tests/launch/answers.sh
+source "$here/answers.sh"
 
 # prints TEXT ARGUMENTS...: exit 0 and exactly this line.
 prints() {
@@ -42,16 +23,17 @@ usage() {
   refuses 64 'unknown verb tokenise; did you mean tokenize\?' tokenise
   refuses 64 'unknown verb exprt; did you mean export\?' checkpoint exprt
   refuses 64 'unknown verb quux$' quux
-  refuses 64 'a verb is missing: export, import' checkpoint
+  refuses 64 'a verb is missing: list, show, verify, diff, export, import' checkpoint
   refuses 64 'unknown option --token; did you mean --tokens\?' generate runs/small --token 3
   refuses 64 'trident train: job is required' train
   refuses 64 'help: trident eval --help' eval
-  for verb in train generate eval tokenize checkpoint 'checkpoint export' 'checkpoint import' config 'config show' doctor; do
+  for verb in train generate eval tokenize checkpoint 'checkpoint '{list,show,verify,diff,export,import} config \
+    'config show' doctor; do
     # shellcheck disable=SC2086  # words
     "$program" $verb --help >out 2>err || report "trident $verb --help: exit $?"
     if [ ! -s out ] || [ -s err ]; then report "trident $verb --help is not on stdout"; fi
   done
-  for verb in train generate eval tokenize 'checkpoint export' 'checkpoint import' 'config show'; do
+  for verb in train generate eval tokenize checkpoint 'checkpoint '{list,show,verify,diff,export,import} 'config show'; do
     # shellcheck disable=SC2086
     "$program" $verb --help | grep -q 'Example' || report "trident $verb --help has no example"
   done
@@ -110,30 +92,12 @@ models() {
   refuses 64 'no tokens' generate runs/small --ids ''
   refuses 64 'temperature is -1' generate runs/small --prompt a --temperature=-1
   refuses 64 'top-p is 2' generate runs/small --prompt a --top-p 2
-  refuses 66 'nowhere is neither a run nor a Hugging Face directory' generate nowhere --prompt a
+  refuses 66 'nowhere is neither a run with checkpoints, nor a checkpoint, nor a Hugging Face directory' generate nowhere --prompt a
   refuses 66 'nowhere' eval runs/small --data nowhere
   refuses 64 '65 is more than the model.s 64 positions' eval runs/small --data data --sequence-length 65
   gives_keys 'ids text' generate runs/small --prompt 'line' --tokens 3 --json
   gives_keys 'loss perplexity tokens' eval runs/small --data data --json
   prints '' generate runs/small --ids 1,2 --tokens 0
-
-  gives_keys 'out parameters' checkpoint export runs/small --out hf --json
-  refuses 64 'hf exists' checkpoint export runs/small --out hf
-  "$program" checkpoint export runs/small --out hf --overwrite >/dev/null || report "export --overwrite: exit $?"
-  gives_keys 'out parameters' checkpoint import hf --out runs/imported --json
-  refuses 64 'runs/imported is a run that has checkpoints' checkpoint import hf --out runs/imported
-  cmp -s hf/model.safetensors runs/small/checkpoints/step_00000000/model.safetensors || report "export changed weights"
-  rm hf/tokenizer.json
-  refuses 66 'tokenizer.*--ids' generate hf --prompt a
-  gives_keys 'ids text' generate hf --ids 1,2,3 --tokens 3 --json
-  mkdir empty
-  refuses 66 'empty is neither a run nor a Hugging Face directory' checkpoint import empty --out runs/empty
-  head -c 1000 hf/model.safetensors >cut.safetensors && mv cut.safetensors hf/model.safetensors
-  refuses 65 'hf/model\.safetensors' checkpoint import hf --out runs/cut
-  printf '{' >hf/config.json
-  refuses 65 'hf/config\.json' checkpoint import hf --out runs/cut
-  refuses 65 'hf/config\.json' eval hf --data data
-  [ ! -e runs/cut/checkpoints/latest ] || report "a refused import made a run"
 }
 
 small_job

@@ -12,7 +12,11 @@ train() {
   "$program" train job.yaml run.name="$name" "$@" 2>"$name.log" || report "train $*: exit $?: $(cat "$name.log")"
 }
 
-weights() { echo "runs/$1/checkpoints/$(cat "runs/$1/checkpoints/latest")/model.safetensors"; }
+# weights NAME: the file of a run's newest weights, exported once.
+weights() {
+  [ -e "exported/$1" ] || "$program" checkpoint export "runs/$1" --out "exported/$1" >/dev/null
+  echo "exported/$1/model.safetensors"
+}
 
 # What training computed, without times: loss, gradient norm, learning rate and validation loss, every digit.
 numbers() { grep -oE '"(loss|val_loss|grad_norm|lr|step|tokens)":[^,}]*' "runs/$1/metrics.jsonl"; }
@@ -21,6 +25,7 @@ numbers() { grep -oE '"(loss|val_loss|grad_norm|lr|step|tokens)":[^,}]*' "runs/$
 same_bits() {
   cmp -s <(numbers "$1") <(numbers "$2") || report "runs $1 and $2: other numbers: $(diff <(numbers "$1") <(numbers "$2") | head -4)"
   cmp -s "$(weights "$1")" "$(weights "$2")" || report "runs $1 and $2: other weights"
+  "$program" checkpoint diff "runs/$1" "runs/$2" >out || report "runs $1 and $2: other states: $(cat out)"
 }
 
 files() {
