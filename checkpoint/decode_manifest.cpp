@@ -185,6 +185,7 @@ RankFile take_rank_file(const Taker& take, FileNames& names, const json& value, 
   for (size_t kind = 0; kind < kStateKinds; ++kind) {
     const bool there = static_cast<int>(kind) < manifest.states();
     file.payload[kind] = take.number(payload[kind], "payload", 0, there ? file.bytes - file.elements * size : 0);
+    take.require(file.payload[kind] % size == 0, file.name, "an array begins between two elements");
   }
   const std::vector<int64_t> begins(file.payload.begin(), file.payload.begin() + manifest.states());
   take.require(

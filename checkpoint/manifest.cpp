@@ -68,33 +68,11 @@ std::string rank_file_line(const RankFile& file) {
   return line + "]}";
 }
 
-RankFile take_rank_file(Taker& take, const json& value, const Manifest& manifest) {
-  RankFile file;
-  file.name = take.file_name(value);
-  file.bytes = take.count(value, "bytes");
-  file.hash = take.hash(value, "hash");
-  const auto size = static_cast<int64_t>(size_of(manifest.dtype));
-  file.elements = take.count(value, "elements", file.bytes / size);
-  const json& payload = take.list(value, "payload");
-  if (payload.size() != kStateKinds) throw take.refuse(file.name + ": payload is not three numbers");
-  for (size_t kind = 0; kind < kStateKinds; ++kind) {
-    const bool there = static_cast<int>(kind) < manifest.states();
-    file.payload[kind] = take.number(payload[kind], "payload", 0, there ? file.bytes - file.elements * size : 0);
-    if (file.payload[kind] % size != 0) throw take.refuse(file.name + ": an array begins between two elements");
-  }
-  for (const json& segment : take.list(value, "segments"))
-    file.segments.push_back(take_segment(take, segment, manifest, file.elements));
-  return file;
-}
-
-void require_hash(std::string_view text, const Taker& take) {
-  const size_t tail = kHashDigits + kEnd.size();
-  if (text.size() < tail + kHashKey.size() || !text.ends_with(kEnd) ||
-      text.substr(text.size() - tail - kHashKey.size(), kHashKey.size()) != kHashKey)
-    throw take.refuse("it does not end with its hash: cut off, or no manifest");
-  const std::string_view hashed = text.substr(0, text.size() - tail);
-  if (to_hex(hash_bytes(std::as_bytes(std::span(hashed)))) != text.substr(hashed.size(), kHashDigits))
-    throw take.refuse("its own hash does not match");
+template <class Line>
+void append_list(std::string& text, const char* key, size_t count, const Line& line) {
+  text += fmt::format(",\n\"{}\":[", key);
+  for (size_t i = 0; i < count; ++i) text += (i == 0 ? "\n" : ",\n") + line(i);
+  text += "]";
 }
 
 }  // namespace

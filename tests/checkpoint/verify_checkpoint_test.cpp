@@ -346,7 +346,7 @@ TEST(CheckpointSceptic, T13ANewerFormatIsToldFromDamage) {
   EXPECT_THROW(CheckpointReader reader(small.folder()), NewerFormat);
   const CheckpointVerdict verdict = verify_checkpoint(small.folder());
   EXPECT_EQ(verdict.kind, Kind::newer_format);
-  EXPECT_THAT(verdict.problems, ElementsAre(Field(&CheckpointProblem::detail, HasSubstr("version 7"))));
+  EXPECT_THAT(verdict.problems, ElementsAre(Field(&CheckpointProblem::detail, HasSubstr("format 7"))));
 }
 
 TEST(VerifyCheckpoint, ADigestThatNoBlockExplainsIsNamed) {
