@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 #include <xxhash.h>
+#ifdef TRIDENT_XXHASH_DISPATCHES
+#include <xxh_x86dispatch.h>  // the same functions for the widest vectors that the CPU has
+#endif
 
 #include <algorithm>
 #include <array>
@@ -86,7 +89,8 @@ BlockHashes decode_block_hashes(std::span<const std::byte> bytes, const std::str
   if (bytes.size() < kHeaderBytes + 8 || bytes.size() % 8 != 0)
     throw refuse(fmt::format("{} bytes are no file of block hashes", bytes.size()));
   if (std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) != 0) throw refuse("it does not begin with TRIDSUM1");
-  if (number(bytes.size() - 8) != hash_block(bytes.first(bytes.size() - 8))) throw refuse("its own hash does not match");
+  if (number(bytes.size() - 8) != hash_block(bytes.first(bytes.size() - 8)))
+    throw refuse("its own hash does not match");
   const uint64_t file_bytes = number(8), count = number(24);
   if (number(16) != static_cast<uint64_t>(kHashBlockBytes))
     throw refuse(fmt::format("blocks of {} bytes, expected {}", number(16), kHashBlockBytes));
