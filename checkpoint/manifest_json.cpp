@@ -20,6 +20,8 @@ using nlohmann::json;
 
 constexpr size_t kMaxDepth = 32;
 constexpr size_t kShown = 100;
+constexpr size_t kLongestToken = size_t{1} << 20;
+constexpr std::string_view kStructure = ",:[]{}";
 
 class ManifestHandler final : public nlohmann::json_sax<json> {
  public:
@@ -152,12 +154,33 @@ class ManifestHandler final : public nlohmann::json_sax<json> {
   size_t others_ = 0;
 };
 
+// The parser keeps a copy of the token that it is in, and of the space before it.
+void require_short_tokens(std::string_view text, const std::string& source) {
+  bool in_string = false;
+  size_t begin = 0;
+  for (size_t at = 0; at < text.size(); ++at) {
+    const char c = text[at];
+    if (at - begin > kLongestToken)
+      throw Error(ErrorCode::bad_data, "checkpoint/manifest",
+                  fmt::format("{}, byte {}: a token of more than {} bytes", source, begin, kLongestToken));
+    if (in_string && c == '\\') {
+      ++at;
+    } else if (c == '"') {
+      in_string = !in_string;
+      begin = at;
+    } else if (!in_string && kStructure.find(c) != std::string_view::npos) {
+      begin = at;
+    }
+  }
+}
+
 }  // namespace
 
 ManifestJson parse_manifest_json(std::string_view text, const std::string& source) {
   // The parser would skip a byte-order mark and take a NUL for the end of the text.
   if (text.empty() || text.front() != '{' || text.find('\0') != std::string_view::npos)
     throw Error(ErrorCode::bad_data, "checkpoint/manifest", source + ": it is no JSON object");
+  require_short_tokens(text, source);
   ManifestJson result;
   ManifestHandler handler(source, result);
   json::sax_parse(text.begin(), text.end(), &handler);
