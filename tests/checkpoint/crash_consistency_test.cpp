@@ -161,7 +161,7 @@ TEST(CheckpointSceptic, T9CrashConsistency) {
   const ScratchDir scratch;
   const Recording recording = record(scratch.path());
   CrashCheck check(recording, scratch.path(), scratch / "disk");
-  const int random = std::getenv("TRIDENT_LONG_TESTS") != nullptr ? 300 : 8;
+  const int random = std::getenv("TRIDENT_LONG_TESTS") != nullptr ? 300 : 6;
   EXPECT_EQ(check.run(fates(random)), "");
   EXPECT_GT(check.states(), 400U);
 }
