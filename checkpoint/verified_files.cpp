@@ -66,24 +66,33 @@ VerifiedFiles::Block* VerifiedFiles::find(int file, int64_t block) {
   return found == blocks_.end() ? nullptr : &*found;
 }
 
-const std::byte* VerifiedFiles::kept(int file, int64_t block, const std::string& tensor) {
+VerifiedFiles::Block& VerifiedFiles::place_for_block() {
+  // Memory that was just used is in the processor's caches, so a block given out whole makes room first.
+  const auto spent = std::find_if(blocks_.begin(), blocks_.end(), [&](const Block& block) {
+    return block.file < 0 || block.given >= bytes_of(block.file, block.number);
+  });
+  if (spent != blocks_.end()) return *spent;
+  if (blocks_.size() == kBlocksKept)
+    return *std::min_element(blocks_.begin(), blocks_.end(),
+                             [](const Block& a, const Block& b) { return a.last_use < b.last_use; });
+  Block& fresh = blocks_.emplace_back();
+  fresh.bytes = std::make_unique_for_overwrite<std::byte[]>(static_cast<size_t>(kHashBlockBytes));
+  return fresh;
+}
+
+VerifiedFiles::Block& VerifiedFiles::kept(int file, int64_t block, const std::string& tensor) {
   Block* entry = find(file, block);
   if (entry == nullptr) {
-    if (blocks_.size() < kBlocksKept) {
-      entry = &blocks_.emplace_back();
-      entry->bytes = std::make_unique_for_overwrite<std::byte[]>(static_cast<size_t>(kHashBlockBytes));
-    } else {
-      entry = &*std::min_element(blocks_.begin(), blocks_.end(),
-                                 [](const Block& a, const Block& b) { return a.last_use < b.last_use; });
-    }
+    entry = &place_for_block();
     entry->file = -1;  // should load() throw
     load(file, block, {entry->bytes.get(), static_cast<size_t>(bytes_of(file, block))}, tensor);
     entry->file = file;
     entry->number = block;
+    entry->given = 0;
   }
   entry->last_use = ++uses_;
   recent_ = static_cast<size_t>(entry - blocks_.data());
-  return entry->bytes.get();
+  return *entry;
 }
 
 void VerifiedFiles::read(int file, int64_t offset, std::span<std::byte> out, const std::string& tensor) {
@@ -96,7 +105,9 @@ void VerifiedFiles::read(int file, int64_t offset, std::span<std::byte> out, con
     if (count == whole && find(file, block) == nullptr) {
       load(file, block, to, tensor);
     } else {
-      std::memcpy(to.data(), kept(file, block, tensor) + within, to.size());
+      Block& from = kept(file, block, tensor);
+      std::memcpy(to.data(), from.bytes.get() + within, to.size());
+      from.given += count;
     }
     offset += count;
     out = out.subspan(static_cast<size_t>(count));

@@ -40,6 +40,7 @@ class VerifiedFiles {
     int file = -1;
     int64_t number = 0;
     int64_t last_use = 0;
+    int64_t given = 0;  ///< bytes given out so far
     std::unique_ptr<std::byte[]> bytes;
   };
   struct File {
@@ -55,8 +56,10 @@ class VerifiedFiles {
   /// Reads and compares a whole block.
   void load(int file, int64_t block, std::span<std::byte> out, const std::string& tensor);
   [[nodiscard]] Block* find(int file, int64_t block);
+  /// Where to read the next block to: a new place, or that of a block least likely to be wanted again.
+  [[nodiscard]] Block& place_for_block();
   /// The block from memory, read if need be.
-  const std::byte* kept(int file, int64_t block, const std::string& tensor);
+  Block& kept(int file, int64_t block, const std::string& tensor);
 
   const CheckpointFolder& folder_;
   const Manifest& manifest_;

@@ -19,6 +19,6 @@ struct CheckpointVerdict {
 /// Reads every byte of a checkpoint and compares all hashes and digests. Lists every problem, file by file; a damaged
 /// block with the tensors whose elements it changed. `incomplete`: nothing is wrong but that files, or their ends, are
 /// not there. A deleted view is no problem. Throws only Error(input_missing) where the folder is not there.
-[[nodiscard]] CheckpointVerdict verify_checkpoint(const std::filesystem::path& folder);
+[[nodiscard]] CheckpointVerdict verify_checkpoint(const std::filesystem::path& path);
 
 }  // namespace trident
