@@ -332,6 +332,26 @@ TEST(CheckpointSceptic, T3FilesOfAnotherRankStepOrRun) {
   EXPECT_EQ(small.kind(), Kind::intact);
 }
 
+TEST(CheckpointSceptic, T13TheFirstFormatStillLoads) {
+  // Written before the format's first release: TRIDENT_WRITE_GOLDEN=1 build/tests/checkpoint_tests
+  // --gtest_filter='*T13TheFirstFormat*'; from then on what is there must load as it is.
+  const fs::path folder = fs::path(TRIDENT_SOURCE_DIR) / "tests/checkpoint/golden/checkpoint_v1";
+  const SplitCheckpoint saved{small_tensors()};
+  if (std::getenv("TRIDENT_WRITE_GOLDEN") != nullptr) {
+    const ScratchDir dir;
+    std::mt19937 random(13);
+    fs::remove_all(folder);
+    fs::create_directories(folder.parent_path());
+    fs::copy(saved.save(dir / "checkpoints", random_splitting(saved.tensors, 1, 2, 1, random)), folder);
+  }
+  CheckpointReader reader(folder);
+  EXPECT_EQ(reader.manifest().step, 100);
+  EXPECT_EQ(reader.manifest().run_id, "run");
+  EXPECT_EQ(reader.extra_file("config.resolved.yaml"), "run: {seed: 1}\n");
+  EXPECT_EQ(wrong_elements(reader, saved), 0);
+  EXPECT_THAT(verify_checkpoint(folder).problems, IsEmpty());
+}
+
 TEST(CheckpointSceptic, T13ANewerFormatIsToldFromDamage) {
   const ScratchDir dir;
   const SmallCheckpoint small(dir);
