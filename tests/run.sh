@@ -60,6 +60,11 @@ fixed_addresses() {
 configure() { (cd "$root" && cmake --preset "$preset" -B "$folder" >"$folder/configure.log" 2>&1) ||
   { cat "$folder/configure.log" >&2; return 1; } }
 
+# logged NAME COMMAND...: runs it; in CI also keeps what it says in NAME.log for the recap.
+logged() {
+  if [ "${CI:-false}" = true ]; then "${@:2}" 2>&1 | tee "$folder/$1.log"; else "${@:2}"; fi
+}
+
 compile() { fixed_addresses cmake --build "$folder" --parallel "$(nproc)"; }
 
 # What the program is compared with; nothing else fails without it.
@@ -70,12 +75,15 @@ suite() {
   local options=(--test-dir "$folder" --output-on-failure --no-tests=error --timeout 300 --parallel 2)
   [ -z "$filter" ] || options+=(-R "$filter")
   [ $long = yes ] || options+=(-LE '^long$')
-  fixed_addresses ctest "${options[@]}" 2>&1 | tee "$folder/suite.log"
+  logged suite fixed_addresses ctest "${options[@]}"
 }
 
-# What failed in a suite, short, for the end of the output.
+# What failed according to a log, short, for the end of the output.
 recap() {
-  grep -A 25 -E '\*\*\*(Failed|Timeout|Exception|Not Run)' "$1" 2>/dev/null | sed -E 's/\.{9,}/ … /' | cut -c1-300 | head -200
+  local failures='\*\*\*(Failed|Timeout|Exception|Not Run)|^FAILED: | error: |^lint: .* FAILED'
+  [ -e "$1" ] && grep -qE "$failures" "$1" || return 0
+  echo "== recap of ${1#"$build/"}"
+  grep -A 25 -E "$failures" "$1" | sed -E 's/\.{9,}/ … /' | cut -c1-300 | head -200 || true
 }
 
 # A sanitizer suite inside what is left of the CI's time.
@@ -95,11 +103,12 @@ export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1} TSAN_OPTIONS=${TSAN_OP
 "$root/launch/setup.sh" build data tests
 interop_setup || echo "tests/run.sh: tests of tests/interop that lack something will be skipped"
 mkdir -p "$folder"
+rm -f "$folder"/{,sanitize-*/}{build,lint,suite}.log
 stage "configure ($preset)" configure || exit 1
-stage "build ($preset)" compile || exit 1
+stage "build ($preset)" logged build compile || exit 1
 
 if [ -z "$sanitizer" ]; then
-  [ $lint = no ] || stage "lint" "$root/tests/lint.sh" "$folder" || true
+  [ $lint = no ] || stage "lint" logged lint "$root/tests/lint.sh" "$folder" || true
   if [ "${CI:-false}" = true ]; then
     stage "suite under the address and undefined-behaviour sanitizers" sanitized_suite address || true
     stage "suite under the thread sanitizer" sanitized_suite thread || true
@@ -109,7 +118,9 @@ fi
 echo "== tests ($preset)"
 suite || failed+=("tests ($preset)")
 [ ${#failed[@]} -eq 0 ] || {
-  [ "${CI:-false}" != true ] || for log in "$build"/sanitize-*/suite.log "$build/suite.log"; do recap "$log"; done
+  if [ "${CI:-false}" = true ] && [ -z "$sanitizer" ]; then
+    for log in "$build"/{,sanitize-*/}{build,lint,suite}.log; do recap "$log"; done
+  fi
   printf 'tests/run.sh: failed: %s\n' "${failed[@]}" >&2
   exit 1
 }
