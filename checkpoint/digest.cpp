@@ -68,7 +68,8 @@ uint64_t sum_terms(const std::byte* values, int64_t count, uint64_t place) {
   };
   int64_t i = 0;
   for (; i + 2 * lanes <= count; i += 2 * lanes) {
-    hwy::Prefetch(values + std::min(i * kSize + kAhead, count * kSize - 1));
+    for (int64_t line = 0; line < 2 * lanes * kSize; line += 64)
+      hwy::Prefetch(values + std::min(i * kSize + line + kAhead, count * kSize - 1));
     add(sum0, values + i * kSize);
     add(sum1, values + (i + lanes) * kSize);
   }

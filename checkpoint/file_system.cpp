@@ -19,6 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kComponent = "checkpoint/files";
+constexpr int64_t kLargePiece = int64_t{1} << 20;
 
 void require(bool ok, const char* what, const fs::path& path) {
   if (!ok) throw system_error(errno, kComponent, fmt::format("cannot {} {}", what, path.string()));
@@ -37,6 +38,7 @@ class PosixFile final : public WritableFile {
   PosixFile& operator=(const PosixFile&) = delete;
 
   void write(int64_t offset, std::span<const std::byte> bytes) override {
+    const int64_t begin = offset, size = std::ssize(bytes);
     while (!bytes.empty()) {
       const ssize_t written = pwrite(descriptor_, bytes.data(), bytes.size(), offset);
       if (written < 0 && errno == EINTR) continue;
@@ -44,6 +46,8 @@ class PosixFile final : public WritableFile {
       offset += written;
       bytes = bytes.subspan(static_cast<size_t>(written));
     }
+    // The device works while the next piece is made. A failure shows in sync().
+    if (size >= kLargePiece) (void)sync_file_range(descriptor_, begin, size, SYNC_FILE_RANGE_WRITE);
   }
   void reserve(int64_t bytes) override {
     if (bytes == 0 || fallocate(descriptor_, 0, 0, bytes) == 0) return;
