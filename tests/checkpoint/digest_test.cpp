@@ -1,6 +1,7 @@
 #include "checkpoint/digest.h"
 
 #include <gtest/gtest.h>
+#include <hwy/targets.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -63,6 +64,19 @@ TYPED_TEST(Digest, IsTheSumOfTheFormulaForEveryLength) {
   }
   const auto bits = random_bits<TypeParam>(12'345);
   EXPECT_EQ(whole(bits, {5, 2469}), expected_digest(bits));
+}
+
+TYPED_TEST(Digest, IsTheSameOnEveryCpu) {
+  const auto bits = random_bits<TypeParam>(1'003);
+  const uint64_t expected = expected_digest(bits);
+  const auto under = [&](int64_t targets) {
+    hwy::GetChosenTarget().Update(targets);
+    return of_vector(bits);
+  };
+  EXPECT_EQ(under(0), expected);  // what every CPU can do
+  for (const int64_t target : hwy::SupportedAndGeneratedTargets())
+    EXPECT_EQ(under(target), expected) << hwy::TargetName(target);
+  hwy::GetChosenTarget().DeInit();
 }
 
 TYPED_TEST(Digest, AnyShardingSumsToTheSame) {
