@@ -79,7 +79,7 @@ void map_segment(const Handle& properties, const Handle& space, const Shape& sha
   for (const TensorBox& box : tensor_boxes(shape, block)) {
     const Extents start = to_extents(box.start), count = to_extents(box.count);
     select(space, start.data(), nullptr, count.data(), nullptr);
-    const auto from = static_cast<hsize_t>(source.segment->offset + box.skip);
+    const hsize_t from = static_cast<hsize_t>(source.segment->offset) + static_cast<hsize_t>(box.skip);
     const auto stride = static_cast<hsize_t>(block.columns), rows = static_cast<hsize_t>(block.rows);
     const auto run = static_cast<hsize_t>(box.run), all = rows * run;
     if (run == stride)

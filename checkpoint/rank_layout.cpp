@@ -60,7 +60,7 @@ void write_tensors(const Handle& file, const std::vector<LogicalTensor>& tensors
     const int64_t rank = tensor.shape.rank();
     Extents extents{};
     std::copy(tensor.shape.dims().begin(), tensor.shape.dims().end(), extents.begin());
-    std::memcpy(row, tensor.name.data(), tensor.name.size());
+    std::copy(tensor.name.begin(), tensor.name.end(), row);
     std::memcpy(row + longest, &rank, sizeof rank);
     std::memcpy(row + longest + sizeof rank, extents.data(), sizeof extents);
     row += row_bytes;

@@ -76,6 +76,35 @@ TEST_P(MasterViews, ShowEveryTensorWholeBitForBit) {
   }
 }
 
+TEST(MasterView, ShowsTensorsOfThreeDimensionsThatAreCutByColumns) {
+  const ScratchDir dir;
+  std::vector<float> values(24);
+  std::iota(values.begin(), values.end(), 0.0F);
+  Manifest manifest;
+  manifest.moments = false;
+  manifest.tensors = {{"kernel", {2, 3, 4}}};
+  for (const LogicalBlock& part : {LogicalBlock{0, 2, 0, 5}, LogicalBlock{0, 2, 5, 7}}) {
+    std::vector<float> local;
+    for (int64_t i = 0; i < part.elements(); ++i)
+      local.push_back(values[static_cast<size_t>(i / part.columns * 12 + part.column0 + i % part.columns)]);
+    RankFileHeader header;
+    header.rank = static_cast<int>(manifest.rank_files.size());
+    header.moments = false;
+    header.elements = part.elements();
+    header.tensors = manifest.tensors;
+    header.segments = {{0, part, 0}};
+    manifest.rank_files.push_back(
+        write_rank_file(posix_file_system(), dir.path(), header, [&](StateKind, int64_t begin, int64_t count) {
+          return std::as_bytes(std::span(local)).subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
+        }));
+  }
+  write_file(posix_file_system(), dir / kMasterViewName, make_master_view(manifest));
+  const hdf5::Session session;
+  const Whole whole = read_tensor(open_view(dir), "/model/kernel", DType::fp32);
+  EXPECT_EQ(whole.shape, (std::vector<int64_t>{2, 3, 4}));
+  EXPECT_EQ(std::memcmp(whole.bytes.data(), values.data(), whole.bytes.size()), 0);
+}
+
 TEST(MasterView, SaysThatItIsOnlyAView) {
   const ScratchDir dir;
   (void)write_with_view(dir, SampleCheckpoint());
