@@ -51,7 +51,7 @@ void point_latest_at(FileSystem& files, const CheckpointRoot& root, const fs::pa
 
 fs::path commit_checkpoint(FileSystem& files, const CheckpointRoot& root, const fs::path& temporary, Manifest& manifest,
                            const std::vector<Attachment>& attachments) {
-  const fs::path folder = root.folder(manifest.step);
+  fs::path folder = root.folder(manifest.step);
   require_exact_cover(manifest, folder.string());
   manifest.extra_files.clear();
   for (const Attachment& attachment : attachments)

@@ -148,6 +148,7 @@ void take_tensors(const Taker& take, const json& all, Manifest& manifest) {
 template <class Item, class Begin, class Count>
 [[nodiscard]] bool disjoint(const std::vector<Item>& items, const Begin& begin, const Count& count) {
   std::vector<std::pair<int64_t, int64_t>> ranges;
+  ranges.reserve(items.size());
   for (const Item& item : items) ranges.emplace_back(begin(item), count(item));
   if (!std::is_sorted(ranges.begin(), ranges.end())) std::sort(ranges.begin(), ranges.end());
   for (size_t i = 1; i < ranges.size(); ++i)

@@ -11,7 +11,7 @@
 namespace trident {
 
 /// A manifest's text, parsed and not yet understood.
-struct ManifestJson {
+struct ManifestJson {                          // NOLINT(bugprone-exception-escape): destroying JSON allocates
   nlohmann::json document;                     ///< an empty list in the place of each rank file's segments
   std::vector<std::vector<Segment>> segments;  ///< of rank_files[i]; numbers are not negative, else unchecked
 };
