@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <span>
+#include <string>
 #include <system_error>
 
 #include "checkpoint/checkpoint_reader.h"
@@ -29,7 +30,7 @@ void verify_tokenizer(const fs::path& folder, const std::vector<fs::path>& files
 /// A run that is being made: gone again unless it is finished.
 class NewRun {
  public:
-  NewRun(const fs::path& path, std::string id) : run_(path), existed_(run_.exists()), root_(run_.checkpoints()) {
+  NewRun(const fs::path& path, const std::string& id) : run_(path), existed_(run_.exists()), root_(run_.checkpoints()) {
     run_.create();
     temporary_ = root_.temporary(0, id);
   }

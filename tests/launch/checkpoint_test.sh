@@ -117,7 +117,7 @@ nothing_left() {
   refuses 65 'rank_00000\.h5, block 0' checkpoint export copy --out bad
   refuses 66 'empty/config\.json' checkpoint import empty --out runs/cut
   refuses 64 'is a checkpoint of Trident.s own' checkpoint import "$(folder small 4)" --out runs/cut
-  head -c 1000 back/model.safetensors >cut && mv cut back/model.safetensors
+  truncate --size=1000 back/model.safetensors
   refuses 65 'back/model\.safetensors' checkpoint import back --out runs/cut
   with_small_files refuses 74 'rank_00000\.h5.*File too large' checkpoint import hf --out runs/cut
   printf '{' >back/config.json
