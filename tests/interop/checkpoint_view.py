@@ -8,7 +8,7 @@ For trainings of four ranks, with dp, tp and pp, ZeRO pieces that begin inside a
      working directory and after the folder was moved;
   2. the moments under /optimizer have the tensors' shapes; where one rank computes the same bits, they are equal to
      its moments;
-  3. a rank's own file opens too and says which rank it is of.
+  3. the arrays of the ranks' own files, put together by their tables, give the same tensors and moments.
 """
 import json
 import os
@@ -143,12 +143,30 @@ def check_moments(view, model, one_rank):
                 assert same_bits(values, expected[name]), f"{kind} of {name} is not what one rank computes"
 
 
-def check_rank_files(folder):
+def put_together(folder, kind):
+    """Whole tensors from the arrays of the ranks' own files, by their tables of segments."""
+    whole = {}
     for rank in range(4):
         with h5py.File(folder / f"rank_{rank:05}.h5", "r") as file:
             assert int(file.attrs["rank"]) == rank and int(file.attrs["step"]) == 3
-            lengths = {file[f"optim/{kind}"].shape for kind in ("master", "exp_avg", "exp_avg_sq")}
-            assert len(lengths) == 1, "arrays of a rank differ in length"
+            array, tensors = file[f"optim/{kind}"][()], file["tensors"][()]
+            for segment in file["segments"][()]:
+                name, shape = (tensors[segment["tensor"]][key] for key in ("name", "shape"))
+                shape = [int(n) for n in shape if n > 0]
+                tensor = whole.setdefault(name.decode().replace(".", "/"), np.full(shape, np.nan, "<f4"))
+                rows, columns = int(segment["rows"]), int(segment["columns"])
+                begin, row, column = (int(segment[key]) for key in ("offset", "row0", "column0"))
+                block = array[begin:begin + rows * columns].reshape(rows, columns)
+                tensor.reshape(shape[0], -1)[row:row + rows, column:column + columns] = block
+    return whole
+
+
+def check_rank_files(folder, view):
+    for kind, group in (("master", "model"), ("exp_avg", "optimizer/exp_avg"), ("exp_avg_sq", "optimizer/exp_avg_sq")):
+        whole, found = put_together(folder, kind), datasets(view[group])
+        assert whole.keys() == found.keys(), whole.keys() ^ found.keys()
+        for name, values in whole.items():
+            assert same_bits(found[name], values), f"/{group}/{name} is not what the rank files hold as {kind}"
 
 
 def main():
@@ -164,12 +182,12 @@ def main():
             alone = train(program, work, name + "-alone", model, {}, 1) if same_as_one else None
             with h5py.File(folder / "master.h5", "r") as view:
                 found = check_model(program, folder, view, llama_names if model is LLAMA else gpt2_names)
+                check_rank_files(folder, view)
                 if alone is None:
                     check_moments(view, found, None)
                 else:
                     with h5py.File(alone / "master.h5", "r") as one_rank:
                         check_moments(view, found, one_rank)
-            check_rank_files(folder)
             print(f"ok {name:14} {len(found)} tensors", flush=True)
 
 
