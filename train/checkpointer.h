@@ -102,7 +102,7 @@ class Checkpointer {
   std::optional<WriterLease> lease_;  // on rank 0
   std::deque<Save> saves_;
   std::optional<SnapshotWriter::Outcome> ended_write_;  // of the oldest save, until all ranks have ended theirs
-  std::future<CommitResult> committing_;  // on rank 0
+  std::future<CommitResult> committing_;                // on rank 0
   int64_t verified_ = -1;
   std::mutex mutex_;
   std::map<int64_t, SaveReport> written_;  // by the writer thread, by step

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "core/dtype.h"
 #include "checkpoint/logical_block.h"
+#include "core/dtype.h"
 
 namespace trident {
 
