@@ -152,6 +152,7 @@ void Checkpointer::gather_reports(const Save& save) {
   const auto texts = gather_text(world_, encode(own_report(*std::exchange(ended_write_, std::nullopt))));
   if (world_.rank() != 0) return;
   std::vector<SaveReport> reports;
+  reports.reserve(texts.size());
   for (const std::string& text : texts) reports.push_back(decode_save_report(text));
   committing_ = std::async(std::launch::async, [this, save, reports = std::move(reports)]() mutable {
     return commit(save, std::move(reports));

@@ -159,6 +159,7 @@ std::vector<PartialDigest> SavedState::sum_digests(const BytesOf& bytes_of_piece
     if (held.copy != 0) add(held.copy);
   }
   std::vector<PartialDigest> digests;
+  digests.reserve(sums.size());
   for (const auto& [key, digest] : sums) digests.push_back({key.first, key.second, digest});
   return digests;
 }
@@ -189,6 +190,7 @@ std::vector<PartialDigest> SavedState::load(CheckpointReader& checkpoint) const 
   };
   // In the order of the tensors, kind by kind: so the reader meets every block of a file once.
   std::vector<const Held*> order;
+  order.reserve(held_.size());
   for (const Held& held : held_) order.push_back(&held);
   std::stable_sort(order.begin(), order.end(), [](const Held* a, const Held* b) { return a->tensor < b->tensor; });
   for (const StateKind kind : kKinds) {

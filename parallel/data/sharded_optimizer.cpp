@@ -180,11 +180,11 @@ std::vector<std::pair<FlatSpan, bool>> ShardedOptimizer::held_spans() const {
     for (const FlatSpan reduced : reduced_) {
       const FlatSpan mine = intersection(held, reduced);
       if (mine.size() == 0) continue;
-      if (at < mine.begin) spans.push_back({{at, mine.begin}, false});
-      spans.push_back({mine, true});
+      if (at < mine.begin) spans.emplace_back(FlatSpan{at, mine.begin}, false);
+      spans.emplace_back(mine, true);
       at = mine.end;
     }
-    if (at < held.end) spans.push_back({{at, held.end}, false});
+    if (at < held.end) spans.emplace_back(FlatSpan{at, held.end}, false);
   }
   return spans;
 }

@@ -186,7 +186,7 @@ TEST(CheckpointReader, WhatIsNotThereIsSaid) {
   EXPECT_THROW(CheckpointReader(dir / "nowhere"), Error);
   fs::create_directory(dir / "empty");
   try {
-    CheckpointReader(dir / "empty");
+    const CheckpointReader none(dir / "empty");
     ADD_FAILURE();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::input_missing);

@@ -38,8 +38,8 @@ class SplitCheckpoint {
 
   /// Element `place` of a tensor, as its bits.
   [[nodiscard]] uint64_t bits(StateKind kind, size_t tensor, int64_t place) const;
-  /// Writes it into `root`. Returns its folder.
-  std::filesystem::path save(const std::filesystem::path& root, const Splitting& splitting) const;
+  /// Writes it into `folder`. Returns its folder.
+  std::filesystem::path save(const std::filesystem::path& folder, const Splitting& splitting) const;
 
  private:
   [[nodiscard]] std::vector<std::byte> elements(StateKind kind, const Segment& segment) const;

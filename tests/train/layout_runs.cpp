@@ -152,7 +152,7 @@ std::string difference(const WholeState& a, const WholeState& b) {
     const auto other = b.find(name);
     if (other == b.end()) return name + " is missing\n";
     const auto same = [](double x, double y) { return std::memcmp(&x, &y, sizeof x) == 0; };
-    if (const std::string found = compare(name, whole, other->second, same); !found.empty()) return found;
+    if (std::string found = compare(name, whole, other->second, same); !found.empty()) return found;
   }
   return {};
 }

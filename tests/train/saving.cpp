@@ -80,8 +80,8 @@ void save_now(const Engine& engine, const LayoutRun& run, const std::filesystem:
 std::optional<ResumePoint> load_now(Engine& engine, const LayoutRun& run, const std::filesystem::path& root) {
   ResumePlan plan;
   for (const auto& entry : CheckpointRoot(root).list()) plan.checkpoints.push_back(entry.folder);
-  const auto point = load_newest(plan, job_of(run), SavedState(engine), engine.mesh().world(),
-                                 [](const std::string& what) { ADD_FAILURE() << what; });
+  auto point = load_newest(plan, job_of(run), SavedState(engine), engine.mesh().world(),
+                           [](const std::string& what) { ADD_FAILURE() << what; });
   engine.refresh_compute_weights();
   return point;
 }

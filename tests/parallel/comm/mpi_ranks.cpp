@@ -23,12 +23,12 @@ int largest_message = 0;  // that this rank has sent, in bytes
 
 // Instead of MPI's own, which MPI also calls PMPI_Isend for this purpose: everything that the library sends passes
 // here.
-extern "C" int MPI_Isend(const void* data, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm,
+extern "C" int MPI_Isend(const void* buf, int count, MPI_Datatype datatype, int dest, int tag, MPI_Comm comm,
                          MPI_Request* request) {
   int size = 0;
-  MPI_Type_size(type, &size);
+  MPI_Type_size(datatype, &size);
   largest_message = std::max(largest_message, count * size);
-  return PMPI_Isend(data, count, type, to, tag, comm, request);
+  return PMPI_Isend(buf, count, datatype, dest, tag, comm, request);
 }
 
 namespace trident {
