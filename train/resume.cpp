@@ -166,6 +166,17 @@ ResumePlan plan_resume(const JobConfig& job, const RunDirectory& run) {
   return own;
 }
 
+ResumePlan agree_on_plan(const ResumePlan& plan, const Communicator& world) {
+  nlohmann::json words = {{"checkpoints", nlohmann::json::array()}, {"weights", nullptr}};
+  for (const fs::path& folder : plan.checkpoints) words["checkpoints"].push_back(folder.string());
+  if (plan.weights) words["weights"] = plan.weights->string();
+  words = nlohmann::json::parse(broadcast_text(world, words.dump()));
+  ResumePlan agreed;
+  for (const auto& folder : words["checkpoints"]) agreed.checkpoints.emplace_back(folder.get<std::string>());
+  if (!words["weights"].is_null()) agreed.weights = words["weights"].get<std::string>();
+  return agreed;
+}
+
 int64_t newest_step(const ResumePlan& plan) {
   const auto manifest = first_readable(plan);
   return manifest ? manifest->step : -1;
@@ -197,14 +208,8 @@ JobConfig adopt_saved(JobConfig job) {
 std::optional<ResumePoint> load_newest(const ResumePlan& plan, const JobConfig& job, const SavedState& state,
                                        const Communicator& world,
                                        const std::function<void(const std::string& what)>& damaged) {
-  std::string names;
-  for (const fs::path& folder : plan.checkpoints) names += folder.string() + "\n";
-  names = broadcast_text(world, names);  // ranks may see a shared folder at different moments
   std::string first_problem;
-  for (size_t at = 0; at < names.size();) {
-    const size_t end = names.find('\n', at);
-    const fs::path folder = names.substr(at, end - at);
-    at = end + 1;
+  for (const fs::path& folder : plan.checkpoints) {
     ResumePoint point;
     const Attempt attempt = load_everywhere(folder, job, state, world, point);
     if (attempt.error.empty()) return point;

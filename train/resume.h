@@ -25,6 +25,9 @@ struct ResumePlan {
 /// there, and for `never` where the run has checkpoints.
 [[nodiscard]] ResumePlan plan_resume(const JobConfig& job, const RunDirectory& run);
 
+/// Rank 0's plan on every rank: they may see a shared folder at different moments. Collective.
+[[nodiscard]] ResumePlan agree_on_plan(const ResumePlan& plan, const Communicator& world);
+
 /// Of the plan's first checkpoint that says it, -1 where none does.
 [[nodiscard]] int64_t newest_step(const ResumePlan& plan);
 

@@ -81,7 +81,7 @@ Trainer::Trainer(const JobConfig& job, const Communicator& world, const std::str
       trace_(job.logging.trace_steps, world),
       mesh_(world, engine_options(job).layout.mesh, engine_options(job).layout.order),
       run_(job.run.dir, job.run.name),
-      plan_(plan_resume(job, run_)),
+      plan_(agree_on_plan(plan_resume(job, run_), world)),
       tokenizer_(open_tokenizer(job)),
       data_(data_config(job)),
       schedule_(lr_schedule(job)),
@@ -152,7 +152,9 @@ CheckpointerOptions Trainer::checkpointer_options(const std::string& snapshots) 
 }
 
 bool Trainer::resume() {
-  if (const auto step = checkpointer_->newest_in_memory(); step && *step >= newest_step(plan_)) {
+  int64_t on_disk[] = {newest_step(plan_)};
+  mesh_.world().broadcast(std::span<int64_t>(on_disk), 0);
+  if (const auto step = checkpointer_->newest_in_memory(); step && *step >= on_disk[0]) {
     go_on_from({*step, checkpointer_->restore(*step), "memory"});
     return true;
   }

@@ -157,9 +157,26 @@ stops() {
 
 deaths() {
   # shellcheck disable=SC2046
-  start_long 8 killed $(mesh 2 2 2)
+  start_long 8 killed $(mesh 2 2 2) checkpoint.interval_steps=1 checkpoint.keep=2
   kill -s KILL "$(pid_of_rank 5)"
   ended 137 killed
+  goes_on_elsewhere
+}
+
+# What a killed gang left is whole, and goes on under another layout with no step left out or done twice.
+goes_on_elsewhere() {
+  local folder saved=0
+  for folder in runs/killed/checkpoints/step_*; do
+    "$program" checkpoint verify "$folder" >/dev/null || report "killed: $folder is not intact"
+    saved=$((10#${folder##*_}))
+  done
+  [ $saved -gt 0 ] || report "killed: nothing was saved"
+  # shellcheck disable=SC2046
+  trains 4 killed training.steps=1000000 training.stop_after=$((saved + 3)) evaluation.interval_steps=0 $(mesh 1 2 2)
+  says 1 "resumed step $saved from .*step_" killed
+  [ "$(grep '"attempt":2' runs/killed/metrics.jsonl | grep -oE '"step":[0-9]+' | tr '\n' ' ')" = \
+    "\"step\":$((saved + 1)) \"step\":$((saved + 2)) \"step\":$((saved + 3)) " ] || report "killed: went on with other steps"
+  [ -z "$(find runs/killed/checkpoints -name '.tmp.*')" ] || report "killed: unfinished checkpoints are left"
 }
 
 hangs() {
