@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <numeric>
 #include <type_traits>
 
 #include "core/error.h"
@@ -73,7 +74,10 @@ uint64_t sum_terms(const std::byte* values, int64_t count, uint64_t place) {
     add(sum0, values + i * kSize);
     add(sum1, values + (i + lanes) * kSize);
   }
-  uint64_t sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(sum0, sum1)));
+  // Not SumOfLanes, which adds as signed numbers where the compiler's own function does.
+  HWY_ALIGN uint64_t sums[hn::MaxLanes(d)];
+  hn::Store(hn::Add(sum0, sum1), d, sums);
+  uint64_t sum = std::accumulate(sums, sums + lanes, uint64_t{0});
   for (; i < count; ++i) {
     Bits bits = 0;
     std::memcpy(&bits, values + i * kSize, sizeof bits);

@@ -64,7 +64,7 @@ std::vector<std::byte> encode(const BlockHashes& hashes) {
   std::vector<std::byte> bytes(kHeaderBytes + hashes.blocks.size() * 8 + 8);
   std::byte* at = bytes.data();
   const auto put = [&](const void* data, size_t size) {
-    std::memcpy(at, data, size);
+    if (size > 0) std::memcpy(at, data, size);
     at += size;
   };
   const uint64_t numbers[] = {static_cast<uint64_t>(hashes.file_bytes), static_cast<uint64_t>(kHashBlockBytes),
@@ -98,7 +98,7 @@ BlockHashes decode_block_hashes(std::span<const std::byte> bytes, const std::str
       count != static_cast<uint64_t>(hash_blocks(static_cast<int64_t>(file_bytes))))
     throw refuse(fmt::format("{} blocks for a file of {} bytes", count, file_bytes));
   BlockHashes hashes{static_cast<int64_t>(file_bytes), std::vector<uint64_t>(count)};
-  std::memcpy(hashes.blocks.data(), bytes.data() + kHeaderBytes, count * 8);
+  if (count > 0) std::memcpy(hashes.blocks.data(), bytes.data() + kHeaderBytes, count * 8);
   return hashes;
 }
 

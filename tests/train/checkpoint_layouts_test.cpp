@@ -15,7 +15,7 @@ namespace {
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 constexpr int kLoadsPerSave = 1;
 #else
-constexpr int kLoadsPerSave = 6;
+constexpr int kLoadsPerSave = 4;
 #endif
 
 constexpr int kSavedStep = 2;

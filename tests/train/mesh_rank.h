@@ -13,17 +13,18 @@ namespace trident::testing {
 
 /// Llama with fewer key-value heads than some tensor-parallel groups have ranks, Llama with a tied head, and GPT-2;
 /// their vocabulary divides by nothing.
-enum class Family { llama_gqa, llama_tied, gpt2_tied, gpt2_untied };
+enum class MeshFamily { llama_gqa, llama_tied, gpt2_tied, gpt2_untied };
 
-inline constexpr Family kFamilies[] = {Family::llama_gqa, Family::llama_tied, Family::gpt2_tied, Family::gpt2_untied};
+inline constexpr MeshFamily kMeshFamilies[] = {MeshFamily::llama_gqa, MeshFamily::llama_tied, MeshFamily::gpt2_tied,
+                                               MeshFamily::gpt2_untied};
 
-inline std::string name_of(Family family) {
+inline std::string name_of(MeshFamily family) {
   constexpr const char* names[] = {"llama_gqa", "llama_tied", "gpt2_tied", "gpt2_untied"};
   return names[static_cast<size_t>(family)];
 }
 
-inline ModelConfig config_of(Family family) {
-  const bool gpt2 = family == Family::gpt2_tied || family == Family::gpt2_untied;
+inline ModelConfig config_of(MeshFamily family) {
+  const bool gpt2 = family == MeshFamily::gpt2_tied || family == MeshFamily::gpt2_untied;
   ModelConfig config;
   config.architecture = gpt2 ? Architecture::gpt2 : Architecture::llama;
   config.hidden_size = 24;
@@ -34,7 +35,7 @@ inline ModelConfig config_of(Family family) {
   config.head_dim = gpt2 ? 3 : 4;
   config.vocab_size = 37;
   config.max_position_embeddings = 9;
-  config.tie_word_embeddings = family == Family::llama_tied || family == Family::gpt2_tied;
+  config.tie_word_embeddings = family == MeshFamily::llama_tied || family == MeshFamily::gpt2_tied;
   return config;
 }
 
