@@ -251,7 +251,10 @@ void SharedOperation::exchange(int64_t index, Range range) {
   for (int peer = 0; peer < group_.size_; ++peer) {
     const int64_t whole = part_from(peer).count;
     const int64_t count = std::min(range.count, whole - range.begin);
-    copy_bytes(call_.out + (offset + range.begin) * size_, given(peer, index, range), count * size_);
+    // What is this rank's own already lies in place where `in` is a part of `out`: others may be reading it there.
+    const std::byte* from =
+        peer == group_.rank_ ? call_.in + (part_from(peer).begin + range.begin) * size_ : given(peer, index, range);
+    copy_bytes(call_.out + (offset + range.begin) * size_, from, count * size_);
     offset += whole;
   }
 }
