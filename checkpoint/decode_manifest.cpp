@@ -228,7 +228,7 @@ void require_hash(const Taker& take, std::string_view text) {
                     text.substr(0, text.size() - tail).ends_with(kManifestHashKey);
   if (!ends) take.refuse("it does not end with its hash: cut off, or no manifest");
   const std::string_view hashed = text.substr(0, text.size() - tail);
-  if (to_hex(hash_bytes(std::as_bytes(std::span(hashed)))) != text.substr(hashed.size(), kManifestHashDigits))
+  if (to_hex(hash_bytes(hashed)) != text.substr(hashed.size(), kManifestHashDigits))
     take.refuse("its own hash does not match");
 }
 

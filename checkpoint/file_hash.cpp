@@ -50,6 +50,8 @@ Hash128 hash_bytes(std::span<const std::byte> bytes) {
   return {hash.high64, hash.low64};
 }
 
+Hash128 hash_bytes(std::string_view text) { return hash_bytes(std::as_bytes(std::span(text))); }
+
 Hash128 BlockHashes::file_hash() const { return hash_bytes(encode(*this)); }
 
 int64_t hash_blocks(int64_t file_bytes) {

@@ -29,6 +29,7 @@ struct Hash128 {
 [[nodiscard]] uint64_t hash_block(std::span<const std::byte> bytes);
 /// XXH3-128, seed 0.
 [[nodiscard]] Hash128 hash_bytes(std::span<const std::byte> bytes);
+[[nodiscard]] Hash128 hash_bytes(std::string_view text);
 
 /// The hashes of a file's blocks; the last block may be short. What `rank_00000.sum` holds.
 struct BlockHashes {

@@ -106,7 +106,7 @@ std::string encode(const Manifest& manifest) {
     return dump({{"name", file.name}, {"bytes", file.bytes}, {"hash", to_hex(file.hash)}});
   });
   text += kManifestHashKey;
-  return text + to_hex(hash_bytes(std::as_bytes(std::span(text)))) + std::string(kManifestEnd);
+  return text + to_hex(hash_bytes(text)) + std::string(kManifestEnd);
 }
 
 Manifest read_manifest(const std::filesystem::path& folder) {

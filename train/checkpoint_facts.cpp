@@ -61,7 +61,7 @@ Hash128 tokenizer_hash(const std::vector<Attachment>& companions) {
       continue;
     text += fmt::format("{} {}\n", file.name, file.content.size()) + file.content;
   }
-  return hash_bytes(std::as_bytes(std::span(text)));
+  return hash_bytes(text);
 }
 
 Hash128 tokenizer_hash(const JobConfig& job) { return tokenizer_hash(companion_files(job.model, companions_of(job))); }
@@ -75,7 +75,7 @@ Manifest manifest_of(const JobConfig& job, const std::string& run_id) {
   manifest.layout = {number(layout.dp), number(layout.tp), number(layout.pp), number(layout.virtual_stages),
                      number(layout.zero_stage)};
   const std::string yaml = to_yaml(job);
-  manifest.config_hash = hash_bytes(std::as_bytes(std::span(yaml)));
+  manifest.config_hash = hash_bytes(yaml);
   manifest.tokenizer_hash = tokenizer_hash(job);
   manifest.trainer = {{"logical_shards", layout.logical_shards.value()},
                       {"global_batch_size", job.training.global_batch_size},

@@ -121,7 +121,7 @@ Conversion import_model(const fs::path& huggingface, const fs::path& run) {
   manifest.rank_files.push_back(write_weights(weights, made.temporary(), manifest.run_id));
   const auto attachments = attachments_of(source, huggingface);
   manifest.moments = false;
-  manifest.config_hash = hash_bytes(std::as_bytes(std::span(attachments.front().content)));
+  manifest.config_hash = hash_bytes(attachments.front().content);
   manifest.tokenizer_hash = tokenizer_hash(attachments);
   manifest.tensors = weights.tensors();
   manifest.digests = weights.digests();

@@ -98,7 +98,7 @@ Hash128 SavedState::layout_hash() const {
   std::vector<int64_t> words{static_cast<int64_t>(dtype_), elements_, saved_elements_};
   for (const LogicalTensor& tensor : tensors_) {
     for (int dim = 0; dim < tensor.shape.rank(); ++dim) words.push_back(tensor.shape[dim]);
-    const Hash128 name = hash_bytes(std::as_bytes(std::span(tensor.name)));
+    const Hash128 name = hash_bytes(tensor.name);
     words.push_back(static_cast<int64_t>(name.low));
   }
   for (const Held& held : held_) {

@@ -12,7 +12,7 @@ namespace trident::testing {
 /// A manifest's text without its last brace, ended with its right hash: what one who means harm would write.
 inline std::string sealed(std::string text) {
   text += ",\"hash\":\"";
-  return text + to_hex(hash_bytes(std::as_bytes(std::span(text)))) + "\"}\n";
+  return text + to_hex(hash_bytes(text)) + "\"}\n";
 }
 
 /// `from` replaced where it first stands in a sealed text, which is sealed again.

@@ -19,7 +19,7 @@ int main(int argc, char** argv) {
     TRIDENT_CHECK(at != std::string::npos, "no manifest");
     text.replace(at, reader.size(), "\"min_reader\":999,");
     text.resize(text.rfind(key) + key.size());
-    text += to_hex(trident::hash_bytes(std::as_bytes(std::span(text)))) + "\"}\n";
+    text += to_hex(trident::hash_bytes(text)) + "\"}\n";
     std::ofstream(argv[1], std::ios::binary) << text;
     return 0;
   } catch (const std::exception& error) {

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "tests/checkpoint/forwarding_files.h"
 #include "tests/checkpoint/scratch_dir.h"
 #include "tests/train/saving.h"
 
@@ -19,25 +20,10 @@ namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using ::testing::UnorderedElementsAre;
 
-LayoutRun two_by_two() {
-  LayoutRun run;
-  run.model.hidden_size = 24;
-  run.model.intermediate_size = 40;
-  run.model.num_hidden_layers = 2;
-  run.model.num_attention_heads = 4;
-  run.model.num_key_value_heads = 2;
-  run.model.head_dim = 6;
-  run.model.vocab_size = 19;
-  run.model.max_position_embeddings = 8;
-  run.compute = DType::fp32;
-  run.layout.mesh = {2, 2, 1};
-  run.layout.logical_shards = 2;
-  run.steps = 1;
-  return run;
-}
+LayoutRun two_by_two() { return small_run(2, 2, DType::fp32); }
 
 /// The system's files, but what a test forbids or holds up.
-class TestFiles : public FileSystem {
+class TestFiles : public ForwardingFiles {
  public:
   std::unique_ptr<WritableFile> create(const fs::path& path) override {
     gate();
@@ -45,11 +31,6 @@ class TestFiles : public FileSystem {
       throw Error(ErrorCode::io, "test", path.string() + ": No space left on device");
     return posix_file_system().create(path);
   }
-  void create_directory(const fs::path& path) override { posix_file_system().create_directory(path); }
-  void sync_directory(const fs::path& path) override { posix_file_system().sync_directory(path); }
-  void rename(const fs::path& from, const fs::path& to) override { posix_file_system().rename(from, to); }
-  void replace(const fs::path& from, const fs::path& to) override { posix_file_system().replace(from, to); }
-  void remove(const fs::path& path) override { posix_file_system().remove(path); }
 
   void hang() {
     const std::lock_guard lock(mutex_);

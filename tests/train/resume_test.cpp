@@ -16,35 +16,21 @@ namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-LayoutRun small_run() {
-  LayoutRun run;
-  run.model.hidden_size = 16;
-  run.model.intermediate_size = 24;
-  run.model.num_hidden_layers = 2;
-  run.model.num_attention_heads = 4;
-  run.model.num_key_value_heads = 4;
-  run.model.head_dim = 4;
-  run.model.vocab_size = 19;
-  run.model.max_position_embeddings = 8;
-  run.layout.mesh = {2, 1, 1};
-  run.layout.logical_shards = 2;
-  run.steps = 1;
-  return run;
-}
+LayoutRun two_ranks() { return small_run(2, 1); }
 
 /// A run with checkpoints of steps 1 and 2.
 class Resume : public ::testing::Test {
  protected:
   Resume() {
     run_.create();
-    (void)train(small_run(), {.end = [&](const Engine& engine) {
-                  save_now(engine, small_run(), run_.checkpoints(), 1);
-                  save_now(engine, small_run(), run_.checkpoints(), 2);
+    (void)train(two_ranks(), {.end = [&](const Engine& engine) {
+                  save_now(engine, two_ranks(), run_.checkpoints(), 1);
+                  save_now(engine, two_ranks(), run_.checkpoints(), 2);
                 }});
   }
 
   [[nodiscard]] JobConfig job(config::Resume resume = {}) const {
-    JobConfig job = job_of(small_run());
+    JobConfig job = job_of(two_ranks());
     job.run.dir = scratch_.path().string();
     job.run.name = "run";
     job.checkpoint.resume = std::move(resume);
@@ -55,7 +41,7 @@ class Resume : public ::testing::Test {
   std::string load(const JobConfig& job, std::vector<std::string>& damaged, int64_t& step) {
     std::string error;
     std::mutex mutex;
-    (void)train(small_run(), {.start = [&](Engine& engine) {
+    (void)train(two_ranks(), {.start = [&](Engine& engine) {
                   try {
                     const auto point =
                         load_newest(plan_resume(job, run_), job, SavedState(engine), engine.mesh().world(),

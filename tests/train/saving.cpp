@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "tests/checkpoint/forwarding_files.h"
 #include "train/checkpoint_facts.h"
 
 namespace trident::testing {
@@ -24,16 +25,12 @@ class UnsyncedFile : public WritableFile {
   std::unique_ptr<WritableFile> file_;
 };
 
-class UnsyncedFiles : public FileSystem {
+class UnsyncedFiles : public ForwardingFiles {
  public:
   std::unique_ptr<WritableFile> create(const fs::path& path) override {
     return std::make_unique<UnsyncedFile>(posix_file_system().create(path));
   }
-  void create_directory(const fs::path& path) override { posix_file_system().create_directory(path); }
   void sync_directory(const fs::path& /*path*/) override {}
-  void rename(const fs::path& from, const fs::path& to) override { posix_file_system().rename(from, to); }
-  void replace(const fs::path& from, const fs::path& to) override { posix_file_system().replace(from, to); }
-  void remove(const fs::path& path) override { posix_file_system().remove(path); }
 };
 
 }  // namespace
@@ -41,6 +38,23 @@ class UnsyncedFiles : public FileSystem {
 FileSystem& unsynced_files() {
   static UnsyncedFiles files;
   return files;
+}
+
+LayoutRun small_run(int dp, int tp, DType compute) {
+  LayoutRun run;
+  run.model.hidden_size = 16;
+  run.model.intermediate_size = 24;
+  run.model.num_hidden_layers = 2;
+  run.model.num_attention_heads = 4;
+  run.model.num_key_value_heads = 2;
+  run.model.head_dim = 4;
+  run.model.vocab_size = 19;
+  run.model.max_position_embeddings = 8;
+  run.compute = compute;
+  run.layout.mesh = {dp, tp, 1};
+  run.layout.logical_shards = dp;
+  run.steps = 1;
+  return run;
 }
 
 JobConfig job_of(const LayoutRun& run) {

@@ -14,6 +14,9 @@ namespace trident::testing {
 /// The system's files, except that nothing waits for the device: tests that end no process need not.
 [[nodiscard]] FileSystem& unsynced_files();
 
+/// A small Llama in one step of fp32 or fp64, cut over dp × tp ranks.
+[[nodiscard]] LayoutRun small_run(int dp, int tp, DType compute = DType::fp64);
+
 /// A job with the model and the layout of a test's training.
 [[nodiscard]] JobConfig job_of(const LayoutRun& run);
 [[nodiscard]] CheckpointerOptions options_of(const LayoutRun& run, const std::filesystem::path& root);

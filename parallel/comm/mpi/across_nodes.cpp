@@ -123,8 +123,10 @@ MpiBackend::Steps MpiBackend::all_gather(const CollectiveCall& call) {
           local([this, call, sorted, bytes] {
             for (size_t node = 0; node < nodes_.size() && bytes > 0; ++node) {
               for (size_t at = 0; at < nodes_[node].size(); ++at) {
-                std::memcpy(call.out + static_cast<size_t>(nodes_[node][at]) * bytes,
-                            sorted->data() + (at * nodes_.size() + node) * bytes, bytes);
+                std::byte* const part = call.out + static_cast<size_t>(nodes_[node][at]) * bytes;
+                // Already in place, and others may be reading it there.
+                if (part == call.in) continue;
+                std::memcpy(part, sorted->data() + (at * nodes_.size() + node) * bytes, bytes);
               }
             }
           })};
