@@ -1,18 +1,15 @@
 #include <fmt/format.h>
 
-#include "checkpoint/checkpoint_root.h"
 #include "core/error.h"
 #include "launch/checkpoint_verbs.h"
-#include "train/metrics/run_directory.h"
+#include "train/model_weights.h"
 
 namespace trident {
 
 namespace fs = std::filesystem;
 
 fs::path checkpoint_at(const fs::path& path) {
-  if (fs::exists(path / Manifest::kFileName)) return path;
-  const auto checkpoints = CheckpointRoot(RunDirectory(path).checkpoints()).list();
-  if (!checkpoints.empty()) return checkpoints.front().folder;
+  if (const auto checkpoint = checkpoint_in(path)) return *checkpoint;
   const fs::path whole = path.lexically_normal();
   const fs::path name = whole.has_filename() ? whole.filename() : whole.parent_path().filename();
   if (fs::is_directory(path) && name.string().starts_with("step_")) return path;

@@ -14,11 +14,8 @@ namespace fs = std::filesystem;
 
 bool is_checkpoint(const fs::path& path) { return fs::exists(path / Manifest::kFileName); }
 
-// `path` itself, or the newest checkpoint of the run there.
 fs::path find_model(const fs::path& path) {
-  if (is_checkpoint(path)) return path;
-  const auto checkpoints = CheckpointRoot(RunDirectory(path).checkpoints()).list();
-  if (!checkpoints.empty()) return checkpoints.front().folder;
+  if (const auto checkpoint = checkpoint_in(path)) return *checkpoint;
   if (fs::exists(path / "config.json")) return path;
   throw Error(ErrorCode::input_missing, "weights",
               path.string() + " is neither a run with checkpoints, nor a checkpoint, nor a Hugging Face directory",
@@ -26,6 +23,13 @@ fs::path find_model(const fs::path& path) {
 }
 
 }  // namespace
+
+std::optional<fs::path> checkpoint_in(const fs::path& path) {
+  if (!fs::is_directory(path)) return std::nullopt;
+  if (is_checkpoint(path)) return path;
+  const auto checkpoints = CheckpointRoot(RunDirectory(path).checkpoints()).list();
+  return checkpoints.empty() ? std::nullopt : std::optional(checkpoints.front().folder);
+}
 
 ModelWeights::ModelWeights(const fs::path& path) : folder_(find_model(path)) {
   if (is_checkpoint(folder_)) {

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <variant>
@@ -11,6 +12,9 @@
 #include "checkpoint/huggingface.h"
 
 namespace trident {
+
+/// The checkpoint that a path means: itself, or a run's newest; nothing where it is neither.
+[[nodiscard]] std::optional<std::filesystem::path> checkpoint_in(const std::filesystem::path& path);
 
 /// The weights of a trained model as rows of its logical tensors, from a run (its newest checkpoint), one of its
 /// checkpoints or a Hugging Face directory. Reads no more than what is asked for, and of checkpoints verifies it.

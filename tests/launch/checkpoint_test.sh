@@ -72,6 +72,7 @@ verifying() {
   damaged 3 'newer format' later_format
   answers 2 'incomplete' verify runs/small/checkpoints/step_00000006.abandoned
   refuses 66 'nowhere is neither' checkpoint verify nowhere
+  refuses 66 'data.bin is neither' checkpoint verify data.bin
 }
 
 comparing() {

@@ -62,11 +62,13 @@ std::optional<std::size_t> cost(std::string_view section, std::string_view key, 
   const auto b = folded(name);
   if (a == b) return elsewhere;
   // "interval" for interval_steps, "warmup" for warmup_steps: close only in its own section.
-  if (elsewhere == 0 && a.size() >= 3 && (b.starts_with(a) || b.ends_with(a) || (a.starts_with(b) && b.size() >= 4))) {
-    return 1;
-  }
+  if (elsewhere == 0 && a.size() >= 3 && (b.starts_with(a) || b.ends_with(a))) return 1;
   const auto distance = edit_distance(a, b);
-  if (distance > tolerance(a) || distance >= b.size()) return std::nullopt;
+  const bool near = distance <= tolerance(a) && distance < b.size();
+  // "keep_last" for keep; but one letter wrong in a longer name is nearer.
+  const bool extends = elsewhere == 0 && a.starts_with(b) && b.size() >= 4;
+  if (extends) return near ? std::min<std::size_t>(3, 2 * distance) : 3;
+  if (!near) return std::nullopt;
   return elsewhere + 2 * distance;
 }
 

@@ -35,15 +35,26 @@ std::string as_code_block(std::string_view text) {
   return out;
 }
 
+MetricsOptions with_style(MetricsOptions options) {
+  if (!options.style) options.style = console_style(STDERR_FILENO);
+  return options;
+}
+
+// Beside the scale, within the console.
+int plot_columns(const ConsoleStyle& style) {
+  constexpr int kMost = 64, kLeast = 16, kScale = 12;
+  return style.columns == 0 ? kMost : std::clamp(style.columns - kScale, kLeast, kMost);
+}
+
 }  // namespace
 
 MetricsLog::MetricsLog(RunDirectory run, MetricsOptions options)
     : run_(std::move(run)),
-      options_(std::move(options)),
+      options_(with_style(std::move(options))),
       attempt_(prepare(run_, options_.attempt)),
       metrics_file_(run_.metrics()),
       events_file_(run_.events()),
-      step_line_(options_.facts.total_steps, options_.style.value_or(console_style(STDERR_FILENO))) {
+      step_line_(options_.facts.total_steps, *options_.style) {
   if (!options_.tensorboard) return;
   tensorboard_.emplace(run_.tensorboard());
   const std::string config = run_.read_config();
@@ -123,7 +134,7 @@ void MetricsLog::finish() noexcept {
       losses.push_back(step.loss);
     }
     if (options_.console_interval > 0) {
-      std::string plot = braille_plot(steps, losses, 64, 5);
+      std::string plot = braille_plot(steps, losses, plot_columns(*options_.style), 5);
       if (plot.ends_with('\n')) plot.pop_back();
       if (!plot.empty()) print(plot);
     }

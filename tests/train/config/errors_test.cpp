@@ -143,6 +143,8 @@ INSTANTIATE_TEST_SUITE_P(
         OverrideCase{"training.lr=1",
                      "command line argument 2:1:10: unknown key training.lr; did you mean optimizer.lr? [E101]\n"
                      "    training.lr=1\n             ^"},
+        OverrideCase{"checkpoint.intervall_steps=3", "did you mean checkpoint.interval_steps? [E101]"},
+        OverrideCase{"checkpoint.keep_last=2", "did you mean checkpoint.keep? [E101]"},
         OverrideCase{"optimizer.betas=[0.9", "command line argument 2:1:"},
         OverrideCase{"model.preset=llama-8b", "model.preset cannot be `llama-8b`; did you mean llama-7b?"},
         OverrideCase{"model.hidden_size=130",

@@ -5,7 +5,10 @@
 #include <nlohmann/json.hpp>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cmath>
+#include <sstream>
+#include <string>
 
 #include "core/error.h"
 #include "tests/train/metrics/temp_folder.h"
@@ -91,6 +94,19 @@ TEST_F(MetricsLogTest, ConsoleShowsEveryIntervalAndTheLastStep) {
   EXPECT_THAT(console[2], testing::StartsWith("step 20/20"));
   log.finish();
   EXPECT_THAT(console.back(), HasSubstr("step 20"));
+}
+
+TEST_F(MetricsLogTest, ThePlotFitsTheConsole) {
+  auto narrow = options();
+  narrow.style = ConsoleStyle{.columns = 40};
+  MetricsLog log(run, narrow);
+  for (int number = 1; number <= 20; ++number) log.record(step(number));
+  log.finish();
+  std::istringstream plot(console.back());
+  for (std::string line; std::getline(plot, line);) {
+    const auto is_character = [](char c) { return (static_cast<unsigned char>(c) & 0xc0U) != 0x80U; };
+    EXPECT_LE(std::count_if(line.begin(), line.end(), is_character), 40) << line;
+  }
 }
 
 TEST_F(MetricsLogTest, AFullDiskNeverEndsTheTraining) {
