@@ -1,7 +1,6 @@
 #include "tests/checkpoint/small_save.h"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <span>
 
@@ -9,6 +8,7 @@
 #include "checkpoint/rank_file.h"
 #include "core/error.h"
 #include "tests/checkpoint/scratch_dir.h"
+#include "tests/checkpoint/state_source.h"
 
 namespace trident::testing {
 namespace {
@@ -67,12 +67,9 @@ fs::path save_small(FileSystem& files, const CheckpointRoot& root, int64_t step)
     header.elements = file.elements;
     header.tensors = manifest.tensors;
     header.segments = file.segments;
-    std::array<std::vector<float>, kStateKinds> arrays;
+    StateArrays<float> arrays;
     for (int kind = 0; kind < kStateKinds; ++kind) arrays[static_cast<size_t>(kind)] = array_of(file, step, kind);
-    file = write_rank_file(files, temporary, header, [&](StateKind kind, int64_t begin, int64_t count) {
-      return std::as_bytes(std::span(arrays[static_cast<size_t>(kind)]))
-          .subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
-    });
+    file = write_rank_file(files, temporary, header, source_of(arrays));
   }
   return commit_checkpoint(files, root, temporary, manifest, {{"config.yaml", "step: " + std::to_string(step) + "\n"}});
 }

@@ -8,8 +8,7 @@
 
 #include "checkpoint/checkpoint_root.h"
 #include "checkpoint/digest.h"
-#include "checkpoint/file_system.h"
-#include "checkpoint/rank_file.h"
+#include "tests/checkpoint/state_source.h"
 
 namespace trident::testing {
 namespace {
@@ -115,39 +114,7 @@ std::vector<std::byte> SplitCheckpoint::elements(StateKind kind, const Segment& 
   return bytes;
 }
 
-std::filesystem::path SplitCheckpoint::save(const std::filesystem::path& folder, const Splitting& splitting) const {
-  FileSystem& files = posix_file_system();
-  const CheckpointRoot root(folder);
-  files.create_directory(folder);
-  const std::filesystem::path temporary = root.temporary(step, "test");
-  files.create_directory(temporary);
-  Manifest manifest;
-  manifest.run_id = run_id;
-  manifest.step = step;
-  manifest.dtype = dtype;
-  manifest.moments = moments;
-  manifest.tensors = tensors;
-  manifest.digests.resize(tensors.size());
-  manifest.layout.dp = static_cast<int>(splitting.ranks.size());
-  for (int rank = 0; rank < std::ssize(splitting.ranks); ++rank)
-    manifest.rank_files.push_back(save_rank(temporary, rank, splitting.ranks[static_cast<size_t>(rank)], manifest));
-  return commit_checkpoint(files, root, temporary, manifest, {{"config.resolved.yaml", "run: {seed: 1}\n"}});
-}
-
-RankFile SplitCheckpoint::save_rank(const std::filesystem::path& folder, int rank, const Splitting::Rank& part,
-                                    Manifest& manifest) const {
-  std::array<std::vector<std::byte>, kStateKinds> arrays;
-  for (int k = 0; k < manifest.states(); ++k) {
-    auto& array = arrays[static_cast<size_t>(k)];
-    array.assign(static_cast<size_t>(part.elements) * size_of(dtype), std::byte{0xa5});
-    for (const Segment& segment : part.segments) {
-      const auto tensor = static_cast<size_t>(segment.tensor);
-      const std::vector<std::byte> values = elements(static_cast<StateKind>(k), segment);
-      std::copy(values.begin(), values.end(), array.begin() + segment.offset * static_cast<int64_t>(size_of(dtype)));
-      manifest.digests[tensor][static_cast<size_t>(k)] +=
-          digest_of(values, dtype, segment.block, whole_block(tensors[tensor].shape).columns);
-    }
-  }
+RankFileHeader SplitCheckpoint::header(int rank, const Splitting::Rank& part) const {
   RankFileHeader header;
   header.run_id = run_id;
   header.step = step;
@@ -158,10 +125,58 @@ RankFile SplitCheckpoint::save_rank(const std::filesystem::path& folder, int ran
   header.elements = part.elements;
   header.tensors = tensors;
   header.segments = part.segments;
-  return write_rank_file(posix_file_system(), folder, header, [&](StateKind kind, int64_t begin, int64_t count) {
-    return std::span<const std::byte>(arrays[static_cast<size_t>(kind)])
-        .subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
-  });
+  return header;
+}
+
+std::vector<std::byte> SplitCheckpoint::array_bytes(const Splitting::Rank& part, StateKind kind) const {
+  const auto size = static_cast<int64_t>(size_of(dtype));
+  std::vector<std::byte> bytes(static_cast<size_t>(part.elements * size), std::byte{0xa5});
+  for (const Segment& segment : part.segments) {
+    const std::vector<std::byte> values = elements(kind, segment);
+    std::copy(values.begin(), values.end(), bytes.begin() + segment.offset * size);
+  }
+  return bytes;
+}
+
+void SplitCheckpoint::add_digests(const Splitting::Rank& part, Manifest& manifest) const {
+  for (const Segment& segment : part.segments) {
+    const auto tensor = static_cast<size_t>(segment.tensor);
+    const int64_t columns = whole_block(tensors[tensor].shape).columns;
+    for (int kind = 0; kind < manifest.states(); ++kind)
+      manifest.digests[tensor][static_cast<size_t>(kind)] +=
+          digest_of(elements(static_cast<StateKind>(kind), segment), dtype, segment.block, columns);
+  }
+}
+
+Manifest SplitCheckpoint::write(FileSystem& files, const std::filesystem::path& folder,
+                                const Splitting& splitting) const {
+  Manifest manifest;
+  manifest.run_id = run_id;
+  manifest.step = step;
+  manifest.dtype = dtype;
+  manifest.moments = moments;
+  manifest.tensors = tensors;
+  manifest.digests.resize(tensors.size());
+  manifest.layout.dp = static_cast<int>(splitting.ranks.size());
+  for (int rank = 0; rank < std::ssize(splitting.ranks); ++rank) {
+    const Splitting::Rank& part = splitting.ranks[static_cast<size_t>(rank)];
+    StateArrays<std::byte> arrays;
+    for (int kind = 0; kind < manifest.states(); ++kind)
+      arrays[static_cast<size_t>(kind)] = array_bytes(part, static_cast<StateKind>(kind));
+    manifest.rank_files.push_back(write_rank_file(files, folder, header(rank, part), source_of(arrays)));
+    add_digests(part, manifest);
+  }
+  return manifest;
+}
+
+std::filesystem::path SplitCheckpoint::save(const std::filesystem::path& folder, const Splitting& splitting) const {
+  FileSystem& files = posix_file_system();
+  const CheckpointRoot root(folder);
+  files.create_directory(folder);
+  const std::filesystem::path temporary = root.temporary(step, "test");
+  files.create_directory(temporary);
+  Manifest manifest = write(files, temporary, splitting);
+  return commit_checkpoint(files, root, temporary, manifest, {{"config.resolved.yaml", "run: {seed: 1}\n"}});
 }
 
 std::vector<LogicalTensor> small_tensors() {

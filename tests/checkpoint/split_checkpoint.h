@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/file_system.h"
 #include "checkpoint/manifest.h"
+#include "checkpoint/rank_file.h"
 
 namespace trident::testing {
 
@@ -38,14 +40,19 @@ class SplitCheckpoint {
 
   /// Element `place` of a tensor, as its bits.
   [[nodiscard]] uint64_t bits(StateKind kind, size_t tensor, int64_t place) const;
-  /// Writes it into `folder`. Returns its folder.
+  [[nodiscard]] RankFileHeader header(int rank, const Splitting::Rank& part) const;
+  /// One of a rank's flat arrays; what no segment names is 0xa5.
+  [[nodiscard]] std::vector<std::byte> array_bytes(const Splitting::Rank& part, StateKind kind) const;
+  /// Writes every rank's files into `folder`, which is there. The result is whole but for extra files: hand it to
+  /// commit_checkpoint.
+  [[nodiscard]] Manifest write(FileSystem& files, const std::filesystem::path& folder,
+                               const Splitting& splitting) const;
+  /// Commits it into the root `folder`. Returns the checkpoint's folder.
   std::filesystem::path save(const std::filesystem::path& folder, const Splitting& splitting) const;
 
  private:
   [[nodiscard]] std::vector<std::byte> elements(StateKind kind, const Segment& segment) const;
-  /// Adds to the manifest's digests.
-  RankFile save_rank(const std::filesystem::path& folder, int rank, const Splitting::Rank& part,
-                     Manifest& manifest) const;
+  void add_digests(const Splitting::Rank& part, Manifest& manifest) const;
 };
 
 /// Vectors and matrices, with extents of 1 and tensors smaller than the number of ranks.
