@@ -41,7 +41,7 @@ std::string random_id() {
 }
 
 std::string run_id_of(const RunDirectory& run) {
-  const fs::path path = run.root() / "run.id";
+  const fs::path path = run.id();
   std::string id = content_of(path).substr(0, 32);
   if (id.size() == 32 && id.find_first_not_of("0123456789abcdef") == std::string::npos) return id;
   id = random_id();
@@ -89,7 +89,7 @@ Manifest manifest_of(const JobConfig& job, const std::string& run_id) {
 }
 
 void restore_gemm_choice(const RunDirectory& run, const fs::path& checkpoint) {
-  const fs::path kept = run.root() / kGemmFile;
+  const fs::path kept = run.gemm_choice();
   if (fs::exists(kept)) return;
   try {
     write_file_atomically(kept, CheckpointReader(checkpoint).extra_file(kGemmFile));
@@ -104,7 +104,7 @@ std::vector<Attachment> attachments_of(const JobConfig& job, const RunDirectory&
   options.special_tokens = special_tokens;
   std::vector<Attachment> files = companion_files(job.model, options);
   files.push_back({kJobFile, to_yaml(job)});
-  if (const fs::path gemm = run.root() / kGemmFile; fs::exists(gemm)) files.push_back({kGemmFile, content_of(gemm)});
+  if (const fs::path gemm = run.gemm_choice(); fs::exists(gemm)) files.push_back({kGemmFile, content_of(gemm)});
   return files;
 }
 

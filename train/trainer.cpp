@@ -98,7 +98,7 @@ Trainer::Trainer(const JobConfig& job, const Communicator& world, const std::str
   if (is_first()) report_job(job_, options, data_);
   report_layout(options.layout, mesh_);
   require_memory(plan.memory, mesh_, job_.training.threads.value());
-  const auto libraries = gemms.choose(run_.root() / "gemm.json", world);
+  const auto libraries = gemms.choose(run_.gemm_choice(), world);
   const Stream stream = Stream::cpu(static_cast<int>(job_.training.threads.value()));
   stream.attach(libraries);
   engine_.emplace(job_.model, options, mesh_, plan, stream, trace_.timeline());

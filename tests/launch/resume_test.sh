@@ -6,7 +6,8 @@ set -euo pipefail
 # shellcheck source=tests/launch/small_job.sh
 source "$(dirname "${BASH_SOURCE[0]}")/small_job.sh"
 mounts=()
-unmount() { for place in "${mounts[@]}"; do umount "$place" || true; done; }
+# A frozen disk cannot be unmounted.
+unmount() { for place in "${mounts[@]}"; do fsfreeze -u "$place" 2>/dev/null || true; umount "$place" || true; done; }
 trap 'unmount; rm -rf "$work"' EXIT
 
 steps=(training.steps=12 evaluation.interval_steps=0 checkpoint.interval_steps=2 checkpoint.when_behind=wait)
@@ -131,6 +132,39 @@ read_only() {
   "$program" eval runs/fixed --data data --batches 1 >/dev/null || report "the old checkpoint cannot be read"
 }
 
+# Every write hangs (60 s with TRIDENT_LONG_TESTS set, 3 s otherwise): training goes on, says so once, and the old
+# checkpoint stays.
+hung_disk() {
+  local hang=3 before process folder=runs/hung/checkpoints status=0 waited=0
+  [ -z "${TRIDENT_LONG_TESTS:-}" ] || hang=60
+  mkdir -p "$folder"
+  truncate -s 64M disk.img
+  if ! { mkfs.ext4 -q disk.img && mount -o loop disk.img "$folder"; } 2>/dev/null; then
+    echo "hung disk: not tried, no loop devices here"
+    return
+  fi
+  mounts+=("$work/$folder")
+  "$program" train job.yaml run.name=hung "${steps[@]}" training.steps=1000000 checkpoint.interval_steps=20 \
+    checkpoint.when_behind=skip 2>hung.log &
+  process=$!
+  until [ -d "$folder/step_00000020" ] || [ $waited -ge 600 ]; do sleep 0.02; waited=$((waited + 1)); done
+  if fsfreeze -f "$folder" 2>/dev/null; then
+    before=$(grep -c '"loss"' runs/hung/metrics.jsonl)
+    sleep "$hang"
+    [ "$(grep -c '"loss"' runs/hung/metrics.jsonl)" -gt $((before + 60)) ] || report "a hung disk stops the training"
+    all_intact hung
+    fsfreeze -u "$folder"
+    [ "$(grep -c '"cause":"slow storage"' runs/hung/events.jsonl)" -eq 1 ] || report "a hung disk has not one event"
+    [ "$(grep -c 'storage still writes' hung.log)" -eq 1 ] || report "a hung disk is not said once: $(cat hung.log)"
+  else
+    echo "hung disk: not tried, it cannot be frozen here"
+  fi
+  kill -s TERM $process
+  wait $process || status=$?
+  [ $status -eq 75 ] || report "hung disk: exit $status: $(tail -n 3 hung.log)"
+  clean hung
+}
+
 # Wall time between checkpoints, and what retention keeps.
 intervals() {
   trains timed checkpoint.interval_steps=0 checkpoint.interval=0.001s checkpoint.keep=0 training.steps=6
@@ -150,5 +184,6 @@ killed checkpoint.when_behind=wait 6
 damaged
 full_disk
 read_only
+hung_disk
 intervals
 finish "runs go on as promised"

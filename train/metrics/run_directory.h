@@ -32,6 +32,8 @@ class RunDirectory {
 
   const std::filesystem::path& root() const { return root_; }
   std::filesystem::path config() const { return root_ / "config.resolved.yaml"; }
+  std::filesystem::path id() const { return root_ / "run.id"; }
+  std::filesystem::path gemm_choice() const { return root_ / "gemm.json"; }
   std::filesystem::path metrics() const { return root_ / "metrics.jsonl"; }
   std::filesystem::path events() const { return root_ / "events.jsonl"; }
   std::filesystem::path report() const { return root_ / "report.html"; }
