@@ -1,12 +1,13 @@
 # CUDA and NCCL, optional: AUTO takes them where they are found, ON insists, OFF never looks.
 # Sets TRIDENT_HAVE_CUDA, TRIDENT_HAVE_NCCL, TRIDENT_CUDA_VERSION and TRIDENT_NCCL_VERSION ("no" where absent), and
-# defines two interface targets, empty where absent: trident_cuda_runtime (for core/device, kernels/cuda) and
-# trident_nccl (for parallel/comm/nccl).
+# defines interface targets, empty where absent: trident_cuda_runtime (for core/device), trident_cuda_kernels (for
+# kernels/cuda) and trident_nccl (for parallel/comm/nccl).
 set(TRIDENT_HAVE_CUDA OFF)
 set(TRIDENT_HAVE_NCCL OFF)
 set(TRIDENT_CUDA_VERSION no)
 set(TRIDENT_NCCL_VERSION no)
 add_library(trident_cuda_runtime INTERFACE)
+add_library(trident_cuda_kernels INTERFACE)
 add_library(trident_nccl INTERFACE)
 
 if(TRIDENT_CUDA)
@@ -16,15 +17,20 @@ if(TRIDENT_CUDA)
       set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE})
     endif()
     if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
-      set(CMAKE_CUDA_ARCHITECTURES "80-real;90" CACHE STRING "GPU generations to compile for")
+      set(CMAKE_CUDA_ARCHITECTURES "90a-real" CACHE STRING "GPU generations to compile for")
     endif()
     enable_language(CUDA)
-    set(CMAKE_CUDA_STANDARD 20)
-    set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+    string(APPEND CMAKE_CUDA_FLAGS " --expt-relaxed-constexpr")
+    # CMake 3.25 does not know that nvcc has C++20.
+    if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+      set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+      set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+    endif()
     set(TRIDENT_HAVE_CUDA ON)
     set(TRIDENT_CUDA_VERSION ${CUDAToolkit_VERSION})
     # Static, so that the program also starts where no CUDA library is installed.
     target_link_libraries(trident_cuda_runtime INTERFACE CUDA::cudart_static)
+    target_link_libraries(trident_cuda_kernels INTERFACE trident_cuda_runtime CUDA::cublasLt)
   elseif(NOT TRIDENT_CUDA STREQUAL AUTO)
     message(FATAL_ERROR "TRIDENT_CUDA=ON, but no CUDA toolkit with nvcc was found; "
                         "put nvcc on PATH or set CUDAToolkit_ROOT")

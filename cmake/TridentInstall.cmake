@@ -7,7 +7,7 @@ if(TARGET trident)
 endif()
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/Trident)
-install(TARGETS trident_cuda_runtime trident_nccl trident_mpi EXPORT TridentTargets COMPONENT development)
+install(TARGETS trident_cuda_runtime trident_cuda_kernels trident_nccl trident_mpi EXPORT TridentTargets COMPONENT development)
 install(FILES ${PROJECT_BINARY_DIR}/generated/core/build_features.h
         DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/trident/core COMPONENT development)
 install(EXPORT TridentTargets NAMESPACE Trident:: DESTINATION ${package_dir} COMPONENT development)

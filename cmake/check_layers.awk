@@ -19,7 +19,7 @@ BEGIN {
   # Headers of libraries, and the only paths that may include them.
   confine("^mpi\\.h$", "parallel/comm/mpi")
   confine("^nccl\\.h$", "parallel/comm/nccl")
-  confine("^(cuda|cublas|curand|nvtx|cooperative_groups|cub/|thrust/|nvml)", "core/device kernels/cuda parallel/comm/nccl")
+  confine("^(cuda|cublas|cudnn|curand|nvtx|cooperative_groups|cub/|thrust/|nvml)", "core/device kernels/cuda parallel/comm/nccl")
   confine("^(Eigen/|cblas|lapacke|openblas|blis/|dnnl|oneapi/dnnl|mkl)", "kernels/cpu")
   confine("^(hdf5|H5|highfive/)", "checkpoint")
   confine("^yaml-cpp/", "train/config")

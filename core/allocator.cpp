@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <limits>
 
+#include "core/device/runtime.h"
+
 namespace trident {
 namespace {
 
@@ -27,6 +29,7 @@ Tensor HeapAllocator::allocate(Shape shape, DType dtype) {
   const size_t bytes = tensor_bytes(shape, dtype);
   if (device_.kind == DeviceKind::meta)
     return {std::make_shared<Buffer>(nullptr, bytes, device_, nullptr), 0, shape, dtype};
+  if (device_.kind == DeviceKind::cuda) return {runtime::allocate(device_.index, bytes), 0, shape, dtype};
   void* data = std::aligned_alloc(64, std::max<size_t>(64, round_up(bytes, 64)));
   if (data == nullptr) throw out_of_memory(bytes);
   return {std::make_shared<Buffer>(data, bytes, device_, [](void* pointer) { std::free(pointer); }), 0, shape, dtype};
@@ -46,6 +49,7 @@ std::shared_ptr<Buffer> map_memory(size_t bytes, Pages pages) {
 
 size_t resident_bytes(const Tensor& tensor) {
   if (tensor.raw() == nullptr) return 0;
+  if (tensor.device().kind == DeviceKind::cuda) return tensor.bytes();
   const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   const auto begin = reinterpret_cast<uintptr_t>(tensor.raw()), end = begin + tensor.bytes();
   const uintptr_t first = begin / page * page;
@@ -94,7 +98,7 @@ Tensor Arena::allocate(Shape shape, DType dtype) {
   // The tensor holds on to the memory, so it stays valid even if it outlives the arena.
   auto release = [memory = memory_, live = live_](void*) { --*live; };
   void* data = static_cast<std::byte*>(memory_->data()) + block.offset;
-  return {std::make_shared<Buffer>(data, bytes, Device::cpu(), std::move(release)), 0, shape, dtype};
+  return {std::make_shared<Buffer>(data, bytes, memory_->device(), std::move(release)), 0, shape, dtype};
 }
 
 }  // namespace trident

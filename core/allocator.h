@@ -14,7 +14,8 @@ class Allocator {
   [[nodiscard]] virtual Tensor allocate(Shape shape, DType dtype) = 0;
 };
 
-/// Every tensor its own piece of the process's heap, 64-byte aligned; or no memory at all on the meta device.
+/// Every tensor its own piece of the process's heap, 64-byte aligned, or of a GPU's memory; or no memory at all on the
+/// meta device.
 class HeapAllocator final : public Allocator {
  public:
   explicit HeapAllocator(Device device = Device::cpu()) : device_(device) {}
@@ -33,8 +34,8 @@ enum class Pages {
 /// enough.
 [[nodiscard]] std::shared_ptr<Buffer> map_memory(size_t bytes, Pages pages = Pages::huge);
 
-/// Bytes of the tensor whose pages the operating system holds in memory; 0 on the meta device. Memory that was mapped
-/// but never touched is not there.
+/// Bytes of the tensor whose pages the operating system holds in memory; all of them on a GPU, 0 on the meta device.
+/// Memory that was mapped but never touched is not there.
 [[nodiscard]] size_t resident_bytes(const Tensor& tensor);
 
 /// Where each allocation of a program lies, worked out from their lifetimes before any memory exists. A program is the

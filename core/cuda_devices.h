@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -7,5 +9,12 @@ namespace trident {
 
 /// Names of the GPUs that CUDA shows this process; none without a driver, or in a build without CUDA.
 [[nodiscard]] std::vector<std::string> cuda_device_names();
+
+struct DeviceMemory {
+  size_t free = 0;
+  size_t total = 0;
+};
+/// Bytes of a GPU's memory; nothing where there is no such GPU.
+[[nodiscard]] std::optional<DeviceMemory> cuda_memory(int device);
 
 }  // namespace trident

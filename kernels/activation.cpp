@@ -1,7 +1,7 @@
 #include "kernels/activation.h"
 
 #include "kernels/cpu/activation.h"
-#include "kernels/dispatch.h"
+#include "kernels/cuda/activation.h"
 
 namespace trident {
 namespace {
@@ -23,7 +23,7 @@ void swiglu_forward(const Stream& stream, const Tensor& x, Tensor& y) {
   switch (stream.device().kind) {
     case DeviceKind::meta: return;
     case DeviceKind::cpu: return cpu::swiglu_forward(stream.pool(), x, y);
-    case DeviceKind::cuda: throw_without_cuda("swiglu_forward");
+    case DeviceKind::cuda: return cuda::swiglu_forward(stream, x, y);
   }
 }
 
@@ -34,7 +34,7 @@ void swiglu_backward(const Stream& stream, const Tensor& dy, const Tensor& x, Te
   switch (stream.device().kind) {
     case DeviceKind::meta: return;
     case DeviceKind::cpu: return cpu::swiglu_backward(stream.pool(), dy, x, dx, y);
-    case DeviceKind::cuda: throw_without_cuda("swiglu_backward");
+    case DeviceKind::cuda: return cuda::swiglu_backward(stream, dy, x, dx, y);
   }
 }
 
@@ -43,7 +43,7 @@ void gelu_forward(const Stream& stream, const Tensor& x, Tensor& y) {
   switch (stream.device().kind) {
     case DeviceKind::meta: return;
     case DeviceKind::cpu: return cpu::gelu_forward(stream.pool(), x, y);
-    case DeviceKind::cuda: throw_without_cuda("gelu_forward");
+    case DeviceKind::cuda: return cuda::gelu_forward(stream, x, y);
   }
 }
 
@@ -54,7 +54,7 @@ void gelu_backward(const Stream& stream, const Tensor& dy, const Tensor& x, Tens
   switch (stream.device().kind) {
     case DeviceKind::meta: return;
     case DeviceKind::cpu: return cpu::gelu_backward(stream.pool(), dy, x, dx, y);
-    case DeviceKind::cuda: throw_without_cuda("gelu_backward");
+    case DeviceKind::cuda: return cuda::gelu_backward(stream, dy, x, dx, y);
   }
 }
 

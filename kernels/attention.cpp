@@ -2,15 +2,11 @@
 
 #include "core/error.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cuda/attention.h"
 #include "kernels/gemm_tuning.h"
 
 namespace trident {
 namespace {
-
-[[noreturn]] void throw_without_cuda() {
-  throw Error(ErrorCode::config, "kernels/attention", "asked to run on a CUDA device, but built without CUDA kernels",
-              "run on the CPU, or rebuild with TRIDENT_CUDA=ON");
-}
 
 /// `tensor` has as many elements as rows of `columns` in the whole call.
 void check_rows(const AttentionShape& shape, const Tensor& tensor, int64_t columns, DType dtype) {
@@ -45,7 +41,7 @@ void attention_forward(const Stream& stream, const AttentionShape& shape, const 
       }
       return;
     case DeviceKind::cpu: return cpu::attention_forward(stream, shape, qkv, out, lse);
-    case DeviceKind::cuda: throw_without_cuda();
+    case DeviceKind::cuda: return cuda::attention_forward(stream, shape, qkv, out, lse);
   }
 }
 
@@ -63,7 +59,7 @@ void attention_backward(const Stream& stream, const AttentionShape& shape, const
       }
       return;
     case DeviceKind::cpu: return cpu::attention_backward(stream, shape, qkv, out, lse, dout, dqkv);
-    case DeviceKind::cuda: throw_without_cuda();
+    case DeviceKind::cuda: return cuda::attention_backward(stream, shape, qkv, out, lse, dout, dqkv);
   }
 }
 
@@ -77,7 +73,7 @@ void attention_cached(const Stream& stream, const AttentionShape& shape, int64_t
   switch (stream.device().kind) {
     case DeviceKind::meta: return;
     case DeviceKind::cpu: return cpu::attention_cached(stream, shape, first_position, qkv, keys, values, out);
-    case DeviceKind::cuda: throw_without_cuda();
+    case DeviceKind::cuda: return cuda::attention_cached(stream, shape, first_position, qkv, keys, values, out);
   }
 }
 

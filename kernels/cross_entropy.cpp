@@ -1,7 +1,7 @@
 #include "kernels/cross_entropy.h"
 
 #include "kernels/cpu/cross_entropy.h"
-#include "kernels/dispatch.h"
+#include "kernels/cuda/cross_entropy.h"
 
 namespace trident {
 
@@ -13,7 +13,7 @@ void cross_entropy_statistics(const Stream& stream, const Tensor& logits, const 
   switch (stream.device().kind) {
     case DeviceKind::meta: return;
     case DeviceKind::cpu: return cpu::cross_entropy_statistics(stream.pool(), logits, labels, first_column, statistics);
-    case DeviceKind::cuda: throw_without_cuda("cross_entropy_statistics");
+    case DeviceKind::cuda: return cuda::cross_entropy_statistics(stream, logits, labels, first_column, statistics);
   }
 }
 
@@ -26,7 +26,16 @@ void cross_entropy_losses(const Stream& stream, const Tensor& statistics, const 
   switch (stream.device().kind) {
     case DeviceKind::meta: return;
     case DeviceKind::cpu: return cpu::cross_entropy_losses(statistics, labels, vocabulary, losses, lse);
-    case DeviceKind::cuda: throw_without_cuda("cross_entropy_losses");
+    case DeviceKind::cuda: return cuda::cross_entropy_losses(stream, statistics, labels, vocabulary, losses, lse);
+  }
+}
+
+void sum_losses(const Stream& stream, const Tensor& losses, Tensor& sum) {
+  TRIDENT_CHECK(sum.elements() == 1 && sum.dtype() == DType::fp64);
+  switch (stream.device().kind) {
+    case DeviceKind::meta: return;
+    case DeviceKind::cpu: return cpu::sum_losses(losses, sum);
+    case DeviceKind::cuda: return cuda::sum_losses(stream, losses, sum);
   }
 }
 
@@ -37,7 +46,7 @@ void cross_entropy_backward(const Stream& stream, const Tensor& labels, int64_t 
   switch (stream.device().kind) {
     case DeviceKind::meta: return;
     case DeviceKind::cpu: return cpu::cross_entropy_backward(stream.pool(), labels, first_column, lse, weight, logits);
-    case DeviceKind::cuda: throw_without_cuda("cross_entropy_backward");
+    case DeviceKind::cuda: return cuda::cross_entropy_backward(stream, labels, first_column, lse, weight, logits);
   }
 }
 

@@ -20,6 +20,9 @@ void cross_entropy_statistics(const Stream& stream, const Tensor& logits, const 
 void cross_entropy_losses(const Stream& stream, const Tensor& statistics, const Tensor& labels, int64_t vocabulary,
                           Tensor& losses, Tensor& lse);
 
+/// sum: [1] fp64, overwritten with the sum of the losses, in an order that their number alone decides.
+void sum_losses(const Stream& stream, const Tensor& losses, Tensor& sum);
+
 /// logits become their own gradient: weight · (softmax − onehot(label)), 0 in rows with label −1.
 void cross_entropy_backward(const Stream& stream, const Tensor& labels, int64_t first_column, const Tensor& lse,
                             double weight, Tensor& logits);

@@ -1,7 +1,7 @@
 #include "kernels/elementwise.h"
 
 #include "kernels/cpu/elementwise.h"
-#include "kernels/dispatch.h"
+#include "kernels/cuda/elementwise.h"
 
 namespace trident {
 
@@ -11,7 +11,7 @@ void add(const Stream& stream, const Tensor& a, const Tensor& b, Tensor& out) {
   switch (stream.device().kind) {
     case DeviceKind::meta: return;
     case DeviceKind::cpu: return cpu::add(stream.pool(), a, b, out);
-    case DeviceKind::cuda: throw_without_cuda("add");
+    case DeviceKind::cuda: return cuda::add(stream, a, b, out);
   }
 }
 
@@ -24,7 +24,7 @@ void cast(const Stream& stream, const Tensor& from, Tensor& to) {
   switch (stream.device().kind) {
     case DeviceKind::meta: return;
     case DeviceKind::cpu: return cpu::cast(stream.pool(), from, to);
-    case DeviceKind::cuda: throw_without_cuda("cast");
+    case DeviceKind::cuda: return cuda::cast(stream, from, to);
   }
 }
 

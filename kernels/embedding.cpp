@@ -1,7 +1,7 @@
 #include "kernels/embedding.h"
 
 #include "kernels/cpu/embedding.h"
-#include "kernels/dispatch.h"
+#include "kernels/cuda/embedding.h"
 
 namespace trident {
 
@@ -18,7 +18,7 @@ void embedding_forward(const Stream& stream, const Tensor& tokens, const Tensor&
     case DeviceKind::meta: return;
     case DeviceKind::cpu:
       return cpu::embedding_forward(stream.pool(), tokens, table, positions, first_position, y, shard);
-    case DeviceKind::cuda: throw_without_cuda("embedding_forward");
+    case DeviceKind::cuda: return cuda::embedding_forward(stream, tokens, table, positions, first_position, y, shard);
   }
 }
 
@@ -33,7 +33,7 @@ void embedding_backward(const Stream& stream, const Tensor& tokens, const Tensor
   switch (stream.device().kind) {
     case DeviceKind::meta: return;
     case DeviceKind::cpu: return cpu::embedding_backward(stream.pool(), tokens, dy, dtable, dpositions, shard);
-    case DeviceKind::cuda: throw_without_cuda("embedding_backward");
+    case DeviceKind::cuda: return cuda::embedding_backward(stream, tokens, dy, dtable, dpositions, shard);
   }
 }
 

@@ -2,15 +2,11 @@
 
 #include "core/error.h"
 #include "kernels/cpu/linear.h"
+#include "kernels/cuda/linear.h"
 #include "kernels/gemm_tuning.h"
 
 namespace trident {
 namespace {
-
-[[noreturn]] void throw_without_cuda() {
-  throw Error(ErrorCode::config, "kernels/linear", "asked to run on a CUDA device, but built without CUDA kernels",
-              "run on the CPU, or rebuild with TRIDENT_CUDA=ON");
-}
 
 /// x[rows, in], w[out, in], y[rows, out] fit together.
 void check_shapes(const Tensor& x, const Tensor& w, const Tensor& y) {
@@ -35,7 +31,7 @@ void linear_forward(const Stream& stream, const Tensor& x, const Tensor& w, cons
       if (auto* recorder = dynamic_cast<GemmRecorder*>(stream.state())) cpu::record_linear_forward(*recorder, x, w);
       return;
     case DeviceKind::cpu: return cpu::linear_forward(stream, x, w, bias, y);
-    case DeviceKind::cuda: throw_without_cuda();
+    case DeviceKind::cuda: return cuda::linear_forward(stream, x, w, bias, y);
   }
 }
 
@@ -49,7 +45,7 @@ void linear_backward_input(const Stream& stream, const Tensor& dy, const Tensor&
       }
       return;
     case DeviceKind::cpu: return cpu::linear_backward_input(stream, dy, w, dx);
-    case DeviceKind::cuda: throw_without_cuda();
+    case DeviceKind::cuda: return cuda::linear_backward_input(stream, dy, w, dx);
   }
 }
 
@@ -64,7 +60,7 @@ void linear_backward_weight(const Stream& stream, const Tensor& dy, const Tensor
       }
       return;
     case DeviceKind::cpu: return cpu::linear_backward_weight(stream, dy, x, dw, dbias);
-    case DeviceKind::cuda: throw_without_cuda();
+    case DeviceKind::cuda: return cuda::linear_backward_weight(stream, dy, x, dw, dbias);
   }
 }
 

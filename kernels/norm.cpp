@@ -1,7 +1,7 @@
 #include "kernels/norm.h"
 
 #include "kernels/cpu/norm.h"
-#include "kernels/dispatch.h"
+#include "kernels/cuda/norm.h"
 
 namespace trident {
 namespace {
@@ -29,7 +29,7 @@ void norm_forward(const Stream& stream, const NormWeights& weights, const Tensor
   switch (stream.device().kind) {
     case DeviceKind::meta: return;
     case DeviceKind::cpu: return cpu::norm_forward(stream.pool(), weights, x, {}, no_sum, y, stats);
-    case DeviceKind::cuda: throw_without_cuda("norm_forward");
+    case DeviceKind::cuda: return cuda::norm_forward(stream, weights, x, {}, no_sum, y, stats);
   }
 }
 
@@ -42,7 +42,7 @@ void add_norm_forward(const Stream& stream, const NormWeights& weights, const Te
   switch (stream.device().kind) {
     case DeviceKind::meta: return;
     case DeviceKind::cpu: return cpu::norm_forward(stream.pool(), weights, x, delta, sum, y, stats);
-    case DeviceKind::cuda: throw_without_cuda("add_norm_forward");
+    case DeviceKind::cuda: return cuda::norm_forward(stream, weights, x, delta, sum, y, stats);
   }
 }
 
@@ -52,7 +52,7 @@ void norm_recompute(const Stream& stream, const NormWeights& weights, const Tens
   switch (stream.device().kind) {
     case DeviceKind::meta: return;
     case DeviceKind::cpu: return cpu::norm_recompute(stream.pool(), weights, x, stats, y);
-    case DeviceKind::cuda: throw_without_cuda("norm_recompute");
+    case DeviceKind::cuda: return cuda::norm_recompute(stream, weights, x, stats, y);
   }
 }
 
@@ -67,7 +67,7 @@ void norm_backward(const Stream& stream, const NormWeights& weights, const Tenso
   switch (stream.device().kind) {
     case DeviceKind::meta: return;
     case DeviceKind::cpu: return cpu::norm_backward(stream.pool(), weights, dy, x, stats, dresidual, dx, partials);
-    case DeviceKind::cuda: throw_without_cuda("norm_backward");
+    case DeviceKind::cuda: return cuda::norm_backward(stream, weights, dy, x, stats, dresidual, dx, partials);
   }
 }
 

@@ -1,7 +1,7 @@
 #include "kernels/optimizer.h"
 
 #include "kernels/cpu/optimizer.h"
-#include "kernels/dispatch.h"
+#include "kernels/cuda/optimizer.h"
 
 namespace trident {
 
@@ -19,16 +19,20 @@ void adamw(const Stream& stream, const AdamWStep& step, std::span<const FlatRang
   switch (stream.device().kind) {
     case DeviceKind::meta: return;
     case DeviceKind::cpu: return cpu::adamw(stream.pool(), step, ranges, master, grad, exp_avg, exp_avg_sq, compute);
-    case DeviceKind::cuda: throw_without_cuda("adamw");
+    case DeviceKind::cuda: return cuda::adamw(stream, step, ranges, master, grad, exp_avg, exp_avg_sq, compute);
   }
 }
 
-void add_sum_of_squares(const Stream& stream, const Tensor& x, int64_t begin, int64_t end, ExactSum& sum) {
-  TRIDENT_CHECK(0 <= begin && begin <= end && end <= x.elements());
+void add_sums_of_squares(const Stream& stream, const Tensor& x, std::span<const FlatRange> ranges, ExactSum& sum) {
+  for (const FlatRange& range : ranges) {
+    TRIDENT_CHECK(0 <= range.begin && range.begin <= range.end && range.end <= x.elements());
+  }
   switch (stream.device().kind) {
     case DeviceKind::meta: return;
-    case DeviceKind::cpu: return cpu::add_sum_of_squares(stream.pool(), x, begin, end, sum);
-    case DeviceKind::cuda: throw_without_cuda("add_sum_of_squares");
+    case DeviceKind::cpu:
+      for (const FlatRange& range : ranges) cpu::add_sum_of_squares(stream.pool(), x, range.begin, range.end, sum);
+      return;
+    case DeviceKind::cuda: return cuda::add_sums_of_squares(stream, x, ranges, sum);
   }
 }
 

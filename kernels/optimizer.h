@@ -32,10 +32,10 @@ struct AdamWStep {
 void adamw(const Stream& stream, const AdamWStep& step, std::span<const FlatRange> ranges, Tensor& master,
            const Tensor& grad, Tensor& exp_avg, Tensor& exp_avg_sq, Tensor& compute);
 
-/// Adds Σ x² over elements [begin, end) of flat `x` to `sum`: cells of kSquareCell elements, cut at its multiples, are
-/// summed in double, and their sums without rounding. So ranges may be cut at multiples of kSquareCell, and spread over
-/// threads and ranks, in any way.
+/// Adds Σ x² over `ranges` of flat `x` to `sum`: cells of kSquareCell elements, cut at its multiples, are summed in
+/// double, and their sums without rounding. So ranges may be cut at multiples of kSquareCell, and spread over threads
+/// and ranks, in any way. Waits for the result.
 inline constexpr int64_t kSquareCell = 64;
-void add_sum_of_squares(const Stream& stream, const Tensor& x, int64_t begin, int64_t end, ExactSum& sum);
+void add_sums_of_squares(const Stream& stream, const Tensor& x, std::span<const FlatRange> ranges, ExactSum& sum);
 
 }  // namespace trident

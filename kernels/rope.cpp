@@ -1,7 +1,7 @@
 #include "kernels/rope.h"
 
 #include "kernels/cpu/rope.h"
-#include "kernels/dispatch.h"
+#include "kernels/cuda/rope.h"
 
 namespace trident {
 
@@ -10,7 +10,7 @@ void rope_table(const Stream& stream, double theta, Tensor& table) {
   switch (stream.device().kind) {
     case DeviceKind::meta: return;
     case DeviceKind::cpu: return cpu::rope_table(stream.pool(), theta, table);
-    case DeviceKind::cuda: throw_without_cuda("rope_table");
+    case DeviceKind::cuda: return cuda::rope_table(stream, theta, table);
   }
 }
 
@@ -25,7 +25,7 @@ void rope(const Stream& stream, const AttentionShape& shape, const Tensor& table
   switch (stream.device().kind) {
     case DeviceKind::meta: return;
     case DeviceKind::cpu: return cpu::rope(stream.pool(), shape, table, first_position, direction, qkv);
-    case DeviceKind::cuda: throw_without_cuda("rope");
+    case DeviceKind::cuda: return cuda::rope(stream, shape, table, first_position, direction, qkv);
   }
 }
 

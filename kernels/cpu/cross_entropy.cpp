@@ -180,6 +180,17 @@ void cross_entropy_losses(const Tensor& statistics, const Tensor& labels, int64_
     combine_parts<float>(statistics, labels, losses, lse);
 }
 
+void sum_losses(const Tensor& losses, Tensor& sum) {
+  double total = 0.0;
+  with_float_type(losses.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    const T* data = losses.data<T>();
+    for (int64_t row = 0; row < losses.elements(); ++row)
+      total += static_cast<double>(static_cast<Accumulator<T>>(data[row]));
+  });
+  *sum.data<double>() = total;
+}
+
 void cross_entropy_backward(ThreadPool& pool, const Tensor& labels, int64_t first_column, const Tensor& lse,
                             double weight, Tensor& logits) {
   HWY_DYNAMIC_DISPATCH(cross_entropy_backward)(pool, labels, first_column, lse, weight, logits);

@@ -10,6 +10,7 @@ void cross_entropy_statistics(ThreadPool& pool, const Tensor& logits, const Tens
                               Tensor& statistics);
 void cross_entropy_losses(const Tensor& statistics, const Tensor& labels, int64_t vocabulary, Tensor& losses,
                           Tensor& lse);
+void sum_losses(const Tensor& losses, Tensor& sum);
 void cross_entropy_backward(ThreadPool& pool, const Tensor& labels, int64_t first_column, const Tensor& lse,
                             double weight, Tensor& logits);
 

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "core/allocator.h"
+#include "core/memory.h"
 #include "kernels/elementwise.h"
 #include "parallel/data/exact_sums.h"
 #include "parallel/data/gather_bucket.h"
@@ -22,11 +22,6 @@ FlatSpan intersection(FlatSpan a, FlatSpan b) {
 
 FlatSpan span_of(const Parameter& parameter) {
   return {parameter.flat_offset, parameter.flat_offset + parameter.local_shape().elements()};
-}
-
-Tensor allocate_zeroed(int64_t elements, DType dtype, Device device) {
-  if (device.kind == DeviceKind::meta) return HeapAllocator(device).allocate({elements}, dtype);
-  return {map_memory(std::max<size_t>(1, static_cast<size_t>(elements) * size_of(dtype))), 0, Shape{elements}, dtype};
 }
 
 Tensor view(const Tensor& flat, FlatSpan span) { return flat.flat_view(span.begin, {span.size()}); }
@@ -62,11 +57,11 @@ void ShardedOptimizer::allocate_state() {
   for (const FlatSpan span : stepped_) elements += span.size();
   const DType dtype = storage_.grads().dtype();
   const Device device = storage_.grads().device();
-  exp_avg_ = allocate_zeroed(elements, dtype, device);
-  exp_avg_sq_ = allocate_zeroed(elements, dtype, device);
+  exp_avg_ = allocate_zeroed(device, {elements}, dtype);
+  exp_avg_sq_ = allocate_zeroed(device, {elements}, dtype);
   const bool separate = storage_.compute_dtype() != dtype;
   if (!separate || sharding_.stage == ZeroStage::replicated || sharding_.dp.size() == 1) return;
-  master_ = allocate_zeroed(elements, dtype, device);
+  master_ = allocate_zeroed(device, {elements}, dtype);
   if (device.kind != DeviceKind::meta) {
     for (const FlatSpan span : stepped_) {
       const Tensor from = view(storage_.master(), span), to = view(master_, placed_at(state_offset(span), span));
@@ -105,15 +100,17 @@ Tensor ShardedOptimizer::master_view(FlatSpan span) const {
 }
 
 double ShardedOptimizer::gradient_norm(const Stream& stream) const {
-  ExactSum sum;
+  std::vector<FlatRange> ranges;
   const auto parameters = storage_.parameters();
   for (size_t i = 0; i < parameters.size(); ++i) {
     if (!sharding_.counts_here.empty() && !sharding_.counts_here[i]) continue;
     for (const FlatSpan owned : reduced_) {
       const FlatSpan part = intersection(owned, span_of(*parameters[i]));
-      if (part.size() > 0) add_sum_of_squares(stream, storage_.grads(), part.begin, part.end, sum);
+      if (part.size() > 0) ranges.push_back({part.begin, part.end});
     }
   }
+  ExactSum sum;
+  add_sums_of_squares(stream, storage_.grads(), ranges, sum);
   all_reduce(sharding_.dp, sum);
   for (const Communicator& group : sharding_.model_groups) all_reduce(group, sum);
   return std::sqrt(sum.value());

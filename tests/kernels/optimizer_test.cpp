@@ -99,7 +99,7 @@ TEST(AdamW, RangesOutsideTheStorageAreRefused) {
 
 double sum_of_squares(const Stream& stream, const Tensor& x) {
   ExactSum sum;
-  add_sum_of_squares(stream, x, 0, x.elements(), sum);
+  add_sums_of_squares(stream, x, std::vector{FlatRange{0, x.elements()}}, sum);
   return sum.value();
 }
 
@@ -125,14 +125,14 @@ TEST(AddSumOfSquares, AnyCutAtCellsHasTheSameBits) {
     const Tensor x = random({200001}, dtype, 1);
     const int64_t begin = 5;  // neither end is at a cell's
     ExactSum whole;
-    add_sum_of_squares(Stream::cpu(1), x, begin, x.elements(), whole);
+    add_sums_of_squares(Stream::cpu(1), x, std::vector{FlatRange{begin, x.elements()}}, whole);
     double expected = 0;
     for (int64_t i = begin; i < x.elements(); ++i) expected += element(x, i) * element(x, i);
     EXPECT_NEAR(whole.value(), expected, 1e-12 * expected);
     for (const int64_t cut : {kSquareCell, int64_t{1000} * kSquareCell, int64_t{2048} * kSquareCell}) {
       ExactSum back, front;
-      add_sum_of_squares(Stream::cpu(3), x, cut, x.elements(), back);
-      add_sum_of_squares(Stream::cpu(2), x, begin, cut, front);
+      add_sums_of_squares(Stream::cpu(3), x, std::vector{FlatRange{cut, x.elements()}}, back);
+      add_sums_of_squares(Stream::cpu(2), x, std::vector{FlatRange{begin, cut}}, front);
       back.add(front);
       EXPECT_EQ(back.value(), whole.value());
     }

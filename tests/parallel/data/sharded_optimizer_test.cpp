@@ -90,7 +90,7 @@ Outcome reference(int shards, DType compute) {
     const std::vector<T> sums = reference_tree_sum(by_shard, 0, by_shard.size());
     std::copy(sums.begin(), sums.end(), grads.data<T>());
     ExactSum squares;
-    add_sum_of_squares(stream, grads, 0, grads.elements(), squares);
+    add_sums_of_squares(stream, grads, std::vector{FlatRange{0, grads.elements()}}, squares);
     double plain = 0;
     for (const T g : sums) plain += static_cast<double>(g) * static_cast<double>(g);
     outcome.norms.push_back(ShardedOptimizer(storage, kOptions).gradient_norm(stream));

@@ -1,0 +1,123 @@
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <initializer_list>
+#include <type_traits>
+
+#include "core/device.h"
+#include "core/dtype.h"
+#include "core/error.h"
+#include "core/tensor.h"
+
+/// What every CUDA kernel's host side needs. Kernels run on the stream of the call and nothing waits for them.
+namespace trident::cuda {
+
+inline constexpr int kWarp = 32;
+
+[[nodiscard]] inline cudaStream_t queue_of(const Stream& stream) { return static_cast<cudaStream_t>(stream.handle()); }
+
+/// After every launch. Throws Error(ErrorCode::internal) with `kernel`'s name.
+inline void check_launch(const char* kernel) {
+  const cudaError_t result = cudaGetLastError();
+  if (result == cudaSuccess) return;
+  throw Error(ErrorCode::internal, "kernels/cuda", std::string(kernel) + ": " + cudaGetErrorString(result));
+}
+
+/// Multiprocessors of the calling thread's device.
+[[nodiscard]] inline int multiprocessors() {
+  thread_local int known_device = -1, count = 0;
+  int device = 0;
+  cudaGetDevice(&device);
+  if (device != known_device) {
+    cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device);
+    known_device = device;
+  }
+  return count;
+}
+
+template <class T>
+[[nodiscard]] constexpr T divide_up(T value, T by) {
+  return (value + by - 1) / by;
+}
+
+/// What a kernel computes in when its tensors hold T.
+template <class T>
+using Accumulator = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+/// Calls f with a value of the device's type for `dtype`.
+template <class F>
+void with_float_type(DType dtype, const F& f) {
+  switch (dtype) {
+    case DType::fp64: return f(double{});
+    case DType::fp32: return f(float{});
+    case DType::bf16: return f(__nv_bfloat16{});
+    case DType::int32: break;
+  }
+  TRIDENT_CHECK(false, "a floating-point kernel was given int32");
+}
+
+/// The tensor's memory as the device's type T, whose DType the caller has dispatched on.
+template <class T>
+[[nodiscard]] T* data_of(const Tensor& tensor) {
+  return static_cast<T*>(tensor.raw());
+}
+
+template <class T>
+__device__ __forceinline__ Accumulator<T> widen(T value) {
+  if constexpr (std::is_same_v<T, __nv_bfloat16>)
+    return __bfloat162float(value);
+  else
+    return value;
+}
+
+template <class T>
+__device__ __forceinline__ T narrow(Accumulator<T> value) {
+  if constexpr (std::is_same_v<T, __nv_bfloat16>)
+    return __float2bfloat16_rn(value);
+  else
+    return value;
+}
+
+/// As many elements as one 16-byte access moves.
+template <class T>
+struct alignas(16) Pack {
+  static constexpr int kSize = 16 / sizeof(T);
+  T values[kSize];
+};
+
+/// All lanes get the sum over the warp, always in the same order.
+template <class T>
+__device__ __forceinline__ T warp_sum(T value) {
+#pragma unroll
+  for (int offset = kWarp / 2; offset > 0; offset /= 2) value += __shfl_xor_sync(0xffffffffu, value, offset);
+  return value;
+}
+
+template <class T>
+__device__ __forceinline__ T warp_max(T value) {
+#pragma unroll
+  for (int offset = kWarp / 2; offset > 0; offset /= 2) {
+    const T other = __shfl_xor_sync(0xffffffffu, value, offset);
+    value = other > value ? other : value;
+  }
+  return value;
+}
+
+/// All threads of the block get the sum, always in the same order. `shared`: one element a warp; free for reuse after
+/// the caller's next __syncthreads().
+template <class T>
+__device__ __forceinline__ T block_sum(T value, T* shared) {
+  value = warp_sum(value);
+  if (threadIdx.x % kWarp == 0) shared[threadIdx.x / kWarp] = value;
+  __syncthreads();
+  const int warps = static_cast<int>(blockDim.x) / kWarp;
+  T sum = shared[0];
+  for (int i = 1; i < warps; ++i) sum += shared[i];
+  return sum;
+}
+
+}  // namespace trident::cuda

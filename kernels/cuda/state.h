@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cublasLt.h>
+
+#include <cstddef>
+#include <memory>
+
+#include "core/device.h"
+#include "core/tensor.h"
+
+namespace trident::cuda {
+
+/// What kernels keep for a CUDA stream: scratch memory, cuBLASLt's handle and workspace.
+class CudaState : public StreamState {
+ public:
+  static constexpr size_t kWorkspaceBytes = size_t{32} << 20;
+
+  explicit CudaState(Device device);
+  ~CudaState() override;
+  CudaState(const CudaState&) = delete;
+  CudaState& operator=(const CudaState&) = delete;
+
+  /// Memory for one kernel call's own use, at least `bytes`, 256-byte aligned; calls of one stream follow each other,
+  /// so they share it. Grows, which waits for the device, so a training's first step settles it.
+  [[nodiscard]] void* scratch(size_t bytes);
+  [[nodiscard]] cublasLtHandle_t blas() const { return blas_; }
+  [[nodiscard]] void* workspace() const { return workspace_->data(); }
+
+ private:
+  Device device_;
+  cublasLtHandle_t blas_ = nullptr;
+  std::shared_ptr<Buffer> workspace_, scratch_;
+};
+
+/// The stream's state, made on first use.
+[[nodiscard]] CudaState& state_of(const Stream& stream);
+
+}  // namespace trident::cuda
