@@ -128,7 +128,7 @@ class Loop final : public Way {
                                         : layers[i]->backward_input(context, dx, saved[i]);
     if (backward_ == Backward::split)
       for (size_t i = layers.size(); i-- > 0;) layers[i]->backward_weight(context, saved[i]);
-    return context.loss_sum;
+    return context.loss();
   }
 
   Backward backward_;

@@ -10,6 +10,7 @@
 
 #include "checkpoint/stream_copy.h"
 #include "core/error.h"
+#include "core/memory.h"
 
 namespace trident {
 namespace {
@@ -40,16 +41,23 @@ int newest_buffer(const SnapshotMemory& memory) { return memory.step(1) > memory
 
 }  // namespace
 
-SnapshotWriter::SnapshotWriter(SnapshotMemory& memory, std::vector<CopyPiece> pieces, Write write, CopyOn copy_on)
+SnapshotWriter::SnapshotWriter(SnapshotMemory& memory, std::vector<CopyPiece> pieces, Write write, CopyOn copy_on,
+                               const Stream& stream)
     : memory_(memory),
       pieces_(std::move(pieces)),
       write_(std::move(write)),
       copy_on_(copy_on),
+      stream_(stream),
+      side_(stream.side()),
       newest_(newest_buffer(memory)) {
   static_assert(SnapshotMemory::kBuffers == 2);
   for (const CopyPiece& piece : pieces_) {
     TRIDENT_CHECK(piece.bytes >= 0 && piece.to >= 0 && piece.bytes <= memory.bytes() &&
                   piece.to <= memory.bytes() - piece.bytes);
+  }
+  if (stream_.device().kind == DeviceKind::cuda) {
+    for (int buffer = 0; buffer < SnapshotMemory::kBuffers; ++buffer)
+      pinned_.push_back(pin_memory(memory.buffer_memory(buffer)));
   }
   const SignalsBlocked blocked;
   if (copy_on == CopyOn::own_thread) {
@@ -63,6 +71,7 @@ bool SnapshotWriter::snapshot(int64_t step, int64_t consumed_samples, bool write
   TRIDENT_CHECK(step >= 0 && consumed_samples >= 0);
   const auto start = Clock::now();
   Copy next{.step = step, .consumed_samples = consumed_samples};
+  state_ready_.record(stream_);
   {
     const std::lock_guard lock(mutex_);
     const auto buffer = free_buffer();
@@ -147,8 +156,11 @@ SnapshotWriter::Kept* SnapshotWriter::next_to_write() {
 
 void SnapshotWriter::copy(const Copy& copy) {
   const auto to = memory_.begin_fill(copy.buffer);
-  for (const CopyPiece& piece : pieces_) {
-    stream_copy(to.subspan(static_cast<size_t>(piece.to)), {piece.from, static_cast<size_t>(piece.bytes)});
+  if (stream_.device().kind == DeviceKind::cuda) {
+    copy_from_device(to);
+  } else {
+    for (const CopyPiece& piece : pieces_)
+      stream_copy(to.subspan(static_cast<size_t>(piece.to)), {piece.from, static_cast<size_t>(piece.bytes)});
   }
   memory_.end_fill(copy.buffer, copy.step, copy.consumed_samples);
   {
@@ -157,6 +169,13 @@ void SnapshotWriter::copy(const Copy& copy) {
     copying_.reset();
   }
   changed_.notify_all();
+}
+
+void SnapshotWriter::copy_from_device(std::span<std::byte> to) {
+  state_ready_.wait(side_);
+  for (const CopyPiece& piece : pieces_)
+    copy_bytes(side_, to.data() + piece.to, piece.from, static_cast<size_t>(piece.bytes));
+  side_.synchronize();
 }
 
 void SnapshotWriter::copy_loop(const std::stop_token& stop) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "checkpoint/snapshot.h"
+#include "core/device.h"
 
 namespace trident {
 
@@ -44,9 +46,10 @@ class SnapshotWriter {
   /// Writes one snapshot, on the writer thread; what it throws is reported by finished().
   using Write = std::function<void(int64_t step, std::span<const std::byte> content)>;
 
-  /// Memory and pieces outlive this object.
+  /// Memory and pieces outlive this object. Where the pieces lie on a GPU, `stream` is the one that changes them: a
+  /// copy waits for what it was given before snapshot(), and runs beside what it is given later.
   SnapshotWriter(SnapshotMemory& memory, std::vector<CopyPiece> pieces, Write write,
-                 CopyOn copy_on = CopyOn::own_thread);
+                 CopyOn copy_on = CopyOn::own_thread, const Stream& stream = Stream::meta());
   /// Waits for both threads: a copy is finished, a write that has begun too; a write that waits is dropped.
   ~SnapshotWriter() = default;
   SnapshotWriter(const SnapshotWriter&) = delete;
@@ -94,6 +97,7 @@ class SnapshotWriter {
   [[nodiscard]] Kept* oldest_unreported();
   [[nodiscard]] Kept* next_to_write();
   void copy(const Copy& copy);
+  void copy_from_device(std::span<std::byte> to);
   void copy_loop(const std::stop_token& stop);
   void write_loop(const std::stop_token& stop);
   [[nodiscard]] Outcome write(int64_t step, int buffer) const noexcept;
@@ -102,6 +106,9 @@ class SnapshotWriter {
   const std::vector<CopyPiece> pieces_;
   const Write write_;
   const CopyOn copy_on_;
+  const Stream stream_, side_;  ///< of a GPU
+  Event state_ready_;
+  std::vector<std::shared_ptr<void>> pinned_;  ///< the snapshot memory
 
   mutable std::mutex mutex_;  ///< of all below but the threads
   std::condition_variable_any changed_;

@@ -10,6 +10,9 @@ namespace trident {
 /// Names of the GPUs that CUDA shows this process; none without a driver, or in a build without CUDA.
 [[nodiscard]] std::vector<std::string> cuda_device_names();
 
+/// Whether this build has CUDA.
+[[nodiscard]] bool cuda_compiled_in();
+
 struct DeviceMemory {
   size_t free = 0;
   size_t total = 0;

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "core/allocator.h"
+#include "core/memory.h"
 #include "core/parameter.h"
 
 namespace trident {
@@ -19,7 +19,12 @@ struct Context {
   Stream stream;
   Allocator& activations;
   const Microbatch* microbatch = nullptr;
-  double loss_sum = 0.0;  ///< out: sum of the label tokens' losses (nats), added to by the loss layer
+  /// Out: [1] fp64, the sum of the label tokens' losses (nats). The loss layer overwrites it, and allocates it where it
+  /// is undefined.
+  Tensor loss_sum{};
+
+  /// Waits for the loss.
+  [[nodiscard]] double loss() const { return *to_host(stream, loss_sum).data<double>(); }
 };
 
 /// What one microbatch leaves behind in a layer for its backward pass, with one child per sublayer. The caller owns it,

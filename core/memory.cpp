@@ -44,15 +44,19 @@ std::shared_ptr<Buffer> allocate_pinned(size_t bytes) {
   return pinned ? pinned : map_memory(std::max<size_t>(bytes, 1));
 }
 
+std::shared_ptr<void> pin_memory(std::span<std::byte> memory) { return runtime::pin(memory.data(), memory.size()); }
+
+void copy_bytes(const Stream& stream, void* to, const void* from, size_t bytes) {
+  if (stream.device().kind == DeviceKind::cuda) return runtime::copy(to, from, bytes, stream.handle());
+  const auto* source = static_cast<const std::byte*>(from);
+  auto* target = static_cast<std::byte*>(to);
+  for_bytes(stream, bytes, [&](int64_t first, size_t count) { std::memcpy(target + first, source + first, count); });
+}
+
 void copy(const Stream& stream, const Tensor& from, const Tensor& to) {
   TRIDENT_CHECK(from.bytes() == to.bytes() && from.dtype() == to.dtype());
   if (on_meta(from) || on_meta(to) || from.raw() == to.raw()) return;
-  if (stream.device().kind == DeviceKind::cuda)
-    return runtime::copy(to.raw(), from.raw(), from.bytes(), stream.handle());
-  const auto* source = static_cast<const std::byte*>(from.raw());
-  auto* target = static_cast<std::byte*>(to.raw());
-  for_bytes(stream, from.bytes(),
-            [&](int64_t first, size_t bytes) { std::memcpy(target + first, source + first, bytes); });
+  copy_bytes(stream, to.raw(), from.raw(), from.bytes());
 }
 
 void copy_columns(const Stream& stream, const Tensor& from, int64_t from_column, const Tensor& to) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <span>
+
 #include "core/allocator.h"
 #include "core/device.h"
 #include "core/tensor.h"
@@ -26,5 +28,21 @@ void set_zero(const Stream& stream, const Tensor& tensor);
 /// A tensor on the host with the same values, once they are there: `tensor` itself if it lies there, else a copy, for
 /// which this waits.
 [[nodiscard]] Tensor to_host(const Stream& stream, const Tensor& tensor);
+
+/// Calls write(host tensor), which gives every element a value; `tensor` has these values once this returns.
+template <class Write>
+void write_from_host(const Stream& stream, Tensor tensor, const Write& write) {
+  if (tensor.device().kind != DeviceKind::cuda) return write(tensor);
+  Tensor host(allocate_pinned(tensor.bytes()), 0, tensor.shape(), tensor.dtype());
+  write(host);
+  copy(stream, host, tensor);
+  stream.synchronize();
+}
+
+/// Lets GPUs copy to and from memory of the host by themselves while the result lives; null where there is none, or
+/// where the memory cannot be pinned, which only makes copies slower.
+[[nodiscard]] std::shared_ptr<void> pin_memory(std::span<std::byte> memory);
+/// `bytes` bytes between host and device or within either, in the stream's order.
+void copy_bytes(const Stream& stream, void* to, const void* from, size_t bytes);
 
 }  // namespace trident

@@ -3,17 +3,13 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/memory.h"
 #include "core/philox.h"
 
 namespace trident {
 namespace {
 
 constexpr int64_t kInitBlock = 1 << 16;
-
-Tensor allocate_flat(int64_t elements, DType dtype, Device device) {
-  if (device.kind == DeviceKind::meta) return HeapAllocator(device).allocate({elements}, dtype);
-  return {map_memory(static_cast<size_t>(elements) * size_of(dtype)), 0, Shape{elements}, dtype};
-}
 
 template <class T>
 void fill(T* out, int64_t first, int64_t count, const Initializer& initializer, const RandomStream& random) {
@@ -28,6 +24,16 @@ void fill(T* out, int64_t first, int64_t count, const Initializer& initializer, 
       break;
     }
   }
+}
+
+void round_weights(const Stream& stream, const Tensor& master, Tensor& compute) {
+  const auto* from = master.data<float>();
+  auto* to = compute.data<bfloat16>();
+  const int64_t count = master.elements();
+  stream.pool().parallel_for((count + kInitBlock - 1) / kInitBlock, [&](int64_t block) {
+    const int64_t first = block * kInitBlock, last = std::min(count, first + kInitBlock);
+    std::transform(from + first, from + last, to + first, [](float value) { return bfloat16(value); });
+  });
 }
 
 // The local part lies in the logical tensor as runs of `length` neighbouring elements, `stride` apart, from `first` on:
@@ -79,9 +85,9 @@ ParameterStorage::ParameterStorage(const std::vector<ParameterGroup*>& groups, D
   }
   const DType accumulation = accumulation_dtype(compute);
   const bool given = allocate && device.kind != DeviceKind::meta;
-  values_ = given ? allocate(total, compute) : allocate_flat(total, compute, device);
-  master_ = compute == accumulation ? values_ : allocate_flat(total, accumulation, device);
-  grads_ = given ? allocate(total, accumulation) : allocate_flat(total, accumulation, device);
+  values_ = given ? allocate(total, compute) : allocate_zeroed(device, {total}, compute);
+  master_ = compute == accumulation ? values_ : allocate_zeroed(device, {total}, accumulation);
+  grads_ = given ? allocate(total, accumulation) : allocate_zeroed(device, {total}, accumulation);
 
   for (ParameterGroup* group : groups) {
     int64_t rows = 0;
@@ -98,34 +104,28 @@ ParameterStorage::ParameterStorage(const std::vector<ParameterGroup*>& groups, D
 
 void ParameterStorage::initialize(uint64_t seed, const Stream& stream) {
   for (const Parameter* parameter : parameters_) {
-    const Tensor master = master_of(*parameter);
-    if (master.dtype() == DType::fp64)
-      initialize_parameter(*parameter, master.data<double>(), seed, stream);
-    else
-      initialize_parameter(*parameter, master.data<float>(), seed, stream);
+    write_from_host(stream, master_of(*parameter), [&](Tensor& master) {
+      if (master.dtype() == DType::fp64)
+        initialize_parameter(*parameter, master.data<double>(), seed, stream);
+      else
+        initialize_parameter(*parameter, master.data<float>(), seed, stream);
+    });
   }
   refresh_compute_weights(stream);
 }
 
 void ParameterStorage::refresh_compute_weights(const Stream& stream) {
   if (values_.raw() == master_.raw() || !master_.defined()) return;
-  const int64_t count = values_.elements();
-  stream.pool().parallel_for((count + kInitBlock - 1) / kInitBlock, [&](int64_t block) {
-    const int64_t first = block * kInitBlock;
-    const int64_t size = std::min(kInitBlock, count - first);
-    const float* from = master_.data<float>() + first;
-    std::transform(from, from + size, values_.data<bfloat16>() + first, [](float value) { return bfloat16(value); });
-  });
+  // A piece at a time, so that a GPU's weights pass through little memory of the host.
+  constexpr int64_t kPiece = int64_t{1} << 24;
+  for (int64_t begin = 0; begin < values_.elements(); begin += kPiece) {
+    const Shape shape{std::min(kPiece, values_.elements() - begin)};
+    const Tensor from = to_host(stream, master_.flat_view(begin, shape));
+    write_from_host(stream, values_.flat_view(begin, shape), [&](Tensor& to) { round_weights(stream, from, to); });
+  }
 }
 
-void ParameterStorage::zero_gradients(const Stream& stream) {
-  const auto bytes = static_cast<int64_t>(grads_.bytes());
-  constexpr int64_t kBlock = kInitBlock * 4;
-  stream.pool().parallel_for((bytes + kBlock - 1) / kBlock, [&](int64_t block) {
-    const int64_t first = block * kBlock;
-    std::memset(static_cast<std::byte*>(grads_.raw()) + first, 0, static_cast<size_t>(std::min(kBlock, bytes - first)));
-  });
-}
+void ParameterStorage::zero_gradients(const Stream& stream) { set_zero(stream, grads_); }
 
 void ParameterStorage::release_master() {
   if (values_.dtype() != master_.dtype()) master_.reset();

@@ -1,22 +1,14 @@
 #include "model/attention.h"
 
-#include <cstring>
-
 #include "kernels/rope.h"
 
 namespace trident {
 namespace {
 
-// Copies columns [column, column + width) of qkv's rows into rows first_position … of the cache.
-void store_in_cache(const Tensor& qkv, int64_t column, int64_t first_position, Tensor& cache) {
+// Columns from `column` on of qkv's rows become rows first_position … of the cache.
+void store_in_cache(const Stream& stream, const Tensor& qkv, int64_t column, int64_t first_position, Tensor& cache) {
   const int64_t width = cache.columns();
-  const size_t element = size_of(qkv.dtype());
-  for (int64_t row = 0; row < qkv.rows(); ++row) {
-    const auto* from =
-        static_cast<const std::byte*>(qkv.raw()) + static_cast<size_t>(row * qkv.columns() + column) * element;
-    auto* to = static_cast<std::byte*>(cache.raw()) + static_cast<size_t>((first_position + row) * width) * element;
-    std::memcpy(to, from, static_cast<size_t>(width) * element);
-  }
+  copy_columns(stream, qkv, column, cache.flat_view(first_position * width, {qkv.rows(), width}));
 }
 
 }  // namespace
@@ -76,8 +68,8 @@ Tensor Attention::forward_cached(Context& context, const Tensor& x, int64_t firs
   const AttentionShape shape = this->shape(1, qkv.rows());
   if (rope_->defined()) rope(context.stream, shape, *rope_, first_position, RopeDirection::forward, qkv);
   const int64_t queries = shape.heads * shape.head_dim;
-  store_in_cache(qkv, queries, first_position, cache.keys);
-  store_in_cache(qkv, queries + shape.kv_heads * shape.head_dim, first_position, cache.values);
+  store_in_cache(context.stream, qkv, queries, first_position, cache.keys);
+  store_in_cache(context.stream, qkv, queries + shape.kv_heads * shape.head_dim, first_position, cache.values);
   Tensor out = context.activations.allocate({qkv.rows(), queries}, x.dtype());
   attention_cached(context.stream, shape, first_position, qkv, cache.keys, cache.values, out);
   return output_.forward(context, out, discarded);

@@ -57,10 +57,15 @@ std::vector<double> Generator::next_logits(std::vector<int32_t>& window) {
   HeapAllocator heap(stream_.device());
   Context context{stream_, heap};
   const int64_t fresh = std::ssize(window) - cached_;
-  const Tensor tokens = Tensor::borrow(window.data() + cached_, {1, fresh}, DType::int32);
+  const Tensor ids = Tensor::borrow(window.data() + cached_, {1, fresh}, DType::int32);
+  Tensor tokens = ids;
+  if (stream_.device().kind == DeviceKind::cuda) {
+    tokens = heap.allocate(ids.shape(), ids.dtype());
+    copy(stream_, ids, tokens);
+  }
   const Tensor logits = model_.forward_cached(context, tokens, cached_, caches_);
   cached_ = std::ssize(window);
-  return to_doubles(logits);
+  return to_doubles(to_host(stream_, logits));
 }
 
 std::vector<int32_t> Generator::generate(std::span<const int32_t> prompt, int64_t count, const SamplingOptions& options,

@@ -10,19 +10,6 @@ namespace {
 // Tensors of the head's Saved after forward; after backward_input kLogits holds their gradient.
 enum Kept : size_t { kNormed, kLogits, kLse };
 
-template <class T>
-double sum_in_order(const Tensor& losses) {
-  double sum = 0.0;
-  const T* data = losses.data<T>();
-  for (int64_t row = 0; row < losses.elements(); ++row) sum += static_cast<double>(data[row]);
-  return sum;
-}
-
-double sum_of(const Tensor& losses) {
-  if (losses.raw() == nullptr) return 0.0;
-  return losses.dtype() == DType::fp64 ? sum_in_order<double>(losses) : sum_in_order<float>(losses);
-}
-
 }  // namespace
 
 Head::Head(Norm norm, ParameterGroup weight, const VocabularyParallelEmbedding* embedding, const TensorParallel& tp)
@@ -42,7 +29,8 @@ Tensor Head::forward(Context& context, const Tensor& x, Saved& saved) const {
   const TokenLosses result =
       vocabulary_parallel_losses(context, *tp_, logits, context.microbatch->labels.reshape({logits.rows()}),
                                  table.shard_begin, table.global_shape[0]);
-  context.loss_sum += sum_of(result.losses);
+  if (!context.loss_sum.defined()) context.loss_sum = context.activations.allocate({1}, DType::fp64);
+  sum_losses(context.stream, result.losses, context.loss_sum);
   saved.tensors = {normed, logits, result.lse};
   return {};
 }

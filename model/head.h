@@ -6,7 +6,7 @@
 namespace trident {
 
 /// Final norm, product with the vocabulary (cut over tp) and cross-entropy against the microbatch's labels. The last
-/// layer of a model: forward adds to the context's loss_sum and returns an undefined tensor; backward_input starts the
+/// layer of a model: forward gives the context's loss_sum and returns an undefined tensor; backward_input starts the
 /// backward pass and ignores its dy. The logits exist once, each rank's columns; their gradient overwrites them.
 class Head final : public Layer {
  public:

@@ -57,7 +57,7 @@ class Model {
     return embedding_ ? embedding_->separate_gradient_rows() : Tensor();
   }
 
-  /// One microbatch forward and backward through a whole model: adds to the gradients and to the context's loss_sum.
+  /// One microbatch forward and backward through a whole model: adds to the gradients and gives the context's loss_sum.
   void forward_backward(Context& context) const;
   /// One microbatch forward only; each layer's activations go before the next begins.
   void forward(Context& context) const;

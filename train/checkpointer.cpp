@@ -35,8 +35,9 @@ Checkpointer::Checkpointer(const Engine& engine, CheckpointerOptions options)
       segments_(state_.segments()),
       memory_(rank_name(options_.memory, world_.rank()), identity_of(world_, options_.manifest.run_id, state_),
               state_.snapshot_bytes()),
-      writer_(memory_, state_.copies(),
-              [this](int64_t step, std::span<const std::byte> content) { write(step, content); }) {
+      writer_(
+          memory_, state_.copies(), [this](int64_t step, std::span<const std::byte> content) { write(step, content); },
+          CopyOn::own_thread, engine.stream()) {
   options_.manifest.dtype = state_.dtype();
   options_.manifest.tensors = state_.tensors();
   open_root();

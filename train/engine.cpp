@@ -5,6 +5,7 @@
 
 #include "checkpoint/manifest.h"
 #include "checkpoint/snapshot.h"
+#include "core/memory.h"
 #include "parallel/data/exact_sums.h"
 
 namespace trident {
@@ -51,7 +52,8 @@ DryRun dry_run(const ModelConfig& config, const EngineOptions& options, int rank
   ParameterStorage& storage = rank_model.model().storage();
   DryRun result;
   result.memory.parameters = storage.values().bytes();
-  const ShardedOptimizer optimizer(storage, {}, sharding_of(options, mesh, gradients.partition(), rank_model.model()));
+  const ShardedOptimizer optimizer(meta, storage, {},
+                                   sharding_of(options, mesh, gradients.partition(), rank_model.model()));
   if (storage.master().defined() && storage.compute_dtype() != storage.master().dtype())
     result.memory.parameters += storage.master().bytes();
   result.memory.optimizer = optimizer.bytes();
@@ -81,7 +83,7 @@ Engine::Engine(const ModelConfig& config, EngineOptions options, const DeviceMes
       rank_(config, options_, mesh_, stream_),
       gradients_(rank_, options_, mesh_, stream_),
       current_(rank_.model().layers().size(), true),
-      training_(plan.training, map_memory(shared_bytes(plan))),
+      training_(plan.training, allocate_memory(stream_.device(), shared_bytes(plan))),
       evaluation_(plan.evaluation, training_.memory()) {
   pipeline::ExecutorHooks hooks;
   hooks.before_forward = [this](pipeline::StageLayer layer) { before_forward(layer); };
@@ -94,7 +96,7 @@ Engine::Engine(const ModelConfig& config, EngineOptions options, const DeviceMes
 }
 
 void Engine::start_optimizer(const AdamWOptions& options) {
-  optimizer_.emplace(rank_.model().storage(), options,
+  optimizer_.emplace(stream_, rank_.model().storage(), options,
                      sharding_of(options_, mesh_, gradients_.partition(), rank_.model()));
 }
 

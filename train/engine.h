@@ -16,6 +16,8 @@ struct MemoryEstimate {
   size_t activations = 0;
   size_t communication = 0;  ///< what arrives from other data-parallel ranks
   size_t snapshots = 0;      ///< two copies of the optimizer's state, for checkpoints that are written meanwhile
+  /// In the memory of the device that computes; snapshots lie in the host's.
+  [[nodiscard]] size_t on_device() const { return total() - snapshots; }
   [[nodiscard]] size_t total() const {
     return parameters + gradients + optimizer + activations + communication + snapshots;
   }

@@ -21,7 +21,7 @@ Evaluation evaluate(Engine& engine, const ValidationData& data, int64_t windows)
   for (int64_t first = dp.rank() * share; first < windows + dp.rank() * share; first += dp.size() * share) {
     microbatches.load(count, std::clamp<int64_t>(windows - first, 0, share),
                       [&](TokenBatch& batch, int64_t offset, int64_t rows) { data.fill(batch, first + offset, rows); });
-    loss_sum.add(engine.forward(microbatches.views(0)));
+    loss_sum.add(engine.forward(microbatches.views(engine.stream(), 0)));
     result.labels += microbatches.labels();
   }
   dp.all_reduce(std::span(&result.labels, 1));

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <string>
 
+#include "core/cuda_devices.h"
 #include "parallel/comm/exchange_text.h"
 #include "train/config/config.h"
 #include "train/config/microbatch_split.h"
@@ -66,13 +67,30 @@ JobLayout job_layout(const JobConfig& job) {
   return layout;
 }
 
+size_t needed_on(config::Device device, const MemoryEstimate& memory) {
+  return device == config::Device::cuda ? memory.on_device() : memory.total();
+}
+
+/// What this node's ranks share: the system's memory or that of its GPUs.
+size_t memory_for_ranks(config::Device device) {
+  return device == config::Device::cuda ? available_gpu_memory() : available_memory();
+}
+
+config::Device decide_device(config::Device wanted) {
+  if (wanted == config::Device::cpu) return wanted;
+  if (!cuda_device_names().empty()) return config::Device::cuda;
+  if (wanted == config::Device::automatic) return config::Device::cpu;
+  throw Error(ErrorCode::config, "device", "device is cuda, but this process sees no GPU that this build can use",
+              "`trident doctor` says what is there; device: auto takes the CPU where there is no GPU");
+}
+
 size_t needed_memory(const JobConfig& job) {
   const EngineOptions options = engine_options(job);
   const MeshShape& mesh = options.layout.mesh;
   size_t most = 0;
   for (int pp = 0; pp < mesh.pp; ++pp) {
     const int rank = mesh_rank(mesh, {0, 0, pp}, options.layout.order);
-    most = std::max(most, dry_run(job.model, options, rank, Stream::meta()).memory.total());
+    most = std::max(most, needed_on(job.device, dry_run(job.model, options, rank, Stream::meta()).memory));
   }
   return most;
 }
@@ -80,7 +98,7 @@ size_t needed_memory(const JobConfig& job) {
 // As few microbatches as keep every stage busy, if they take at most half of the rank's share of the memory; else
 // smaller ones.
 int64_t fitting_micro_batch(JobConfig job, int ranks_here) {
-  const size_t budget = available_memory() / 2 / static_cast<size_t>(ranks_here);
+  const size_t budget = memory_for_ranks(job.device) / 2 / static_cast<size_t>(ranks_here);
   const int64_t pp = job.parallelism.pp.value();
   const int64_t parts = job.parallelism.logical_shards.value() * (pp == 1 ? 1 : 4 * pp);
   int64_t size = std::max<int64_t>(1, job.training.global_batch_size / parts);
@@ -125,12 +143,8 @@ EngineOptions engine_options(const JobConfig& job) {
 }
 
 JobConfig decide_auto(const JobConfig& job, const LaunchEnvironment& launch) {
-  if (job.device == config::Device::cuda) {
-    throw Error(ErrorCode::config, "device", "device is cuda, but this build has no CUDA kernels",
-                "set device: cpu or device: auto");
-  }
   JobConfig decided = job;
-  decided.device = config::Device::cpu;
+  decided.device = decide_device(job.device);
   auto& layout = decided.parallelism;
   layout.logical_shards = layout.logical_shards.value_or(layout.dp.value());
   auto& training = decided.training;
@@ -154,6 +168,20 @@ JobConfig agree_on_job(const JobConfig& job, const Communicator& world) {
       ErrorCode::config, "job",
       fmt::format("rank {} on {} has read another job than rank 0", world.rank(), world.place(world.rank()).host),
       "give every rank the same job file and the same overrides");
+}
+
+Stream compute_stream(const JobConfig& job) {
+  const int threads = static_cast<int>(job.training.threads.value());
+  if (job.device != config::Device::cuda) return Stream::cpu(threads);
+  const auto gpus = static_cast<int>(cuda_device_names().size());
+  return Stream::cuda(detect_launch().local_rank.value_or(0) % std::max(1, gpus), threads);
+}
+
+size_t available_gpu_memory() {
+  size_t bytes = 0;
+  const auto gpus = static_cast<int>(cuda_device_names().size());
+  for (int gpu = 0; gpu < gpus; ++gpu) bytes += cuda_memory(gpu).value_or(DeviceMemory{}).free;
+  return bytes;
 }
 
 size_t available_memory() {

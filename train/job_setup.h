@@ -26,7 +26,13 @@ namespace trident {
 /// Error(ErrorCode::config) on a rank that has read another job than rank 0.
 [[nodiscard]] JobConfig agree_on_job(const JobConfig& job, const Communicator& world);
 
+/// The stream on which this process's rank of the job computes: on the GPU that is its own among the node's, if its
+/// device is cuda; several ranks share one where there are fewer. The device must be decided.
+[[nodiscard]] Stream compute_stream(const JobConfig& job);
+
 /// Bytes of memory that the system could give now.
 [[nodiscard]] size_t available_memory();
+/// Bytes that this node's GPUs could give now, together.
+[[nodiscard]] size_t available_gpu_memory();
 
 }  // namespace trident

@@ -27,16 +27,19 @@ class Microbatches {
 
   /// Unmasked labels of these microbatches.
   [[nodiscard]] int64_t labels() const { return labels_; }
-  /// For a global batch with so many unmasked labels: the loss is the mean over them. Valid until the next load.
-  [[nodiscard]] std::vector<Microbatch> views(int64_t global_labels);
+  /// On the stream's device, for a global batch with so many unmasked labels: the loss is the mean over them. Valid
+  /// until the next load, which must not come before the stream is done with them.
+  [[nodiscard]] std::vector<Microbatch> views(const Stream& stream, int64_t global_labels);
 
  private:
   void finish();
+  [[nodiscard]] std::vector<Microbatch> views_on_device(const Stream& stream, double weight);
 
   int64_t micro_batch_size_;
   int64_t sequence_length_;
   int64_t labels_ = 0;
   std::vector<TokenBatch> batches_;
+  Tensor pinned_, on_device_;  // of a GPU: [microbatches, inputs or labels, batch, sequence]
 };
 
 }  // namespace trident

@@ -13,8 +13,8 @@ ExactSum sum_of(const std::vector<double>& losses) {
 }
 
 // Gradients that several ranks of a node reduce lie where all of them reach: nothing is copied on the way.
-FlatAllocator shared_by(const Communicator& dp) {
-  if (dp.size() == 1 || dp.is_meta()) return {};
+FlatAllocator shared_by(const Communicator& dp, Device device) {
+  if (dp.size() == 1 || dp.is_meta() || device.kind != DeviceKind::cpu) return {};
   return [dp](int64_t elements, DType dtype) { return dp.allocate_shared({elements}, dtype); };
 }
 
@@ -30,7 +30,7 @@ RankModel::RankModel(const ModelConfig& config, const EngineOptions& options, co
   ModelPart part;
   part.tp = join_tensor_parallel(mesh.axis(Axis::tp), config.num_key_value_heads, layout.sequence_parallel);
   for (const int32_t stage : stages_) part.ranges.push_back(layout.layers_of(config, stage));
-  part.allocate = shared_by(mesh.axis(Axis::dp));
+  part.allocate = shared_by(mesh.axis(Axis::dp), stream_.device());
   model_.emplace(config, options.compute, options.recompute, stream_, std::move(part));
   training_.emplace(make_executor(training_schedule_, options));
   evaluation_.emplace(make_executor(layout.evaluation_schedule(evaluation_microbatches(layout)), options));

@@ -1,13 +1,13 @@
 #include "train/saved_state.h"
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <unordered_map>
 #include <utility>
 
 #include "checkpoint/digest.h"
 #include "core/error.h"
+#include "core/memory.h"
 
 namespace trident {
 namespace {
@@ -49,7 +49,8 @@ const Tensor& SavedState::Held::state(StateKind kind) const {
   return piece.master;
 }
 
-SavedState::SavedState(const Engine& engine) : tensors_(logical_tensors(engine.model().config())) {
+SavedState::SavedState(const Engine& engine)
+    : stream_(engine.stream()), tensors_(logical_tensors(engine.model().config())) {
   std::unordered_map<std::string, int32_t> numbers;
   for (size_t i = 0; i < tensors_.size(); ++i) numbers[tensors_[i].name] = static_cast<int32_t>(i);
   const MeshCoordinates& at = engine.mesh().coordinates();
@@ -130,9 +131,10 @@ void SavedState::restore(std::span<const std::byte> snapshot) const {
     for (const Held& held : held_) {
       const Tensor& to = held.state(kind);
       const int64_t from = static_cast<int64_t>(index_of(kind)) * array_bytes() + held.offset * size;
-      std::memcpy(to.raw(), snapshot.data() + from, to.bytes());
+      copy_bytes(stream_, to.raw(), snapshot.data() + from, to.bytes());
     }
   }
+  stream_.synchronize();
 }
 
 StateSource SavedState::source(std::span<const std::byte> snapshot) const {
@@ -177,16 +179,17 @@ std::vector<PartialDigest> SavedState::load(CheckpointReader& checkpoint) const 
   const auto fill = [&](const Held& held, StateKind kind) {
     Tensor target = held.state(kind);
     if (static_cast<int>(kind) >= checkpoint.manifest().states()) {
-      std::memset(target.raw(), 0, target.bytes());
-      return;
+      return set_zero(stream_, target);
     }
     const auto blocks = rectangles_of(held.part, held.piece.begin, held.piece.count);
     const auto count = static_cast<size_t>(held.piece.count);
     const int number = checkpoint.find(tensors_[static_cast<size_t>(held.tensor)].name);
-    if (dtype_ == DType::fp64)
-      read_rectangles(checkpoint, kind, number, blocks, std::span(target.data<double>(), count));
-    else
-      read_rectangles(checkpoint, kind, number, blocks, std::span(target.data<float>(), count));
+    write_from_host(stream_, target, [&](Tensor& host) {
+      if (dtype_ == DType::fp64)
+        read_rectangles(checkpoint, kind, number, blocks, std::span(host.data<double>(), count));
+      else
+        read_rectangles(checkpoint, kind, number, blocks, std::span(host.data<float>(), count));
+    });
   };
   // In the order of the tensors, kind by kind: so the reader meets every block of a file once.
   std::vector<const Held*> order;
@@ -196,7 +199,11 @@ std::vector<PartialDigest> SavedState::load(CheckpointReader& checkpoint) const 
   for (const StateKind kind : kKinds) {
     for (const Held* held : order) fill(*held, kind);
   }
-  return sum_digests([](const Held& held, StateKind kind) { return bytes_of(held.state(kind)); });
+  Tensor host;  // keeps what was asked for last
+  return sum_digests([&](const Held& held, StateKind kind) {
+    host = to_host(stream_, held.state(kind));
+    return bytes_of(host);
+  });
 }
 
 }  // namespace trident

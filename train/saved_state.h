@@ -68,6 +68,7 @@ class SavedState {
   template <class BytesOf>
   [[nodiscard]] std::vector<PartialDigest> sum_digests(const BytesOf& bytes_of) const;
 
+  Stream stream_;
   std::vector<LogicalTensor> tensors_;
   DType dtype_;
   std::vector<Held> held_;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "core/cuda_devices.h"
 #include "core/log.h"
 #include "train/job_setup.h"
 
@@ -15,7 +16,13 @@ double to_mib(size_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
 
 }  // namespace
 
-void report_job(const JobConfig& job, const EngineOptions& options, const TrainingData& data) {
+void report_job(const JobConfig& job, const EngineOptions& options, const TrainingData& data, Device device) {
+  const std::vector<std::string> gpus = cuda_device_names();
+  if (device.kind == DeviceKind::cuda)
+    log::info("device {}: {}, one of {} here", to_string(device), gpus.at(static_cast<size_t>(device.index)),
+              gpus.size());
+  else if (gpus.empty() && cuda_compiled_in())
+    log::info("device cpu: CUDA shows this process no GPU");
   log::info("model {} | {:.2f}M parameters | {:.1f} MFLOP a token | {}", to_string(job.model.architecture),
             static_cast<double>(parameter_count(job.model)) / 1e6,
             flops_per_token(job.model, job.training.sequence_length) / 1e6, to_string(options.compute));
@@ -40,28 +47,40 @@ void report_layout(const JobLayout& layout, const DeviceMesh& mesh) {
     log::info("reduction: fast sums in an order that depends on the number of ranks; exact does not");
 }
 
-void require_memory(const MemoryEstimate& planned, const DeviceMesh& mesh, int64_t threads) {
+void require_memory(const MemoryEstimate& planned, const DeviceMesh& mesh, const Stream& stream, int64_t threads) {
   const Communicator& world = mesh.world();
-  const int64_t mine[] = {static_cast<int64_t>(planned.total())};
-  std::vector<int64_t> totals(static_cast<size_t>(world.size()));
-  world.all_gather(std::span<const int64_t>(mine), std::span<int64_t>(totals));
-  int64_t of_node = 0;
-  for (int rank = 0; rank < world.size(); ++rank)
-    if (world.place(rank).node == world.place(world.rank()).node) of_node += totals[static_cast<size_t>(rank)];
-  if (std::max_element(totals.begin(), totals.end()) - totals.begin() == world.rank()) {
+  const bool on_gpu = stream.device().kind == DeviceKind::cuda;
+  const int64_t mine[] = {static_cast<int64_t>(planned.total()), static_cast<int64_t>(planned.on_device())};
+  std::vector<int64_t> all(2 * static_cast<size_t>(world.size()));
+  world.all_gather(std::span<const int64_t>(mine), std::span<int64_t>(all));
+  int64_t of_node = 0, on_device = 0, most = 0;
+  int largest = 0;
+  for (int rank = 0; rank < world.size(); ++rank) {
+    const int64_t total = all[2 * static_cast<size_t>(rank)], device = all[2 * static_cast<size_t>(rank) + 1];
+    if (total > most) largest = rank;
+    most = std::max(most, total);
+    if (world.place(rank).node != world.place(world.rank()).node) continue;
+    of_node += on_gpu ? total - device : total;
+    on_device += device;
+  }
+  if (largest == world.rank()) {
     log::info(
         "memory {}{:.0f} MiB: parameters {:.0f}, gradients {:.0f}, optimizer {:.0f}, activations {:.0f}, "
-        "communication {:.0f}, snapshots {:.0f} | {} threads",
+        "communication {:.0f}, snapshots {:.0f}{} | {} threads",
         world.size() == 1 ? "" : "of the largest rank ", to_mib(planned.total()), to_mib(planned.parameters),
         to_mib(planned.gradients), to_mib(planned.optimizer), to_mib(planned.activations),
-        to_mib(planned.communication), to_mib(planned.snapshots), threads);
+        to_mib(planned.communication), to_mib(planned.snapshots), on_gpu ? " (on the host)" : "", threads);
   }
-  const size_t available = available_memory();
-  if (static_cast<size_t>(of_node) <= available) return;
-  throw Error(ErrorCode::config, "memory",
-              fmt::format("the job's ranks on {} need {:.0f} MiB, the system has {:.0f} left",
-                          world.place(world.rank()).host, to_mib(static_cast<size_t>(of_node)), to_mib(available)),
-              "lower training.micro_batch_size, set training.recompute: selective or full, or use more nodes");
+  const auto require = [&](const char* where, int64_t needed, size_t available) {
+    if (static_cast<size_t>(needed) <= available) return;
+    throw Error(
+        ErrorCode::config, "memory",
+        fmt::format("the job's ranks on {} need {:.0f} MiB{}, of which {:.0f} are left", world.place(world.rank()).host,
+                    to_mib(static_cast<size_t>(needed)), where, to_mib(available)),
+        "lower training.micro_batch_size, set training.recompute: selective or full, or use more nodes");
+  };
+  if (on_gpu) require(" of the GPUs' memory", on_device, available_gpu_memory());
+  require(" of memory", of_node, available_memory());
 }
 
 void report_memory(const MemoryEstimate& used, const MemoryEstimate& planned) {

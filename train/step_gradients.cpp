@@ -1,10 +1,9 @@
 #include "train/step_gradients.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
-#include "core/allocator.h"
+#include "core/memory.h"
 
 namespace trident {
 namespace {
@@ -13,16 +12,9 @@ namespace {
 // pass: 4 MiB of fp32.
 constexpr int64_t kBucketElements = int64_t{1} << 20;
 
-Tensor allocate_like(const Tensor& tensor) {
-  if (tensor.device().kind == DeviceKind::meta)
-    return HeapAllocator(tensor.device()).allocate(tensor.shape(), tensor.dtype());
-  return {map_memory(tensor.bytes()), 0, tensor.shape(), tensor.dtype()};
-}
-
-void move(const Tensor& from, const Tensor& to) {
-  if (from.raw() == nullptr) return;
-  std::memcpy(to.raw(), from.raw(), from.bytes());
-  std::memset(from.raw(), 0, from.bytes());
+void move(const Stream& stream, const Tensor& from, const Tensor& to) {
+  copy(stream, from, to);
+  set_zero(stream, from);
 }
 
 }  // namespace
@@ -84,7 +76,7 @@ void StepGradients::tied_end_done(bool embedding, size_t shard) {
     if (embedding && rank_.model().has_both_ends())
       rank_.model().complete_table_gradient(stream_, waiting_[shard]);
     else
-      move(table, waiting_[shard]);
+      move(stream_, table, waiting_[shard]);
   }
 }
 
@@ -98,7 +90,7 @@ void StepGradients::reduce_tied() {
   }
   for (const Tensor& waiting : waiting_) {
     ends_.all_reduce(waiting);
-    move(waiting, table);
+    move(stream_, waiting, table);
     complete_group(group);
   }
 }

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "core/cuda_devices.h"
 #include "core/log.h"
 #include "model/generator.h"
 #include "parallel/comm/exchange_text.h"
@@ -40,7 +41,17 @@ std::optional<double> seconds_of(const std::optional<config::Seconds>& span) {
   return span ? std::optional(span->value) : std::nullopt;
 }
 
-double peak_memory_gib() {
+Communicator with_stream(Communicator world, const Stream& stream) {
+  world.set_stream(stream);
+  return world;
+}
+
+/// Of the rank's process, or of its GPU, which others may use too.
+double peak_memory_gib(Device device) {
+  if (device.kind == DeviceKind::cuda) {
+    const auto memory = cuda_memory(device.index);
+    return memory ? static_cast<double>(memory->total - memory->free) / (1 << 30) : 0.0;
+  }
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<double>(usage.ru_maxrss) / (1 << 20);
@@ -79,7 +90,8 @@ std::unique_ptr<Tokenizer> open_tokenizer(const JobConfig& job) {
 Trainer::Trainer(const JobConfig& job, const Communicator& world, const std::string& snapshots)
     : job_(job),
       trace_(job.logging.trace_steps, world),
-      mesh_(world, engine_options(job).layout.mesh, engine_options(job).layout.order),
+      stream_(compute_stream(job)),
+      mesh_(with_stream(world, stream_), engine_options(job).layout.mesh, engine_options(job).layout.order),
       run_(job.run.dir, job.run.name),
       plan_(agree_on_plan(plan_resume(job, run_), world)),
       tokenizer_(open_tokenizer(job)),
@@ -95,16 +107,15 @@ Trainer::Trainer(const JobConfig& job, const Communicator& world, const std::str
   const DryRun plan = dry_run(job_.model, options, world.rank(), gemms.meta_stream());
   planned_ = plan.memory;
   open_run();
-  if (is_first()) report_job(job_, options, data_);
+  if (is_first()) report_job(job_, options, data_, stream_.device());
   report_layout(options.layout, mesh_);
-  require_memory(plan.memory, mesh_, job_.training.threads.value());
+  require_memory(plan.memory, mesh_, stream_, job_.training.threads.value());
   const auto libraries = gemms.choose(run_.gemm_choice(), world);
-  const Stream stream = Stream::cpu(static_cast<int>(job_.training.threads.value()));
-  stream.attach(libraries);
-  engine_.emplace(job_.model, options, mesh_, plan, stream, trace_.timeline());
+  if (stream_.device().kind == DeviceKind::cpu) stream_.attach(libraries);
+  engine_.emplace(job_.model, options, mesh_, plan, stream_, trace_.timeline());
   if (is_first()) open_metrics();
   start_or_resume(snapshots);
-  gatherer_.emplace(world, engine_->pieces());
+  gatherer_.emplace(world, stream_, engine_->pieces());
 }
 
 Trainer::~Trainer() = default;
@@ -198,9 +209,15 @@ void Trainer::load_initial_weights() {
 // The most of any rank, in one exchange.
 void Trainer::agree(StepResult& result, bool stop) {
   PhaseSeconds& seconds = result.seconds;
-  double most[] = {stop ? 1.0 : 0.0,   seconds.data,      seconds.compute,
-                   seconds.comm,       seconds.bubble,    seconds.optimizer,
-                   seconds.checkpoint, peak_memory_gib(), is_first() && save_timer_.due_by_time() ? 1.0 : 0.0};
+  double most[] = {stop ? 1.0 : 0.0,
+                   seconds.data,
+                   seconds.compute,
+                   seconds.comm,
+                   seconds.bubble,
+                   seconds.optimizer,
+                   seconds.checkpoint,
+                   peak_memory_gib(stream_.device()),
+                   is_first() && save_timer_.due_by_time() ? 1.0 : 0.0};
   mesh_.world().all_reduce(std::span<double>(most), ReduceOp::max);
   stop_agreed_ = most[0] > 0;
   seconds = {most[1], most[2], most[3], most[4], most[5], most[6]};
@@ -232,7 +249,7 @@ Trainer::StepResult Trainer::train_step(int64_t step) {
   const Waited before = waited();
   {
     const Span phase(trace_.timeline(), "forward and backward");
-    const double loss_sum = engine_->forward_backward(microbatches_.views(labels_of_a_step()));
+    const double loss_sum = engine_->forward_backward(microbatches_.views(engine_->stream(), labels_of_a_step()));
     result.loss = loss_sum / static_cast<double>(labels_of_a_step());
   }
   const Waited after = waited();

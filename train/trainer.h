@@ -82,6 +82,7 @@ class Trainer {
 
   JobConfig job_;
   StepTrace trace_;
+  Stream stream_;
   DeviceMesh mesh_;
   RunDirectory run_;
   ResumePlan plan_;

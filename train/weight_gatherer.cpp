@@ -4,7 +4,7 @@
 #include <exception>
 #include <utility>
 
-#include "core/allocator.h"
+#include "core/memory.h"
 #include "train/word_stream.h"
 
 namespace trident {
@@ -36,8 +36,8 @@ void place(const Fragment& fragment, const From* from, int64_t row0, int64_t col
 
 }  // namespace
 
-WeightGatherer::WeightGatherer(Communicator world, std::vector<OwnedPiece> pieces)
-    : world_(std::move(world)), pieces_(std::move(pieces)) {
+WeightGatherer::WeightGatherer(Communicator world, Stream stream, std::vector<OwnedPiece> pieces)
+    : world_(std::move(world)), stream_(std::move(stream)), pieces_(std::move(pieces)) {
   run([this] { exchange_table(); });
 }
 
@@ -126,8 +126,13 @@ void WeightGatherer::serve() {
     if (kind == kTable)
       send_table();
     else
-      world_.send(pieces_.at(static_cast<size_t>(kind)).master.flat_view(begin, {count}), 0, kAnswerTag);
+      world_.send(held(kind, begin, count), 0, kAnswerTag);
   }
+}
+
+// On the host.
+Tensor WeightGatherer::held(int64_t piece, int64_t begin, int64_t count) const {
+  return to_host(stream_, pieces_.at(static_cast<size_t>(piece)).master.flat_view(begin, {count}));
 }
 
 void WeightGatherer::send_table() {
@@ -185,8 +190,7 @@ void WeightGatherer::read_band(const std::string& name, int64_t row0, int64_t ro
 std::vector<Tensor> WeightGatherer::fetch(std::span<const Fragment> fragments, DType dtype) {
   std::vector<Tensor> fetched;
   for (const Fragment& fragment : fragments) {
-    const auto own = [&] { return pieces_.at(static_cast<size_t>(fragment.piece)).master; };
-    fetched.push_back(fragment.rank == 0 ? own().flat_view(fragment.offset, {fragment.count})
+    fetched.push_back(fragment.rank == 0 ? held(fragment.piece, fragment.offset, fragment.count)
                                          : HeapAllocator().allocate({fragment.count}, dtype));
   }
   requests_.assign(fragments.size(), {});  // a member: should a wait throw, sends under way still have their memory

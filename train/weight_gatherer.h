@@ -23,7 +23,7 @@ class WeightGatherer {
   /// Collective over `world`; `pieces` are all that this rank has. Copies of a tied embedding are left out. May be kept
   /// for a whole training, since it looks at the pieces' memory only when it is asked for it. Every rank throws
   /// Error(internal) if an element of a tensor has no holder.
-  WeightGatherer(Communicator world, std::vector<OwnedPiece> pieces);
+  WeightGatherer(Communicator world, Stream stream, std::vector<OwnedPiece> pieces);
   WeightGatherer(const WeightGatherer&) = delete;
   WeightGatherer& operator=(const WeightGatherer&) = delete;
 
@@ -48,6 +48,7 @@ class WeightGatherer {
   [[nodiscard]] std::vector<HeldRun> ask_for_table(int rank);
 
   void serve();
+  [[nodiscard]] Tensor held(int64_t piece, int64_t begin, int64_t count) const;
   void send_table();
   [[noreturn]] void rethrow_failure(const Request& request);
 
@@ -58,6 +59,7 @@ class WeightGatherer {
   [[nodiscard]] std::vector<Tensor> fetch(std::span<const Fragment> fragments, DType dtype);
 
   Communicator world_;
+  Stream stream_;
   std::vector<OwnedPiece> pieces_;
   WeightTable table_;              // on rank 0
   std::vector<Request> requests_;  // under way

@@ -8,6 +8,7 @@
 
 #include "checkpoint/logical_block.h"
 #include "core/error.h"
+#include "core/memory.h"
 
 namespace trident {
 namespace {
@@ -52,12 +53,14 @@ void fill(Source& source, ParameterStorage& storage, const Stream& stream) {
   for (const Parameter* parameter : storage.parameters()) {
     const bool released = !storage.master().defined();
     const Tensor target = released ? parameter->value : storage.master_of(*parameter);
-    switch (target.dtype()) {
-      case DType::fp64: fill_part<double>(source, *parameter, target.data<double>()); break;
-      case DType::fp32: fill_part<float>(source, *parameter, target.data<float>()); break;
-      case DType::bf16: fill_part<float>(source, *parameter, target.data<bfloat16>()); break;
-      case DType::int32: TRIDENT_CHECK(false, parameter->name);
-    }
+    write_from_host(stream, target, [&](Tensor& host) {
+      switch (host.dtype()) {
+        case DType::fp64: return fill_part<double>(source, *parameter, host.data<double>());
+        case DType::fp32: return fill_part<float>(source, *parameter, host.data<float>());
+        case DType::bf16: return fill_part<float>(source, *parameter, host.data<bfloat16>());
+        case DType::int32: TRIDENT_CHECK(false, parameter->name);
+      }
+    });
   }
   storage.refresh_compute_weights(stream);
 }

@@ -1,5 +1,8 @@
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
+#include <new>
+
 #include "core/cuda_devices.h"
 #include "core/device/runtime.h"
 #include "core/error.h"
@@ -36,6 +39,8 @@ std::vector<std::string> cuda_device_names() {
   }
   return names;
 }
+
+bool cuda_compiled_in() { return true; }
 
 std::optional<DeviceMemory> cuda_memory(int device) {
   DeviceMemory memory;
@@ -111,6 +116,14 @@ std::shared_ptr<Buffer> allocate_pinned(size_t bytes) {
     return nullptr;
   }
   return std::make_shared<Buffer>(data, bytes, Device::cpu(), [](void* pointer) { cudaFreeHost(pointer); });
+}
+
+std::shared_ptr<void> pin(void* memory, size_t bytes) {
+  if (bytes == 0 || cudaHostRegister(memory, bytes, cudaHostRegisterPortable) != cudaSuccess) {
+    (void)cudaGetLastError();
+    return nullptr;
+  }
+  return {memory, [](void* pinned) { cudaHostUnregister(pinned); }};
 }
 
 void copy(void* to, const void* from, size_t bytes, void* stream) {

@@ -13,6 +13,7 @@ namespace {
 }  // namespace
 
 std::vector<std::string> cuda_device_names() { return {}; }
+bool cuda_compiled_in() { return false; }
 std::optional<DeviceMemory> cuda_memory(int) { return std::nullopt; }
 
 namespace runtime {
@@ -27,6 +28,7 @@ void synchronize_event(void*) { refuse(); }
 bool event_passed(void*) { refuse(); }
 std::shared_ptr<Buffer> allocate(int, size_t) { refuse(); }
 std::shared_ptr<Buffer> allocate_pinned(size_t) { return nullptr; }
+std::shared_ptr<void> pin(void*, size_t) { return nullptr; }
 void copy(void*, const void*, size_t, void*) { refuse(); }
 void copy_rows(void*, size_t, const void*, size_t, size_t, size_t, void*) { refuse(); }
 void set_zero(void*, size_t, void*) { refuse(); }

@@ -24,6 +24,8 @@ void synchronize_event(void* event);
 [[nodiscard]] std::shared_ptr<Buffer> allocate(int device, size_t bytes);
 /// Memory of the host that devices copy to and from by themselves; null in a build without CUDA, or without a GPU.
 [[nodiscard]] std::shared_ptr<Buffer> allocate_pinned(size_t bytes);
+/// Pins memory of the host while the result lives; null where that cannot be.
+[[nodiscard]] std::shared_ptr<void> pin(void* memory, size_t bytes);
 
 /// In the stream's order. Either side may be memory of the host.
 void copy(void* to, const void* from, size_t bytes, void* stream);

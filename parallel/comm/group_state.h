@@ -40,6 +40,7 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   std::shared_ptr<CommBackend> backend;  // null for one rank
   std::string name;
   CommOptions options;
+  Stream stream = Stream::meta();
   std::shared_ptr<ProgressEngine> engine;
   uint64_t sequence = 0;
   std::chrono::steady_clock::duration waited{};  // in wait()

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "core/memory.h"
 #include "kernels/elementwise.h"
@@ -36,10 +35,11 @@ OptimizerSharding one_rank(const ParameterStorage& storage) {
 
 }  // namespace
 
-ShardedOptimizer::ShardedOptimizer(ParameterStorage& storage, const AdamWOptions& options)
-    : ShardedOptimizer(storage, options, one_rank(storage)) {}
+ShardedOptimizer::ShardedOptimizer(const Stream& stream, ParameterStorage& storage, const AdamWOptions& options)
+    : ShardedOptimizer(stream, storage, options, one_rank(storage)) {}
 
-ShardedOptimizer::ShardedOptimizer(ParameterStorage& storage, const AdamWOptions& options, OptimizerSharding sharding)
+ShardedOptimizer::ShardedOptimizer(const Stream& stream, ParameterStorage& storage, const AdamWOptions& options,
+                                   OptimizerSharding sharding)
     : storage_(storage), options_(options), sharding_(std::move(sharding)) {
   const FlatPartition& partition = sharding_.partition;
   TRIDENT_CHECK(partition.elements() == storage.grads().elements() && partition.ranks() == sharding_.dp.size());
@@ -49,10 +49,10 @@ ShardedOptimizer::ShardedOptimizer(ParameterStorage& storage, const AdamWOptions
   if (sharding_.stage == ZeroStage::replicated) stepped_ = {{0, partition.elements()}};
   for (const FlatSpan span : stepped_) ranges_.push_back(decay_ranges(span));
   gathering_.resize(static_cast<size_t>(partition.buckets()));
-  allocate_state();
+  allocate_state(stream);
 }
 
-void ShardedOptimizer::allocate_state() {
+void ShardedOptimizer::allocate_state(const Stream& stream) {
   int64_t elements = 0;
   for (const FlatSpan span : stepped_) elements += span.size();
   const DType dtype = storage_.grads().dtype();
@@ -62,12 +62,9 @@ void ShardedOptimizer::allocate_state() {
   const bool separate = storage_.compute_dtype() != dtype;
   if (!separate || sharding_.stage == ZeroStage::replicated || sharding_.dp.size() == 1) return;
   master_ = allocate_zeroed(device, {elements}, dtype);
-  if (device.kind != DeviceKind::meta) {
-    for (const FlatSpan span : stepped_) {
-      const Tensor from = view(storage_.master(), span), to = view(master_, placed_at(state_offset(span), span));
-      std::memcpy(to.raw(), from.raw(), from.bytes());
-    }
-  }
+  for (const FlatSpan span : stepped_)
+    copy(stream, view(storage_.master(), span), view(master_, placed_at(state_offset(span), span)));
+  stream.synchronize();  // the memory goes back
   storage_.release_master();
 }
 

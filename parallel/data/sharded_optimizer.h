@@ -50,10 +50,11 @@ struct OwnedPiece {
 class ShardedOptimizer {
  public:
   /// One rank: everything is its own.
-  ShardedOptimizer(ParameterStorage& storage, const AdamWOptions& options);
+  ShardedOptimizer(const Stream& stream, ParameterStorage& storage, const AdamWOptions& options);
   /// The storage has its initial weights. With separate master weights and more than one rank, stage 1 takes this
   /// rank's share of them and releases the storage's.
-  ShardedOptimizer(ParameterStorage& storage, const AdamWOptions& options, OptimizerSharding sharding);
+  ShardedOptimizer(const Stream& stream, ParameterStorage& storage, const AdamWOptions& options,
+                   OptimizerSharding sharding);
 
   /// Global L2 norm of the reduced gradients, over all parameters and ranks. Collective over dp and the model groups.
   [[nodiscard]] double gradient_norm(const Stream& stream) const;
@@ -76,7 +77,7 @@ class ShardedOptimizer {
   void refresh_compute_weights(const Stream& stream);
 
  private:
-  void allocate_state();
+  void allocate_state(const Stream& stream);
   /// stepped_, cut so that each part is reduced here or not.
   [[nodiscard]] std::vector<std::pair<FlatSpan, bool>> held_spans() const;
   [[nodiscard]] std::vector<FlatRange> decay_ranges(FlatSpan span) const;

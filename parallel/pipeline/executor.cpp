@@ -18,11 +18,13 @@ int32_t receiver_stage(const Action& send) { return receive_of(send).stage; }
 /// What lives during one step.
 struct Executor::Run {
   Run(const Stream& stream, Allocator& activations, std::span<const Microbatch> given)
-      : context{stream, activations}, microbatches(given), losses(given.size(), 0.0) {}
+      : context{stream, activations},
+        microbatches(given),
+        losses(activations.allocate({std::ssize(given)}, DType::fp64)) {}
 
   Context context;
   std::span<const Microbatch> microbatches;
-  std::vector<double> losses;
+  Tensor losses;  // of the microbatches: [microbatches] fp64, written on the rank of the last stage
   std::map<std::pair<int32_t, int32_t>, Slot> slots;  // by stage and microbatch
   std::map<int, Sending> sending;                     // the newest message of each tag
 };
@@ -54,7 +56,16 @@ std::vector<double> Executor::run(const Stream& stream, Allocator& activations,
   Run run(stream, activations, microbatches);
   for (const Action& action : schedule_.actions[static_cast<size_t>(comm_.rank())]) perform(run, action);
   for (auto& [tag, sending] : run.sending) sending.pending.wait();
-  return std::move(run.losses);
+  return losses_of(run);
+}
+
+// The step's only wait for the device.
+std::vector<double> Executor::losses_of(const Run& run) const {
+  std::vector<double> losses(run.microbatches.size(), 0.0);
+  if (!local(schedule_.stages() - 1) || run.losses.raw() == nullptr) return losses;
+  const Tensor host = to_host(run.context.stream, run.losses);
+  std::copy_n(host.data<double>(), losses.size(), losses.begin());
+  return losses;
 }
 
 Executor::Slot& Executor::slot(Run& run, int32_t stage, int32_t microbatch) const {
@@ -99,9 +110,8 @@ void Executor::perform(Run& run, const Action& action) {
 void Executor::forward(Run& run, const Action& action) {
   const StageLayers& layers = stages_.at(action.stage);
   Slot& current = slot(run, action.stage, action.microbatch);
-  const auto index = static_cast<size_t>(action.microbatch);
-  run.context.microbatch = &run.microbatches[index];
-  run.context.loss_sum = 0.0;
+  run.context.microbatch = &run.microbatches[static_cast<size_t>(action.microbatch)];
+  run.context.loss_sum = run.losses.flat_view(action.microbatch, {1});
   Tensor x = action.stage == 0 ? run.context.microbatch->tokens : current.input.take();
   if (!forward_only_) current.saved.resize(layers.size());
   for (size_t i = 0; i < layers.size(); ++i) {
@@ -110,9 +120,8 @@ void Executor::forward(Run& run, const Action& action) {
     x = layers[i]->forward(run.context, x, forward_only_ ? discarded : current.saved[i]);
     comm_.progress();
   }
-  if (action.stage + 1 == schedule_.stages())
-    run.losses[index] = run.context.loss_sum;
-  else if (local(action.stage + 1))
+  if (action.stage + 1 == schedule_.stages()) return;
+  if (local(action.stage + 1))
     slot(run, action.stage + 1, action.microbatch).input.value = std::move(x);
   else
     current.output = std::move(x);

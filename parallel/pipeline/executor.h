@@ -50,7 +50,8 @@ class Executor {
   void set_hooks(ExecutorHooks hooks) { hooks_ = std::move(hooks); }
 
   /// One step. Collective over the pipeline: every rank runs its part with as many microbatches as the schedule has.
-  /// Returns the sum of the label tokens' losses by microbatch on the rank of the last stage, zeros elsewhere.
+  /// Returns the sum of the label tokens' losses by microbatch on the rank of the last stage, for which it waits; zeros
+  /// elsewhere.
   std::vector<double> run(const Stream& stream, Allocator& activations, std::span<const Microbatch> microbatches);
 
  private:
@@ -75,6 +76,7 @@ class Executor {
   struct Run;
 
   void perform(Run& run, const Action& action);
+  [[nodiscard]] std::vector<double> losses_of(const Run& run) const;
   void await_input(Run& run, const Action& action) const;
   void forward(Run& run, const Action& action);
   void backward(Run& run, const Action& action);

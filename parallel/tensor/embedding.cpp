@@ -32,7 +32,10 @@ Tensor VocabularyParallelEmbedding::backward_input(Context& context, const Tenso
 void VocabularyParallelEmbedding::backward_weight(Context& context, Saved& saved) const {
   const Tensor tokens = saved.tensors.at(0), dy = saved.tensors.at(1);
   Tensor dpositions = positions_.grad;
-  if (touched_) {
+  if (touched_ && touched_->is_dense()) {
+    Tensor rows = touched_->values();
+    embedding_backward(context.stream, tokens, dy, rows, dpositions, shard());
+  } else if (touched_) {
     Tensor rows = touched_->values();
     embedding_backward(context.stream, touched_->slots(context, tokens, shard()), dy, rows, dpositions,
                        {0, shard().vocabulary + 1});

@@ -61,14 +61,14 @@ inline double run(const Model& model, const Stream& stream, const Microbatch& mi
   HeapAllocator heap;
   Context context{stream, heap, &microbatch};
   model.forward_backward(context);
-  return context.loss_sum * microbatch.loss_weight;
+  return context.loss() * microbatch.loss_weight;
 }
 
 inline double run_forward(const Model& model, const Stream& stream, const Microbatch& microbatch) {
   HeapAllocator heap;
   Context context{stream, heap, &microbatch};
   model.forward(context);
-  return context.loss_sum * microbatch.loss_weight;
+  return context.loss() * microbatch.loss_weight;
 }
 
 }  // namespace trident::testing

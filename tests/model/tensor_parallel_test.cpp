@@ -54,7 +54,7 @@ double run_split(const Model& model, const Stream& stream, const Microbatch& mic
   for (size_t i = layers.size(); i-- > 0;) layers[i]->backward_weight(context, saved[i]);
   testing::complete_table(model, stream);
   testing::complete_table(model, stream);
-  return context.loss_sum * microbatch.loss_weight;
+  return context.loss() * microbatch.loss_weight;
 }
 
 class TensorParallelTest : public ::testing::TestWithParam<Case> {};

@@ -33,14 +33,16 @@ double element(const Tensor& tensor, int64_t index) {
                                        : static_cast<double>(tensor.data<float>()[index]);
 }
 
-void add_whole(const OwnedPiece& piece, const Tensor& values, std::vector<double>& whole) {
+void add_whole(const Stream& stream, const OwnedPiece& piece, const Tensor& tensor, std::vector<double>& whole) {
+  const Tensor values = to_host(stream, tensor);
   whole.resize(static_cast<size_t>(piece.parameter->global_shape.elements()), std::nan(""));
   for (int64_t i = 0; i < piece.count; ++i)
     whole[static_cast<size_t>(global_index(*piece.parameter, piece.begin + i))] = element(values, i);
 }
 
-void add_weights(const std::vector<OwnedPiece>& pieces, LayoutOutcome& outcome) {
-  for (const OwnedPiece& piece : pieces) add_whole(piece, piece.master, outcome.weights[piece.parameter->name]);
+void add_weights(const Engine& engine, LayoutOutcome& outcome) {
+  for (const OwnedPiece& piece : engine.pieces())
+    add_whole(engine.stream(), piece, piece.master, outcome.weights[piece.parameter->name]);
 }
 
 // ‖a − b‖ / ‖a‖
@@ -87,8 +89,10 @@ EngineOptions LayoutRun::options() const {
 void train_rank(const LayoutRun& run, const Communicator& world, LayoutOutcome& outcome, std::mutex& mutex,
                 const RunHooks& hooks) {
   const EngineOptions options = run.options();
-  const DeviceMesh mesh(world, options.layout.mesh, options.layout.order);
-  const Stream stream = Stream::cpu(1);
+  const Stream stream = run.device == DeviceKind::cuda ? Stream::cuda(0) : Stream::cpu(1);
+  Communicator on_device = world;
+  on_device.set_stream(stream);
+  const DeviceMesh mesh(on_device, options.layout.mesh, options.layout.order);
   const DryRun plan = dry_run(run.model, options, world.rank(), Stream::meta());
   Engine engine(run.model, options, mesh, plan, stream);
   engine.model().storage().initialize(11, stream);
@@ -104,7 +108,7 @@ void train_rank(const LayoutRun& run, const Communicator& world, LayoutOutcome& 
     microbatches.load(share.microbatches, samples, [&](TokenBatch& batch, int64_t offset, int64_t count) {
       fill_samples(batch, run.model, run.sequence_length, step * run.global_batch_size + first + offset, count);
     });
-    losses.push_back(engine.forward_backward(microbatches.views(labels)) / static_cast<double>(labels));
+    losses.push_back(engine.forward_backward(microbatches.views(stream, labels)) / static_cast<double>(labels));
     norms.push_back(engine.gradient_norm());
     if (hooks.computed) hooks.computed(engine, step + 1);
     engine.step(step + 1, 1e-3, clip_scale(norms.back(), run.clip_grad_norm));
@@ -115,12 +119,12 @@ void train_rank(const LayoutRun& run, const Communicator& world, LayoutOutcome& 
   microbatches.load(count, evaluated, [&](TokenBatch& batch, int64_t offset, int64_t rows) {
     fill_samples(batch, run.model, run.sequence_length, 1000000 + offset, rows);
   });
-  const double validation = engine.sum_over_ranks(engine.forward(microbatches.views(0)));
+  const double validation = engine.sum_over_ranks(engine.forward(microbatches.views(stream, 0)));
   engine.wait_parameters();
   if (hooks.end) hooks.end(engine);
 
   const std::lock_guard lock(mutex);
-  add_weights(engine.pieces(), outcome);
+  add_weights(engine, outcome);
   if (outcome.losses.empty()) {
     outcome.losses = losses;
     outcome.norms = norms;
@@ -137,12 +141,12 @@ LayoutOutcome train(const LayoutRun& run, const RunHooks& hooks) {
   return outcome;
 }
 
-void add_state(const std::vector<OwnedPiece>& pieces, WholeState& state) {
-  for (const OwnedPiece& piece : pieces) {
+void add_state(const Engine& engine, WholeState& state) {
+  for (const OwnedPiece& piece : engine.pieces()) {
     const std::string& name = piece.parameter->name;
-    add_whole(piece, piece.master, state[name]);
-    add_whole(piece, piece.exp_avg, state[name + " exp_avg"]);
-    add_whole(piece, piece.exp_avg_sq, state[name + " exp_avg_sq"]);
+    add_whole(engine.stream(), piece, piece.master, state[name]);
+    add_whole(engine.stream(), piece, piece.exp_avg, state[name + " exp_avg"]);
+    add_whole(engine.stream(), piece, piece.exp_avg_sq, state[name + " exp_avg_sq"]);
   }
 }
 

@@ -17,6 +17,7 @@ namespace trident::testing {
 /// A small training and how it lies on ranks.
 struct LayoutRun {
   ModelConfig model;
+  DeviceKind device = DeviceKind::cpu;  ///< cuda: all ranks on the first GPU
   DType compute = DType::fp64;
   Recompute recompute = Recompute::none;
   int64_t global_batch_size = 4;
@@ -55,7 +56,7 @@ void train_rank(const LayoutRun& run, const Communicator& world, LayoutOutcome& 
 /// Whole weights and moments by "name", "name exp_avg", "name exp_avg_sq".
 using WholeState = std::map<std::string, std::vector<double>>;
 /// Adds what a rank holds.
-void add_state(const std::vector<OwnedPiece>& pieces, WholeState& state);
+void add_state(const Engine& engine, WholeState& state);
 /// Empty, or the first element that is not the same bit for bit.
 [[nodiscard]] std::string difference(const WholeState& a, const WholeState& b);
 

@@ -97,7 +97,8 @@ struct MeshRank {
     ParameterStorage& storage = model.storage();
     fill_made_up(storage, Stream::cpu(1));
     const FlatPartition partition(storage.grads().elements(), shape.dp, 700);
-    optimizer.emplace(storage, AdamWOptions{}, OptimizerSharding{mesh.axis(Axis::dp), variant.zero, partition, {}, {}});
+    optimizer.emplace(Stream::cpu(1), storage, AdamWOptions{},
+                      OptimizerSharding{mesh.axis(Axis::dp), variant.zero, partition, {}, {}});
   }
 
   DeviceMesh mesh;

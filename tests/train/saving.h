@@ -32,7 +32,7 @@ class StateCollector {
  public:
   void add(const Engine& engine) {
     const std::lock_guard lock(mutex_);
-    add_state(engine.pieces(), state_);
+    add_state(engine, state_);
   }
   [[nodiscard]] const WholeState& state() const { return state_; }
 

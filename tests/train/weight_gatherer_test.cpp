@@ -34,7 +34,7 @@ TEST_P(AnyVariant, RankZeroGathersTheWholeModelBitForBit) {
     SCOPED_TRACE(shape.to_string());
     run_ranks(ranks_of(shape), [&](const Communicator& world) {
       const MeshRank rank(world, shape, variant);
-      WeightGatherer gatherer(world, rank.optimizer->pieces());
+      WeightGatherer gatherer(world, Stream::cpu(1), rank.optimizer->pieces());
       std::optional<Model> whole;
       if (world.rank() == 0) whole.emplace(variant.config, variant.compute, Recompute::none, Stream::cpu(1));
       gather_weights(gatherer, whole ? &whole->storage() : nullptr, Stream::cpu(1));
@@ -50,7 +50,7 @@ TEST_P(AnyVariant, AnyRowsAsFloats) {
   const MeshShape shape{2, 2, 2};
   run_ranks(ranks_of(shape), [&](const Communicator& world) {
     const MeshRank rank(world, shape, variant);
-    WeightGatherer gatherer(world, rank.optimizer->pieces());
+    WeightGatherer gatherer(world, Stream::cpu(1), rank.optimizer->pieces());
     gatherer.run([&] {
       for (const Parameter& parameter : describe_parameters(variant.config)) {
         const int64_t height = parameter.global_shape[0], columns = parameter.global_shape.elements() / height;
@@ -86,7 +86,7 @@ TEST(WeightGatherer, LargeTensorsComeInBands) {
   const Shape table{variant.config.vocab_size, variant.config.hidden_size};
   run_ranks(2, [&](const Communicator& world) {
     const MeshRank rank(world, {1, 2, 1}, variant);
-    WeightGatherer gatherer(world, rank.optimizer->pieces());
+    WeightGatherer gatherer(world, Stream::cpu(1), rank.optimizer->pieces());
     gatherer.run([&] {
       std::vector<double> out(static_cast<size_t>(table.elements()));
       gatherer.read("head.weight", 0, table[0], std::span(out));
@@ -103,7 +103,7 @@ TEST(WeightGatherer, ComputeWeightsAloneWhereTheMasterIsReleased) {
   const Model expected = whole_model(variant);
   run_ranks(4, [&](const Communicator& world) {
     const MeshRank rank(world, {2, 2, 1}, variant);
-    WeightGatherer gatherer(world, rank.optimizer->pieces());
+    WeightGatherer gatherer(world, Stream::cpu(1), rank.optimizer->pieces());
     Model whole(variant.config, variant.compute, Recompute::none, Stream::cpu(1));
     whole.storage().release_master();
     gather_weights(gatherer, world.rank() == 0 ? &whole.storage() : nullptr, Stream::cpu(1));
@@ -123,7 +123,7 @@ TEST(WeightGatherer, CopiesOfATiedEmbeddingAreLeftOut) {
     const auto pieces = rank.optimizer->pieces();
     for (const OwnedPiece& piece : pieces)
       if (piece.parameter->tied_copy) std::fill_n(piece.master.data<float>(), piece.count, 9.0F);
-    WeightGatherer gatherer(world, pieces);
+    WeightGatherer gatherer(world, Stream::cpu(1), pieces);
     Model whole(variant.config, variant.compute, Recompute::none, Stream::cpu(1));
     gather_weights(gatherer, world.rank() == 0 ? &whole.storage() : nullptr, Stream::cpu(1));
     if (world.rank() == 0) {
@@ -153,7 +153,7 @@ std::vector<std::string> all_fail(const Work& work, ErrorCode code) {
 TEST(WeightGatherer, AFailureOnRankZeroEndsEveryRank) {
   const auto texts = all_fail(
       [](const Communicator& world, std::vector<OwnedPiece> pieces) {
-        WeightGatherer gatherer(world, std::move(pieces));
+        WeightGatherer gatherer(world, Stream::cpu(1), std::move(pieces));
         gatherer.run([&] {
           std::vector<float> row(24);
           gatherer.read("embedding.weight", 36, 1, std::span(row));
@@ -169,7 +169,7 @@ TEST(WeightGatherer, AFailureOnRankZeroEndsEveryRank) {
 TEST(WeightGatherer, AStandardExceptionToo) {
   const auto texts = all_fail(
       [](const Communicator& world, std::vector<OwnedPiece> pieces) {
-        WeightGatherer gatherer(world, std::move(pieces));
+        WeightGatherer gatherer(world, Stream::cpu(1), std::move(pieces));
         try {
           gatherer.run([] { throw std::length_error("too long"); });
           ADD_FAILURE() << "rank " << world.rank() << " learnt nothing";
@@ -187,7 +187,7 @@ TEST(WeightGatherer, AMissingPieceIsNamedOnEveryRank) {
       [](const Communicator& world, std::vector<OwnedPiece> pieces) {
         const auto alone = [](const OwnedPiece& p) { return p.parameter->sharded() && !p.parameter->tied_copy; };
         if (world.rank() == 3) pieces.erase(std::find_if(pieces.begin(), pieces.end(), alone));
-        const WeightGatherer gatherer(world, std::move(pieces));
+        const WeightGatherer gatherer(world, Stream::cpu(1), std::move(pieces));
       },
       ErrorCode::internal);
   EXPECT_THAT(texts, ::testing::Each(HasSubstr("no rank holds element")));
@@ -196,7 +196,7 @@ TEST(WeightGatherer, AMissingPieceIsNamedOnEveryRank) {
 TEST(WeightGatherer, UnknownNamesAndReadsOutsideRunAreRefused) {
   const auto texts = all_fail(
       [](const Communicator& world, std::vector<OwnedPiece> pieces) {
-        WeightGatherer gatherer(world, std::move(pieces));
+        WeightGatherer gatherer(world, Stream::cpu(1), std::move(pieces));
         std::vector<float> row(24);
         EXPECT_THROW(gatherer.read("embedding.weight", 0, 1, std::span(row)), Error);
         gatherer.run([&] { gatherer.read("head.weight", 0, 1, std::span(row)); });

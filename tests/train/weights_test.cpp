@@ -33,7 +33,7 @@ void export_from(WeightGatherer& gatherer, const ModelConfig& config, const fs::
 fs::path write_from(const MeshShape& shape, const Variant& variant, const fs::path& folder) {
   run_ranks(static_cast<int>(shape.ranks()), [&](const Communicator& world) {
     const MeshRank rank(world, shape, variant);
-    WeightGatherer gatherer(world, rank.optimizer->pieces());
+    WeightGatherer gatherer(world, Stream::cpu(1), rank.optimizer->pieces());
     export_from(gatherer, variant.config, folder);
   });
   return folder;
@@ -150,7 +150,7 @@ TEST(Weights, WhereRankZeroCannotWriteEveryRankThrows) {
   std::atomic<int> failed = 0;
   run_ranks(8, [&](const Communicator& world) {
     const MeshRank rank(world, {2, 2, 2}, variant);
-    WeightGatherer gatherer(world, rank.optimizer->pieces());
+    WeightGatherer gatherer(world, Stream::cpu(1), rank.optimizer->pieces());
     try {
       export_from(gatherer, variant.config, scratch / "taken" / "below");
     } catch (const Error& error) {

@@ -40,7 +40,7 @@ Outcome train(const Communicator& dp, const Case& c) {
   const FlatPartition partition(storage.grads().elements(), dp.size(), c.bucket);
   GradientBuckets buckets(dp, ReductionKind::exact, ReductionTree(c.shards), partition,
                           spans_of(model.groups(), partition.elements()), storage.grads());
-  ShardedOptimizer optimizer(storage, kOptions, {dp, c.stage, partition, {}, {}});
+  ShardedOptimizer optimizer(stream, storage, kOptions, {dp, c.stage, partition, {}, {}});
   Outcome outcome;
   for (int step = 1; step <= kSteps; ++step) {
     const MadeUpGradient gradient{static_cast<uint64_t>(step), c.compute == DType::bf16};
@@ -93,7 +93,7 @@ Outcome reference(int shards, DType compute) {
     add_sums_of_squares(stream, grads, std::vector{FlatRange{0, grads.elements()}}, squares);
     double plain = 0;
     for (const T g : sums) plain += static_cast<double>(g) * static_cast<double>(g);
-    outcome.norms.push_back(ShardedOptimizer(storage, kOptions).gradient_norm(stream));
+    outcome.norms.push_back(ShardedOptimizer(stream, storage, kOptions).gradient_norm(stream));
     EXPECT_NEAR(outcome.norms.back(), std::sqrt(plain), 1e-12 * std::sqrt(plain));
     const AdamWStep arguments{1e-2, 0.9, 0.95, 1e-8, 0.1, clip(outcome.norms.back()), step};
     adamw(stream, arguments, ranges, master, grads, exp_avg, exp_avg_sq, rounded);
@@ -136,7 +136,8 @@ TEST(ShardedOptimizer, RanksHoldTheirShareOfTheState) {
       storage.initialize(1, Stream::cpu(1));
       const int64_t elements = storage.grads().elements();
       const FlatPartition partition(elements, 3, 1 << 20);
-      const ShardedOptimizer optimizer(storage, kOptions, {world, ZeroStage::optimizer_state, partition, {}, {}});
+      const ShardedOptimizer optimizer(Stream::cpu(1), storage, kOptions,
+                                       {world, ZeroStage::optimizer_state, partition, {}, {}});
       const int64_t own = partition.part(0, world.rank()).size();
       EXPECT_EQ(optimizer.bytes(), static_cast<size_t>(own) * sizeof(float) * (compute == DType::bf16 ? 3 : 2));
       EXPECT_EQ(storage.master().defined(), compute == DType::fp32);
@@ -152,7 +153,8 @@ TEST(ShardedOptimizer, PiecesOfAllRanksAreAllParameters) {
     ToyModel model(DType::bf16);
     model.storage().initialize(1, Stream::cpu(1));
     const FlatPartition partition(model.storage().grads().elements(), 3, 1000);
-    const ShardedOptimizer optimizer(model.storage(), kOptions, {world, ZeroStage::optimizer_state, partition, {}, {}});
+    const ShardedOptimizer optimizer(Stream::cpu(1), model.storage(), kOptions,
+                                     {world, ZeroStage::optimizer_state, partition, {}, {}});
     for (const OwnedPiece& piece : optimizer.pieces()) {
       EXPECT_LE(piece.begin + piece.count, piece.parameter->local_shape().elements());
       const std::vector<float> master = values<float>(piece.master);
@@ -179,7 +181,7 @@ TEST(ShardedOptimizer, ReplicatedParametersCountOnceInTheNorm) {
       }
     }
     const FlatPartition all(storage.grads().elements(), 1, 1 << 20);
-    const ShardedOptimizer optimizer(storage, kOptions,
+    const ShardedOptimizer optimizer(Stream::cpu(1), storage, kOptions,
                                      {Communicator::self(), ZeroStage::optimizer_state, all, {world}, counts_here});
     EXPECT_EQ(optimizer.gradient_norm(Stream::cpu(1)), std::sqrt(expected));
   });
@@ -191,7 +193,8 @@ TEST(ShardedOptimizer, NonFiniteGradientsShowInTheNormOfEveryRank) {
     ParameterStorage& storage = model.storage();
     const FlatPartition partition(storage.grads().elements(), 2, 1 << 20);
     if (world.rank() == 0) storage.find("embedding").grad.data<float>()[5] = std::nanf("");
-    const ShardedOptimizer optimizer(storage, kOptions, {world, ZeroStage::optimizer_state, partition, {}, {}});
+    const ShardedOptimizer optimizer(Stream::cpu(1), storage, kOptions,
+                                     {world, ZeroStage::optimizer_state, partition, {}, {}});
     EXPECT_TRUE(std::isnan(optimizer.gradient_norm(Stream::cpu(1))));
   });
 }

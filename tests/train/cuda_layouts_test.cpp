@@ -1,0 +1,101 @@
+// The crowning test once more with all ranks on one GPU: ranks are threads, what they tell one another passes through
+// the host.
+
+#include <gtest/gtest.h>
+
+#include "core/cuda_devices.h"
+#include "tests/train/layout_runs.h"
+
+namespace trident::testing {
+namespace {
+
+class CudaLayouts : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (cuda_device_names().empty()) GTEST_SKIP() << "no GPU";
+  }
+};
+
+LayoutRun run_of(Architecture architecture, DType compute, MeshShape mesh = {1, 1, 1}) {
+  LayoutRun run;
+  run.model.architecture = architecture;
+  run.model.hidden_size = 64;
+  run.model.intermediate_size = 128;
+  run.model.num_hidden_layers = 4;
+  run.model.num_attention_heads = 4;
+  run.model.num_key_value_heads = architecture == Architecture::llama ? 2 : 4;
+  run.model.head_dim = 16;
+  run.model.vocab_size = 67;
+  run.model.max_position_embeddings = 32;
+  run.model.initializer_range = 0.1;
+  run.model.tie_word_embeddings = architecture == Architecture::gpt2;
+  run.device = DeviceKind::cuda;
+  run.compute = compute;
+  run.sequence_length = 24;
+  run.global_batch_size = 8;
+  run.steps = 10;
+  run.layout.mesh = mesh;
+  run.layout.schedule.name = "1f1b";
+  run.layout.logical_shards = mesh.dp;
+  return run;
+}
+
+LayoutRun on_cpu(LayoutRun run) {
+  run.device = DeviceKind::cpu;
+  return run;
+}
+
+constexpr Architecture kBoth[] = {Architecture::gpt2, Architecture::llama};
+
+TEST_F(CudaLayouts, TrainsAsTheCpuDoes) {
+  for (const Architecture architecture : kBoth) {
+    const LayoutRun exact = run_of(architecture, DType::fp64), single = run_of(architecture, DType::fp32);
+    EXPECT_EQ(difference(train(on_cpu(exact)), train(exact), 1e-9), "") << exact.to_string();
+    const LayoutOutcome cpu = train(on_cpu(single)), gpu = train(single);
+    for (size_t step = 0; step < cpu.losses.size(); ++step)
+      EXPECT_NEAR(gpu.losses[step], cpu.losses[step], 1e-5 * cpu.losses[step]) << single.to_string();
+  }
+}
+
+TEST_F(CudaLayouts, Bf16LossesStayNearThoseOfTheCpu) {
+  for (const Architecture architecture : kBoth) {
+    LayoutRun run = run_of(architecture, DType::bf16);
+    run.model.hidden_size = 256;  // heads of 64: the tensor cores' kernels
+    run.model.head_dim = 64;
+    run.model.intermediate_size = 512;
+    const LayoutOutcome cpu = train(on_cpu(run)), gpu = train(run);
+    for (size_t step = 0; step < cpu.losses.size(); ++step)
+      EXPECT_NEAR(gpu.losses[step], cpu.losses[step], 1e-2) << run.to_string();
+  }
+}
+
+TEST_F(CudaLayouts, TwiceIsTheSameBitForBit) {
+  for (const Architecture architecture : kBoth) {
+    for (const DType dtype : {DType::fp32, DType::bf16}) {
+      const LayoutRun run = run_of(architecture, dtype);
+      EXPECT_EQ(difference(train(run), train(run)), "") << run.to_string();
+    }
+  }
+}
+
+TEST_F(CudaLayouts, EightRanksOnOneCardAreOneRank) {
+  for (const Architecture architecture : kBoth) {
+    for (const MeshShape mesh : {MeshShape{2, 2, 2}, MeshShape{2, 1, 1}, MeshShape{1, 2, 1}, MeshShape{1, 1, 4}}) {
+      const LayoutRun run = run_of(architecture, DType::fp64, mesh);
+      EXPECT_EQ(difference(train(serial(run)), train(run), 1e-10), "") << run.to_string();
+    }
+  }
+}
+
+TEST_F(CudaLayouts, DpAndPpChangeNoBitAtFixedTp) {
+  LayoutRun one = run_of(Architecture::gpt2, DType::fp32);
+  one.layout.logical_shards = 4;
+  for (const MeshShape mesh : {MeshShape{4, 1, 1}, MeshShape{2, 1, 2}, MeshShape{1, 1, 4}}) {
+    LayoutRun run = one;
+    run.layout.mesh = mesh;
+    EXPECT_EQ(difference(train(one), train(run)), "") << run.to_string();
+  }
+}
+
+}  // namespace
+}  // namespace trident::testing
