@@ -100,10 +100,11 @@ void Checkpointer::write(int64_t step, std::span<const std::byte> content) {
   header.tensors = manifest.tensors;
   header.segments = segments_;
   SaveReport report;
+  DigestSums sums;
   options_.files->create_directory(temporary(step));
-  report.file = write_rank_file(*options_.files, temporary(step), header, state_.source(content));
+  report.file = write_rank_file(*options_.files, temporary(step), header, state_.source(content, sums));
   report.file.segments.clear();
-  report.digests = state_.digests(content);
+  report.digests = state_.digests(content, std::move(sums));
   const std::lock_guard lock(mutex_);
   written_[step] = std::move(report);
 }

@@ -12,12 +12,22 @@
 namespace trident {
 namespace {
 
+// What is digested and then hashed and written: half of a small second-level cache.
+constexpr int64_t kCachedBytes = int64_t{512} << 10;
+
 constexpr StateKind kKinds[kStateKinds] = {StateKind::master, StateKind::exp_avg, StateKind::exp_avg_sq};
 
 size_t index_of(StateKind kind) { return static_cast<size_t>(kind); }
 
 std::span<const std::byte> bytes_of(const Tensor& tensor) {
   return {static_cast<const std::byte*>(tensor.raw()), tensor.bytes()};
+}
+
+std::vector<PartialDigest> listed(const DigestSums& sums) {
+  std::vector<PartialDigest> digests;
+  digests.reserve(sums.size());
+  for (const auto& [key, digest] : sums) digests.push_back({key.first, key.second, digest});
+  return digests;
 }
 
 template <class T>
@@ -78,7 +88,7 @@ void SavedState::place_pieces() {
   for (Held& held : held_) {
     held.offset = elements_;
     elements_ += held.piece.count;
-    if (held.saved) saved_elements_ += held.piece.count;
+    if (held.saved) saved_elements_ += held.piece.count, ++saved_pieces_;
   }
 }
 
@@ -137,42 +147,46 @@ void SavedState::restore(std::span<const std::byte> snapshot) const {
   stream_.synchronize();
 }
 
-StateSource SavedState::source(std::span<const std::byte> snapshot) const {
-  return [snapshot, array = array_bytes()](StateKind kind, int64_t begin, int64_t count) {
-    return snapshot.subspan(static_cast<size_t>(static_cast<int64_t>(index_of(kind)) * array + begin),
-                            static_cast<size_t>(count));
+std::span<const std::byte> SavedState::in_snapshot(std::span<const std::byte> snapshot, const Held& held,
+                                                   StateKind kind) const {
+  const size_t size = size_of(dtype_);
+  return snapshot.subspan(index_of(kind) * static_cast<size_t>(array_bytes()) + static_cast<size_t>(held.offset) * size,
+                          static_cast<size_t>(held.piece.count) * size);
+}
+
+void SavedState::add_digest(const Held& held, StateKind kind, int64_t begin, std::span<const std::byte> bytes,
+                            DigestSums& sums) const {
+  const auto count = std::ssize(bytes) / static_cast<int64_t>(size_of(dtype_));
+  const uint64_t digest = digest_of(bytes, dtype_, held.part, held.columns, held.piece.begin + begin, count);
+  if (held.saved) sums[{held.tensor, 0}][index_of(kind)] += digest;
+  if (held.copy != 0) sums[{held.tensor, held.copy}][index_of(kind)] += digest;
+}
+
+StateSource SavedState::source(std::span<const std::byte> snapshot, DigestSums& sums) const {
+  return [this, snapshot, &sums](StateKind kind, int64_t begin, int64_t count) {
+    const auto size = static_cast<int64_t>(size_of(dtype_));
+    const int64_t first = begin / size, end = (begin + std::min(count, kCachedBytes)) / size;
+    const auto saved_end = held_.begin() + saved_pieces_;
+    auto held = std::upper_bound(held_.begin(), saved_end, first,
+                                 [](int64_t element, const Held& other) { return element < other.offset; });
+    for (--held; held != saved_end && held->offset < end; ++held) {
+      const int64_t from = std::max(first, held->offset), to = std::min(end, held->offset + held->piece.count);
+      const auto bytes = in_snapshot(snapshot, *held, kind);
+      add_digest(*held, kind, from - held->offset,
+                 bytes.subspan(static_cast<size_t>((from - held->offset) * size),
+                               static_cast<size_t>(std::max<int64_t>(0, to - from) * size)),
+                 sums);
+    }
+    return snapshot.subspan(static_cast<size_t>(static_cast<int64_t>(index_of(kind)) * array_bytes() + first * size),
+                            static_cast<size_t>((end - first) * size));
   };
 }
 
-template <class BytesOf>
-std::vector<PartialDigest> SavedState::sum_digests(const BytesOf& bytes_of_piece) const {
-  std::map<std::pair<int32_t, int>, TensorDigest> sums;
-  for (const Held& held : held_) {
-    TensorDigest digest{};
-    for (const StateKind kind : kKinds) {
-      digest[index_of(kind)] =
-          digest_of(bytes_of_piece(held, kind), dtype_, held.part, held.columns, held.piece.begin, held.piece.count);
-    }
-    const auto add = [&](int copy) {
-      TensorDigest& sum = sums[{held.tensor, copy}];
-      for (size_t i = 0; i < sum.size(); ++i) sum[i] += digest[i];
-    };
-    if (held.saved) add(0);
-    if (held.copy != 0) add(held.copy);
+std::vector<PartialDigest> SavedState::digests(std::span<const std::byte> snapshot, DigestSums sums) const {
+  for (const Held& held : std::span(held_).subspan(static_cast<size_t>(saved_pieces_))) {
+    for (const StateKind kind : kKinds) add_digest(held, kind, 0, in_snapshot(snapshot, held, kind), sums);
   }
-  std::vector<PartialDigest> digests;
-  digests.reserve(sums.size());
-  for (const auto& [key, digest] : sums) digests.push_back({key.first, key.second, digest});
-  return digests;
-}
-
-std::vector<PartialDigest> SavedState::digests(std::span<const std::byte> snapshot) const {
-  return sum_digests([&](const Held& held, StateKind kind) {
-    const size_t size = size_of(dtype_);
-    return snapshot.subspan(
-        index_of(kind) * static_cast<size_t>(array_bytes()) + static_cast<size_t>(held.offset) * size,
-        static_cast<size_t>(held.piece.count) * size);
-  });
+  return listed(sums);
 }
 
 std::vector<PartialDigest> SavedState::load(CheckpointReader& checkpoint) const {
@@ -199,11 +213,11 @@ std::vector<PartialDigest> SavedState::load(CheckpointReader& checkpoint) const 
   for (const StateKind kind : kKinds) {
     for (const Held* held : order) fill(*held, kind);
   }
-  Tensor host;  // keeps what was asked for last
-  return sum_digests([&](const Held& held, StateKind kind) {
-    host = to_host(stream_, held.state(kind));
-    return bytes_of(host);
-  });
+  DigestSums sums;
+  for (const Held& held : held_) {
+    for (const StateKind kind : kKinds) add_digest(held, kind, 0, bytes_of(to_host(stream_, held.state(kind))), sums);
+  }
+  return listed(sums);
 }
 
 }  // namespace trident

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <map>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "checkpoint/checkpoint_reader.h"
@@ -18,6 +20,9 @@ struct PartialDigest {
   int copy = 0;  ///< 0: what checkpoints keep; copies that ranks hold beside it must have the same sum
   TensorDigest digest{};
 };
+
+/// The same by tensor and copy, while it is summed.
+using DigestSums = std::map<std::pair<int32_t, int>, TensorDigest>;
 
 /// The logical tensors of a model, in the order in which checkpoints number them.
 [[nodiscard]] std::vector<LogicalTensor> logical_tensors(const ModelConfig& config);
@@ -44,9 +49,11 @@ class SavedState {
   [[nodiscard]] std::vector<CopyPiece> copies() const;
   /// The live state becomes what a snapshot holds.
   void restore(std::span<const std::byte> snapshot) const;
-  /// The rank file's arrays, out of a snapshot that stays as it is.
-  [[nodiscard]] StateSource source(std::span<const std::byte> snapshot) const;
-  [[nodiscard]] std::vector<PartialDigest> digests(std::span<const std::byte> snapshot) const;
+  /// The rank file's arrays, out of a snapshot that stays as it is. What is read is digested on the way, while it lies
+  /// in the cache: read everything once, one piece after the other.
+  [[nodiscard]] StateSource source(std::span<const std::byte> snapshot, DigestSums& sums) const;
+  /// Of the whole snapshot, once its source has been read.
+  [[nodiscard]] std::vector<PartialDigest> digests(std::span<const std::byte> snapshot, DigestSums sums) const;
 
   /// The live state becomes that of a checkpoint written under any layout; moments that it does not have become zero.
   /// Returns the digests of what is there then. Throws DamagedCheckpoint.
@@ -63,16 +70,20 @@ class SavedState {
     int64_t columns = 0;  // of the whole tensor
     [[nodiscard]] const Tensor& state(StateKind kind) const;
   };
+  [[nodiscard]] std::span<const std::byte> in_snapshot(std::span<const std::byte> snapshot, const Held& held,
+                                                       StateKind kind) const;
+  /// Of elements [begin, …) of the held piece.
+  void add_digest(const Held& held, StateKind kind, int64_t begin, std::span<const std::byte> bytes,
+                  DigestSums& sums) const;
   [[nodiscard]] int64_t array_bytes() const { return elements_ * static_cast<int64_t>(size_of(dtype_)); }
   void place_pieces();
-  template <class BytesOf>
-  [[nodiscard]] std::vector<PartialDigest> sum_digests(const BytesOf& bytes_of) const;
 
   Stream stream_;
   std::vector<LogicalTensor> tensors_;
   DType dtype_;
   std::vector<Held> held_;
   int64_t elements_ = 0, saved_elements_ = 0;
+  std::ptrdiff_t saved_pieces_ = 0;  // the first ones
 };
 
 }  // namespace trident
