@@ -1,18 +1,21 @@
 #include "kernels/cuda/attention.h"
-#include "kernels/dispatch.h"
+
+#include "kernels/cuda/attention_plain.h"
 
 namespace trident::cuda {
 
-void attention_forward(const Stream&, const AttentionShape&, const Tensor&, Tensor&, Tensor&) {
-  throw_without_cuda("attention_forward");
+void attention_forward(const Stream& stream, const AttentionShape& shape, const Tensor& qkv, Tensor& out, Tensor& lse) {
+  plain_attention_forward(stream, shape, qkv, out, lse);
 }
-void attention_backward(const Stream&, const AttentionShape&, const Tensor&, const Tensor&, const Tensor&,
-                        const Tensor&, Tensor&) {
-  throw_without_cuda("attention_backward");
+
+void attention_backward(const Stream& stream, const AttentionShape& shape, const Tensor& qkv, const Tensor& out,
+                        const Tensor& lse, const Tensor& dout, Tensor& dqkv) {
+  plain_attention_backward(stream, shape, qkv, out, lse, dout, dqkv);
 }
-void attention_cached(const Stream&, const AttentionShape&, int64_t, const Tensor&, const Tensor&, const Tensor&,
-                      Tensor&) {
-  throw_without_cuda("attention_cached");
+
+void attention_cached(const Stream& stream, const AttentionShape& shape, int64_t first_position, const Tensor& qkv,
+                      const Tensor& keys, const Tensor& values, Tensor& out) {
+  plain_attention_cached(stream, shape, first_position, qkv, keys, values, out);
 }
 
 }  // namespace trident::cuda
