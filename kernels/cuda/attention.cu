@@ -1,16 +1,78 @@
-#include "kernels/cuda/attention.h"
+// Chooses the implementation of a call.
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <initializer_list>
+#include <iterator>
 
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/attention_cudnn.h"
 #include "kernels/cuda/attention_plain.h"
 
 namespace trident::cuda {
+namespace {
+
+struct Implementation {
+  AttentionKernel kernel;
+  bool (*supports)(const Stream&, const AttentionShape&, DType);
+  decltype(&attention_forward) forward;
+  decltype(&attention_backward) backward;
+};
+
+bool plain_attention_supports(const Stream& /*stream*/, const AttentionShape& shape, DType dtype) {
+  return dtype != DType::int32 && shape.head_dim <= 256;
+}
+
+constexpr Implementation kImplementations[] = {
+    {AttentionKernel::cudnn, cudnn_attention_supports, cudnn_attention_forward, cudnn_attention_backward},
+    {AttentionKernel::plain, plain_attention_supports, plain_attention_forward, plain_attention_backward},
+};
+/// What `automatic` takes, the first that supports a call.
+constexpr AttentionKernel kFastestFirst[] = {AttentionKernel::cudnn};
+
+std::atomic<AttentionKernel> chosen_kernel = AttentionKernel::automatic;
+
+const Implementation* find(AttentionKernel kernel) {
+  const auto* const found =
+      std::find_if(std::begin(kImplementations), std::end(kImplementations),
+                   [&](const Implementation& implementation) { return implementation.kernel == kernel; });
+  return found == std::end(kImplementations) ? nullptr : found;
+}
+
+/// For a call on tensors that begin at `pointers`. Only the plain kernel takes what is not 16-byte aligned.
+const Implementation& implementation_for(const Stream& stream, const AttentionShape& shape, DType dtype,
+                                         std::initializer_list<const void*> pointers) {
+  const bool aligned = std::all_of(pointers.begin(), pointers.end(),
+                                   [](const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; });
+  const AttentionKernel chosen = chosen_kernel;
+  const auto usable = [&](AttentionKernel kernel) {
+    return aligned && attention_kernel_supports(kernel, stream, shape, dtype);
+  };
+  if (chosen != AttentionKernel::automatic) return *find(usable(chosen) ? chosen : AttentionKernel::plain);
+  for (const AttentionKernel kernel : kFastestFirst) {
+    if (usable(kernel)) return *find(kernel);
+  }
+  return *find(AttentionKernel::plain);
+}
+
+}  // namespace
+
+void use_attention_kernel(AttentionKernel kernel) { chosen_kernel = kernel; }
+
+bool attention_kernel_supports(AttentionKernel kernel, const Stream& stream, const AttentionShape& shape, DType dtype) {
+  const Implementation* const implementation = find(kernel);
+  return implementation != nullptr && implementation->supports(stream, shape, dtype);
+}
 
 void attention_forward(const Stream& stream, const AttentionShape& shape, const Tensor& qkv, Tensor& out, Tensor& lse) {
-  plain_attention_forward(stream, shape, qkv, out, lse);
+  implementation_for(stream, shape, qkv.dtype(), {qkv.raw(), out.raw(), lse.raw()})
+      .forward(stream, shape, qkv, out, lse);
 }
 
 void attention_backward(const Stream& stream, const AttentionShape& shape, const Tensor& qkv, const Tensor& out,
                         const Tensor& lse, const Tensor& dout, Tensor& dqkv) {
-  plain_attention_backward(stream, shape, qkv, out, lse, dout, dqkv);
+  implementation_for(stream, shape, qkv.dtype(), {qkv.raw(), out.raw(), lse.raw(), dout.raw(), dqkv.raw()})
+      .backward(stream, shape, qkv, out, lse, dout, dqkv);
 }
 
 void attention_cached(const Stream& stream, const AttentionShape& shape, int64_t first_position, const Tensor& qkv,

@@ -3,7 +3,10 @@
 #include <cublasLt.h>
 
 #include <cstddef>
+#include <map>
 #include <memory>
+#include <typeindex>
+#include <utility>
 
 #include "core/device.h"
 #include "core/tensor.h"
@@ -25,11 +28,19 @@ class CudaState : public StreamState {
   [[nodiscard]] void* scratch(size_t bytes);
   [[nodiscard]] cublasLtHandle_t blas() const { return blas_; }
   [[nodiscard]] void* workspace() const { return workspace_->data(); }
+  /// What a kernel family keeps for the stream: one T, made from `arguments` on the first call.
+  template <class T, class... Arguments>
+  [[nodiscard]] T& keep(Arguments&&... arguments) {
+    std::shared_ptr<void>& kept = kept_[typeid(T)];
+    if (!kept) kept = std::make_shared<T>(std::forward<Arguments>(arguments)...);
+    return *static_cast<T*>(kept.get());
+  }
 
  private:
   Device device_;
   cublasLtHandle_t blas_ = nullptr;
   std::shared_ptr<Buffer> workspace_, scratch_;
+  std::map<std::type_index, std::shared_ptr<void>> kept_;
 };
 
 /// The stream's state, made on first use.
