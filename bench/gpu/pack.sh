@@ -11,7 +11,7 @@
 #   PROGRAM           below the build folder, e.g. tests/train_tests; default: trident, bench/bench_gpu_kernels and every
 #                     program in tests/ that has GPU tests
 #
-# In the archive: bin/, tests/, lib/, and mpi/ and pmix/ with --mpi. run.sh --prebuilt FILE unpacks and uses it.
+# In the archive: bin/, tests/, lib/, and mpi/ with --mpi. run.sh --prebuilt FILE unpacks and uses it.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 build=${TRIDENT_BUILD_DIR:-$root/build} out='' mpi='' limit=45 programs=()
@@ -118,21 +118,13 @@ pack_mpi() {
     libraries_of "$plugin"
   done
   cp "$prefix"/share/openmpi/*.txt "$pack/mpi/share/openmpi/"
-  # PMIx's own plugins, beside the library that its plugin of Open MPI loads.
-  libdir=$(dirname "$(realpath "$(ldd "$libdir"/mca_pmix_ext3x.so | awk '$1 ~ /^libpmix/ { print $3 }')")")/pmix
-  mkdir -p "$pack/pmix/lib/pmix"
-  for plugin in "$libdir"/*.so; do
-    case ${plugin##*/} in *slurm*) continue ;; esac
-    copy "$plugin" "$pack/pmix/lib/pmix/${plugin##*/}"
-    libraries_of "$plugin"
-  done
 }
 [ -z "$mpi" ] || pack_mpi
 
 find "$pack" -type d -empty -delete
 (cd "$pack" && find . -type f -printf '%s %P\n' | sort -k2 >CONTENTS)
 # Like beside like: the test programs hold the same kernels, which only a dictionary as large as they finds.
-tar -C "$pack" --sort=name --owner=0 --group=0 -cf - . | xz -9 -T1 >"$out.new"
+tar -C "$pack" --sort=name --owner=0 --group=0 -cf - . | xz --lzma2=preset=6,dict=64MiB -T1 >"$out.new"
 mv "$out.new" "$out"
 size=$(($(stat -c %s "$out") / 1048576))
 printf 'pack: %s: %s MiB, %s MiB unpacked, %s programs\n' "$out" "$size" "$(($(du -sk "$pack" | cut -f1) / 1024))" "${#programs[@]}"
