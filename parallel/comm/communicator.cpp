@@ -9,6 +9,7 @@
 
 #include "core/allocator.h"
 #include "core/error.h"
+#include "parallel/comm/device_copies.h"
 #include "parallel/comm/group_state.h"
 #include "parallel/comm/meta_backend.h"
 
@@ -18,8 +19,13 @@ namespace {
 constexpr int64_t kUnequal = -1;  // in a signature: the ranks' counts differ by design
 
 /// Nothing to do for one rank, except that `out` becomes `in`.
-Pending copy_to_self(const CommBuffer& in, const CommBuffer& out) {
-  if (in.data() != out.data() && in.bytes() > 0) std::memcpy(out.data(), in.data(), in.bytes());
+Pending copy_to_self(const GroupState& group, const CommBuffer& in, const CommBuffer& out) {
+  if (in.data() == out.data() || in.bytes() == 0) return {};
+  if (in.device().kind == DeviceKind::cuda) {
+    group.need_staging()->copies().move(in.data(), out.data(), in.bytes());
+  } else {
+    std::memcpy(out.data(), in.data(), in.bytes());
+  }
   return {};
 }
 
@@ -78,6 +84,20 @@ void Communicator::set_trace(bool trace) {
   if (state_->backend) state_->backend->configure(state_->name, trace);
 }
 
+void Communicator::set_stream(const Stream& stream) {
+  if (stream.device().kind == DeviceKind::cuda) set_device(copies_beside(stream));
+}
+
+void Communicator::set_device(std::shared_ptr<DeviceCopies> copies) {
+  state_->staging = std::make_shared<PinnedPool>(std::move(copies));
+}
+
+Communicator Communicator::beside(std::shared_ptr<CommBackend> backend, std::string name) const {
+  Communicator made(std::make_shared<GroupState>(std::move(backend), std::move(name), options(), state_->engine));
+  made.state_->staging = state_->staging;
+  return made;
+}
+
 uint64_t Communicator::sequence() const { return state_->sequence; }
 
 double Communicator::waited_seconds() const { return std::chrono::duration<double>(state_->waited).count(); }
@@ -96,7 +116,7 @@ Pending Communicator::all_reduce_async(const CommBuffer& buffer, ReduceOp op) co
 Pending Communicator::reduce_scatter_async(const CommBuffer& in, const CommBuffer& out, ReduceOp op) const {
   require_parts(*state_, CollectiveOp::reduce_scatter, in, out, size());
   if (on_meta(in)) return {};
-  if (size() == 1) return copy_to_self(in, out);
+  if (size() == 1) return copy_to_self(*state_, in, out);
   CollectiveCall call = make_call(CollectiveOp::reduce_scatter, in, out.count());
   call.signature.reduce = op;
   return state_->start_collective(std::move(call), in, out);
@@ -105,7 +125,7 @@ Pending Communicator::reduce_scatter_async(const CommBuffer& in, const CommBuffe
 Pending Communicator::all_gather_async(const CommBuffer& in, const CommBuffer& out) const {
   require_parts(*state_, CollectiveOp::all_gather, out, in, size());
   if (on_meta(in)) return {};
-  if (size() == 1) return copy_to_self(in, out);
+  if (size() == 1) return copy_to_self(*state_, in, out);
   return state_->start_collective(make_call(CollectiveOp::all_gather, in, in.count()), in, out);
 }
 
@@ -146,7 +166,7 @@ Pending Communicator::all_to_all_async(const CommBuffer& in, std::span<const int
     read(parts);
     return {};
   }
-  if (size() == 1) return copy_to_self(in, scratch);
+  if (size() == 1) return copy_to_self(*state_, in, scratch);
   CollectiveCall call = make_call(CollectiveOp::all_to_all, in, kUnequal);
   call.read = std::move(read);
   call.send_counts.assign(send_counts.begin(), send_counts.end());
@@ -190,8 +210,7 @@ void Communicator::recv(const CommBuffer& buffer, int from, int tag) const { rec
 void Communicator::progress() const { state_->engine->advance(); }
 
 Communicator Communicator::split(int color, int key, std::string name) const {
-  if (size() == 1)
-    return Communicator(std::make_shared<GroupState>(nullptr, std::move(name), options(), state_->engine));
+  if (size() == 1) return beside(nullptr, std::move(name));
   std::vector<int64_t> wishes(2 * static_cast<size_t>(size()));
   const int64_t mine[] = {color, key};
   all_gather(std::span<const int64_t>(mine), std::span<int64_t>(wishes));
@@ -205,7 +224,7 @@ Communicator Communicator::split(int color, int key, std::string name) const {
   // Groups of one take part too: creating groups may be collective over this one.
   auto backend = state_->backend->split(members, state_->sequence);
   if (backend) backend->configure(name, options().trace);
-  return Communicator(std::make_shared<GroupState>(std::move(backend), std::move(name), options(), state_->engine));
+  return beside(std::move(backend), std::move(name));
 }
 
 Tensor Communicator::allocate_shared(Shape shape, DType dtype) const {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/device.h"
 #include "core/tensor.h"
 #include "parallel/comm/backend.h"
 #include "parallel/comm/element.h"
@@ -15,6 +16,7 @@
 
 namespace trident {
 
+class DeviceCopies;
 class GroupState;
 
 struct CommOptions {
@@ -33,6 +35,11 @@ struct CommOptions {
 /// they depend on the values and the layout alone: by rank within a node, then by node. bf16 is summed in fp32 and
 /// rounded (once per node, and once more across nodes). Groups of one rank, and tensors on the meta device, make every
 /// call a silent no-op (`out` becomes `in`).
+///
+/// Tensors on a GPU are read and written in the order of the stream of set_stream(): a call takes what the work given
+/// to it before leaves, and work given to it after wait() sees the result. They go through pinned memory of the host,
+/// so that calls and sums are those of the host's tensors; ranks may give host and GPU tensors to one call. No call
+/// waits for the stream's work longer than for the data itself.
 ///
 /// Errors: a peer that does not come, within the timeout: Error(peer_lost) naming group, sequence number, operation,
 /// bytes and the ranks that have not arrived. Ranks that call different operations: Error(internal) with what each
@@ -59,6 +66,11 @@ class Communicator {
   void set_stream(const Stream& stream);
   /// CommOptions::trace, on every rank alike and before any other call.
   void set_trace(bool trace);
+  /// The stream whose work fills and reads tensors on its GPU, for all copies of this communicator and those split from
+  /// it afterwards; needed before the first such tensor. Nothing to do for other devices' streams.
+  void set_stream(const Stream& stream);
+  /// The same for a device of which only its copies are known.
+  void set_device(std::shared_ptr<DeviceCopies> copies);
   /// Host and node of a rank of this group.
   [[nodiscard]] RankPlace place(int rank) const;
   /// Number of collective calls that this rank made.
@@ -96,7 +108,8 @@ class Communicator {
   /// For a rank that wants to read its parts once, not to keep them: `read` is called once, inside the call that moves
   /// the operation to that point. Where all ranks' `in` lies in memory of one node that its ranks reach directly, it
   /// sees them there, and all ranks' operations end when every rank has read; otherwise it sees copies in `scratch`.
-  /// Ranks with and without readers may take part in one call. Not called for tensors on the meta device.
+  /// Ranks with and without readers may take part in one call. On a GPU the parts are copies in `scratch`, which the
+  /// stream's work may read from then on. Not called for tensors on the meta device.
   Pending all_to_all_async(const CommBuffer& in, std::span<const int64_t> send_counts, const CommBuffer& scratch,
                            std::span<const int64_t> recv_counts, PartsReader read) const;
   Pending barrier_async() const;
@@ -115,6 +128,8 @@ class Communicator {
 
  private:
   explicit Communicator(std::shared_ptr<GroupState> state) : state_(std::move(state)) {}
+  /// Another group of this rank, which inherits what was set here.
+  [[nodiscard]] Communicator beside(std::shared_ptr<CommBackend> backend, std::string name) const;
   std::shared_ptr<GroupState> state_;
 };
 

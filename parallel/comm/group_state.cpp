@@ -24,6 +24,9 @@ Pending GroupState::start_collective(CollectiveCall call, const CommBuffer& in, 
   started->call = std::move(call);
   started->in = in;
   started->out = out;
+  if (on_device(*started)) {
+    started->staged = std::make_unique<StagedTransfer>(need_staging(), started->call, backend->size(), backend->rank());
+  }
   backend->announce(sequence, started->call.signature);
   collectives_.push_back(started);
   return launch(started);
@@ -35,10 +38,22 @@ Pending GroupState::start_message(CollectiveOp op, const CommBuffer& buffer, int
   started->message = {peer, tag, buffer.data(), buffer.bytes()};
   started->in = buffer;
   enter(*started);
-  started->operation =
-      op == CollectiveOp::send ? backend->start_send(started->message) : backend->start_recv(started->message);
+  if (on_device(*started)) started->staged = std::make_unique<StagedTransfer>(need_staging(), started->message, op);
   messages_.push_back(started);
+  start(*started);
   return launch(started);
+}
+
+const std::shared_ptr<PinnedPool>& GroupState::need_staging() const {
+  TRIDENT_CHECK(staging != nullptr, "group " + name + " got a tensor on a device, but no stream (set_stream)");
+  return staging;
+}
+
+bool GroupState::on_device(const StartedOperation& started) const {
+  const bool in = started.in.device().kind == DeviceKind::cuda, out = started.out.device().kind == DeviceKind::cuda;
+  TRIDENT_CHECK(in == out || (in ? started.out : started.in).bytes() == 0,
+                "group " + name + ": one buffer of a call lies on a device, the other does not");
+  return in || out;
 }
 
 // Before any other rank can know of the call.
@@ -52,9 +67,34 @@ Pending GroupState::launch(const std::shared_ptr<StartedOperation>& operation) {
   return {operation, shared_from_this()};
 }
 
+// False while its data is on its way from the device, or while messages before it are.
+bool GroupState::start(StartedOperation& started) {
+  if (started.staged && !started.staged->fetched()) return false;
+  switch (started.record.op) {
+    case CollectiveOp::send:
+      if (is_held(started)) return false;
+      started.operation = backend->start_send(started.message);
+      return true;
+    case CollectiveOp::recv: started.operation = backend->start_recv(started.message); return true;
+    default: started.operation = backend->start(started.call); return true;
+  }
+}
+
+// Back ends keep the order in which messages start.
+bool GroupState::is_held(const StartedOperation& message) const {
+  for (const auto& earlier : messages_) {
+    if (earlier.get() == &message) return false;
+    const bool same = earlier && earlier->record.op == message.record.op &&
+                      earlier->message.peer == message.message.peer && earlier->message.tag == message.message.tag;
+    if (same && !earlier->done && !earlier->operation) return true;
+  }
+  return false;
+}
+
 bool GroupState::advance(StartedOperation& started) {
-  if (!started.operation) started.operation = backend->start(started.call);
+  if (!started.operation && !start(started)) return false;
   if (!started.operation->advance()) return false;
+  if (started.staged) started.staged->store();
   finish(started);
   return true;
 }
@@ -62,6 +102,7 @@ bool GroupState::advance(StartedOperation& started) {
 void GroupState::finish(StartedOperation& started) {
   started.done = true;
   started.operation.reset();
+  started.staged.reset();
   started.in = started.out = {};
   if (options.sink != nullptr) options.sink->left(started.record);
 }
@@ -87,7 +128,7 @@ void GroupState::fail(const StartedOperation& started) {
   const StartedOperation& first = queued ? *collectives_.front() : started;
   std::string problem = fmt::format("{} did not finish in {:.1f} s", describe(first),
                                     std::chrono::duration<double>(options.timeout).count());
-  if (first.operation) problem += "; " + first.operation->waiting_for();
+  problem += "; " + (first.operation ? first.operation->waiting_for() : "its data has not come from the device");
   backend->give_up(problem);
   throw Error(ErrorCode::peer_lost, "parallel/comm", problem,
               "look at that rank's log; raise the timeout if it is only slow");

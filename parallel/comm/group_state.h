@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "parallel/comm/communicator.h"
+#include "parallel/comm/pinned_pool.h"
+#include "parallel/comm/staged_transfer.h"
 
 namespace trident {
 
@@ -19,8 +21,9 @@ class StartedOperation {
   ProgressRecord record;  // its group name is the state's
   CollectiveCall call;
   PeerMessage message;
-  CommBuffer in, out;  // keep tensors alive
-  std::unique_ptr<Operation> operation;
+  CommBuffer in, out;                      // keep tensors alive
+  std::unique_ptr<StagedTransfer> staged;  // of buffers on a device
+  std::unique_ptr<Operation> operation;    // null until it may start
   bool done = false;
 };
 
@@ -36,17 +39,23 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   /// Moves this group's operations on; false when none is left.
   bool advance();
   [[nodiscard]] std::string describe(const StartedOperation& started) const;
+  /// What device buffers go through; a broken invariant before Communicator::set_stream().
+  [[nodiscard]] const std::shared_ptr<PinnedPool>& need_staging() const;
 
   std::shared_ptr<CommBackend> backend;  // null for one rank
   std::string name;
   CommOptions options;
   Stream stream = Stream::meta();
   std::shared_ptr<ProgressEngine> engine;
+  std::shared_ptr<PinnedPool> staging;  // null until there is a device
   uint64_t sequence = 0;
   std::chrono::steady_clock::duration waited{};  // in wait()
 
  private:
   bool advance(StartedOperation& started);
+  bool start(StartedOperation& started);
+  [[nodiscard]] bool is_held(const StartedOperation& message) const;
+  [[nodiscard]] bool on_device(const StartedOperation& started) const;
   void enter(const StartedOperation& started) const;
   void finish(StartedOperation& started);
   Pending launch(const std::shared_ptr<StartedOperation>& operation);
