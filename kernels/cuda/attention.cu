@@ -7,6 +7,7 @@
 
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/attention_cudnn.h"
+#include "kernels/cuda/attention_flash.h"
 #include "kernels/cuda/attention_plain.h"
 
 namespace trident::cuda {
@@ -23,7 +24,12 @@ bool plain_attention_supports(const Stream& /*stream*/, const AttentionShape& sh
   return dtype != DType::int32 && shape.head_dim <= 256;
 }
 
+bool flash_supports(const Stream& /*stream*/, const AttentionShape& shape, DType dtype) {
+  return flash_attention_supports(shape, dtype);
+}
+
 constexpr Implementation kImplementations[] = {
+    {AttentionKernel::flash, flash_supports, flash_attention_forward, flash_attention_backward},
     {AttentionKernel::cudnn, cudnn_attention_supports, cudnn_attention_forward, cudnn_attention_backward},
     {AttentionKernel::plain, plain_attention_supports, plain_attention_forward, plain_attention_backward},
 };

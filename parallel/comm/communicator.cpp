@@ -77,8 +77,6 @@ const CommOptions& Communicator::options() const { return state_->options; }
 void Communicator::set_progress_sink(ProgressSink* sink) { state_->options.sink = sink; }
 void Communicator::set_timeout(std::chrono::milliseconds timeout) { state_->options.timeout = timeout; }
 
-void Communicator::set_stream(const Stream& stream) { state_->stream = stream; }
-
 void Communicator::set_trace(bool trace) {
   state_->options.trace = trace;
   if (state_->backend) state_->backend->configure(state_->name, trace);

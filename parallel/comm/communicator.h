@@ -61,9 +61,6 @@ class Communicator {
   /// For all copies of this communicator, and for those split from it afterwards.
   void set_progress_sink(ProgressSink* sink);
   void set_timeout(std::chrono::milliseconds timeout);
-  /// The stream whose work fills and reads buffers on a GPU; needed before the first of them. For all copies of this
-  /// communicator, and for those split from it afterwards.
-  void set_stream(const Stream& stream);
   /// CommOptions::trace, on every rank alike and before any other call.
   void set_trace(bool trace);
   /// The stream whose work fills and reads tensors on its GPU, for all copies of this communicator and those split from

@@ -45,7 +45,6 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   std::shared_ptr<CommBackend> backend;  // null for one rank
   std::string name;
   CommOptions options;
-  Stream stream = Stream::meta();
   std::shared_ptr<ProgressEngine> engine;
   std::shared_ptr<PinnedPool> staging;  // null until there is a device
   uint64_t sequence = 0;
