@@ -272,8 +272,8 @@ inline constexpr int kMaxThreads = kPacks == 1 ? 256 : 512;
 template <int kPacks>
 inline constexpr int kResidentThreads = kPacks == 1 ? 768 : 512;
 
-/// Each block goes over every gridDim.x-th row. A thread keeps its columns, their gain and their sums, and asks for the
-/// next row before it works on this one.
+/// Each block goes over every gridDim.x-th row. A thread keeps its columns and their sums, and asks for the next row
+/// before it works on this one.
 template <class T, NormKind kKind, int kPacks>
 __global__ void __launch_bounds__(kMaxThreads<kPacks>, kResidentThreads<kPacks> / kMaxThreads<kPacks>)
     backward_kernel(Backward<T> b) {
@@ -283,13 +283,6 @@ __global__ void __launch_bounds__(kMaxThreads<kPacks>, kResidentThreads<kPacks> 
   __shared__ RowMeans<A> shared[2][kMaxWarps];
   const int packs = b.columns / kSize;
   A dgain[kPacks][kSize] = {}, dbias[kPacks][kSize] = {};
-  Pack<T> gain[kPacks];
-#pragma unroll
-  for (int i = 0; i < kPacks; ++i) {
-    const auto at = static_cast<int>(threadIdx.x + i * blockDim.x);
-    gain[i] = at < packs ? load_pack(b.gain + at * kSize) : filled_pack(narrow<T>(0));
-  }
-
   BackwardRow<T, kPacks> next;
   if (blockIdx.x < b.rows) next.load(b, blockIdx.x);
   int turn = 0;
@@ -297,8 +290,11 @@ __global__ void __launch_bounds__(kMaxThreads<kPacks>, kResidentThreads<kPacks> 
     const BackwardRow<T, kPacks> now = next;
     if (row + gridDim.x < b.rows) next.load(b, row + gridDim.x);
     RowMeans<A> means;
+    Pack<T> gain[kPacks];  // from the L1 cache each time: registers are for rows under way
 #pragma unroll
     for (int i = 0; i < kPacks; ++i) {
+      const auto at = static_cast<int>(threadIdx.x + i * blockDim.x);
+      gain[i] = at < packs ? reinterpret_cast<const Pack<T>*>(b.gain)[at] : filled_pack(narrow<T>(0));
 #pragma unroll
       for (int k = 0; k < kSize; ++k) {
         const A dy = widen(now.dy[i].values[k]), g = dy * widen(gain[i].values[k]);
