@@ -21,9 +21,11 @@ import argparse
 import itertools
 import json
 import math
+import pathlib
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 import workloads
@@ -83,6 +85,9 @@ def models(torch):
             x = self.tokens(inputs) + self.positions.weight
             for block in self.blocks:
                 x = block(x)
+            return self.loss(x, labels)
+
+        def loss(self, x, labels):
             logits = F.linear(self.norm(x), self.tokens.weight)
             return F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
 
@@ -122,6 +127,9 @@ def models(torch):
             x = self.tokens(inputs)
             for block in self.blocks:
                 x = block(x, self.cosines, self.sines)
+            return self.loss(x, labels)
+
+        def loss(self, x, labels):
             logits = self.head(self.norm(x))
             return F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
 
@@ -219,6 +227,7 @@ def compiled(torch, model, variant):
     if variant["compile"] == "blocks":
         for block in model.blocks:
             block.compile(**options)
+        model.loss = torch.compile(model.loss, **options)
     return model
 
 
@@ -280,28 +289,34 @@ def measure(variant):
     }
 
 
-def child(variant):
+def child(variant, path):
     try:
         result = measure(variant)
     except Exception as error:  # noqa: BLE001  # whatever stops a variant is its result
         result = {"error": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
-    print(json.dumps(variant | result), flush=True)
+    pathlib.Path(path).write_text(json.dumps(variant | result), encoding="utf-8")
 
 
 def run(variant, limit):
-    """The line of JSON of a variant, measured in a process of its own."""
-    command = [sys.executable, __file__, "--child", json.dumps(variant)]
-    try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=limit, check=False)
-    except subprocess.TimeoutExpired:
-        return variant | {"error": f"not done within {limit:.0f} s"}
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    return json.loads(lines[-1]) if lines else variant | {"error": f"the process ended with {done.returncode}"}
+    """The results of a variant, measured in a process of its own. They come through a file: processes that compile may
+    outlive the one that is killed, and would hold a pipe open."""
+    with tempfile.NamedTemporaryFile() as file:
+        command = [sys.executable, __file__, "--child", json.dumps(variant), file.name]
+        process = subprocess.Popen(command, stdout=sys.stderr)
+        try:
+            code = process.wait(timeout=limit)
+        except subprocess.TimeoutExpired:
+            return variant | {"error": f"not done within {limit:.0f} s"}
+        finally:
+            process.kill()
+            process.wait()
+        text = pathlib.Path(file.name).read_text(encoding="utf-8")
+    return json.loads(text) if text else variant | {"error": f"the process ended with {code}"}
 
 
 def main():
-    if len(sys.argv) == 3 and sys.argv[1] == "--child":
-        child(json.loads(sys.argv[2]))
+    if len(sys.argv) == 4 and sys.argv[1] == "--child":
+        child(json.loads(sys.argv[2]), sys.argv[3])
         return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workloads", nargs="+", choices=workloads.WORKLOADS, metavar="workload")
