@@ -1,6 +1,6 @@
 # trident_room(NAME SOURCES ... DEPENDS rooms... LIBRARIES public-libs... PRIVATE_LIBRARIES libs...)
 # One static library per room: target trident_NAME, alias Trident::NAME, installed with the headers that lie in its
-# folder and its sources' folders (those in cpu/, cuda/, mpi/ and their no_ stubs are private).
+# folder and its sources' folders (those in cpu/, cuda/, mpi/, nccl/ and their no_ stubs are private).
 function(trident_room name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LIBRARIES;PRIVATE_LIBRARIES" ${ARGN})
   add_library(trident_${name} STATIC ${ARG_SOURCES})
@@ -23,7 +23,7 @@ function(trident_room name)
   endforeach()
   list(TRANSFORM folders APPEND "/*.h")
   file(GLOB headers CONFIGURE_DEPENDS ${folders})
-  list(FILTER headers EXCLUDE REGEX "/(cpu|cuda|no_cuda|mpi|no_mpi)/")
+  list(FILTER headers EXCLUDE REGEX "/(cpu|cuda|no_cuda|mpi|no_mpi|nccl|no_nccl)/")
   list(REMOVE_DUPLICATES headers)
   target_sources(trident_${name} PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${headers})
   install(TARGETS trident_${name} EXPORT TridentTargets COMPONENT development

@@ -12,6 +12,8 @@ namespace trident {
 
 /// Whether this build has CUDA.
 [[nodiscard]] bool cuda_compiled_in();
+/// What no other GPU of any machine has. Throws Error(ErrorCode::config) without that GPU.
+[[nodiscard]] std::string cuda_device_identity(int device);
 
 struct DeviceMemory {
   size_t free = 0;

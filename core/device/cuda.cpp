@@ -41,6 +41,15 @@ std::vector<std::string> cuda_device_names() {
 }
 
 bool cuda_compiled_in() { return true; }
+std::string cuda_device_identity(int device) {
+  cudaDeviceProp properties{};
+  const cudaError_t result = cudaGetDeviceProperties(&properties, device);
+  if (result != cudaSuccess)
+    throw Error(ErrorCode::config, "cuda", "GPU " + std::to_string(device) + ": " + cudaGetErrorString(result));
+  std::string identity;
+  for (const char byte : properties.uuid.bytes) identity += std::to_string(static_cast<unsigned char>(byte)) + '.';
+  return identity;
+}
 
 std::optional<DeviceMemory> cuda_memory(int device) {
   DeviceMemory memory;

@@ -14,6 +14,7 @@ namespace {
 
 std::vector<std::string> cuda_device_names() { return {}; }
 bool cuda_compiled_in() { return false; }
+std::string cuda_device_identity(int) { refuse(); }
 std::optional<DeviceMemory> cuda_memory(int) { return std::nullopt; }
 
 namespace runtime {

@@ -96,6 +96,8 @@ class CommBackend {
   virtual void configure(const std::string& name, bool compare_history) = 0;
   /// Lets the other ranks know that this one gives up, so that they need not run into their timeouts.
   virtual void give_up(const std::string& reason) = 0;
+  /// Throws Error(peer_lost) if another rank gave up.
+  virtual void throw_if_given_up() const = 0;
 };
 
 }  // namespace trident

@@ -9,9 +9,11 @@
 
 #include "core/allocator.h"
 #include "core/error.h"
+#include "core/memory.h"
 #include "parallel/comm/device_copies.h"
 #include "parallel/comm/group_state.h"
 #include "parallel/comm/meta_backend.h"
+#include "parallel/comm/nccl_transport.h"
 
 namespace trident {
 namespace {
@@ -83,16 +85,30 @@ void Communicator::set_trace(bool trace) {
 }
 
 void Communicator::set_stream(const Stream& stream) {
-  if (stream.device().kind == DeviceKind::cuda) set_device(copies_beside(stream));
+  if (stream.device().kind != DeviceKind::cuda) return;
+  set_device(copies_beside(stream));
+  state_->device = stream.device();
+  state_->transport = connect_devices(*this, stream);
 }
 
 void Communicator::set_device(std::shared_ptr<DeviceCopies> copies) {
   state_->staging = std::make_shared<PinnedPool>(std::move(copies));
 }
 
+void Communicator::set_transport(std::shared_ptr<DeviceTransport> transport) {
+  state_->transport = std::move(transport);
+}
+
+Tensor Communicator::allocate_communication(Shape shape, DType dtype) const {
+  const size_t bytes = static_cast<size_t>(shape.elements()) * size_of(dtype);
+  if (state_->transport) return {state_->transport->allocate(bytes), 0, shape, dtype};
+  return allocate_zeroed(state_->device, shape, dtype);
+}
+
 Communicator Communicator::beside(std::shared_ptr<CommBackend> backend, std::string name) const {
   Communicator made(std::make_shared<GroupState>(std::move(backend), std::move(name), options(), state_->engine));
   made.state_->staging = state_->staging;
+  made.state_->device = state_->device;
   return made;
 }
 
@@ -222,7 +238,14 @@ Communicator Communicator::split(int color, int key, std::string name) const {
   // Groups of one take part too: creating groups may be collective over this one.
   auto backend = state_->backend->split(members, state_->sequence);
   if (backend) backend->configure(name, options().trace);
-  return beside(std::move(backend), std::move(name));
+  Communicator made = beside(std::move(backend), std::move(name));
+  if (!state_->transport) return made;
+  state_->launch_all();
+  const auto me = std::find(members.begin(), members.end(), rank());
+  const bool joins = members.size() > 1;
+  made.state_->transport =
+      state_->transport->split(joins ? members.front() : -1, static_cast<int>(me - members.begin()));
+  return made;
 }
 
 Tensor Communicator::allocate_shared(Shape shape, DType dtype) const {

@@ -17,6 +17,7 @@
 namespace trident {
 
 class DeviceCopies;
+class DeviceTransport;
 class GroupState;
 
 struct CommOptions {
@@ -37,9 +38,13 @@ struct CommOptions {
 /// call a silent no-op (`out` becomes `in`).
 ///
 /// Tensors on a GPU are read and written in the order of the stream of set_stream(): a call takes what the work given
-/// to it before leaves, and work given to it after wait() sees the result. They go through pinned memory of the host,
-/// so that calls and sums are those of the host's tensors; ranks may give host and GPU tensors to one call. No call
-/// waits for the stream's work longer than for the data itself.
+/// to it before leaves, and work given to it after wait() sees the result. They go one of two ways:
+/// - by NCCL, where every rank of the group that set_stream() was called on has a GPU of its own: wait() makes the
+///   stream wait, not the host, and returns when the call has been given to the GPU. Sums are in NCCL's order, which is
+///   the same again for the same layout only; ranks that call different operations are found by the timeout alone.
+/// - else through pinned memory of the host: calls and sums are those of the host's tensors, and ranks may give host
+/// and
+///   GPU tensors to one call.
 ///
 /// Errors: a peer that does not come, within the timeout: Error(peer_lost) naming group, sequence number, operation,
 /// bytes and the ranks that have not arrived. Ranks that call different operations: Error(internal) with what each
@@ -64,10 +69,12 @@ class Communicator {
   /// CommOptions::trace, on every rank alike and before any other call.
   void set_trace(bool trace);
   /// The stream whose work fills and reads tensors on its GPU, for all copies of this communicator and those split from
-  /// it afterwards; needed before the first such tensor. Nothing to do for other devices' streams.
+  /// it afterwards; needed before the first such tensor. Collective for a GPU's stream, nothing to do for others.
   void set_stream(const Stream& stream);
   /// The same for a device of which only its copies are known.
   void set_device(std::shared_ptr<DeviceCopies> copies);
+  /// Another way for tensors on that device than through the host's memory; null for none.
+  void set_transport(std::shared_ptr<DeviceTransport> transport);
   /// Host and node of a rank of this group.
   [[nodiscard]] RankPlace place(int rank) const;
   /// Number of collective calls that this rank made.
@@ -122,6 +129,8 @@ class Communicator {
   /// A zeroed tensor that the ranks of one node reach directly: collectives of this group on it, or on views of it,
   /// copy nothing twice. Collective; every rank asks for the same size. Freed when the last view is gone.
   [[nodiscard]] Tensor allocate_shared(Shape shape, DType dtype) const;
+  /// A zeroed tensor on the device of set_stream() that this group's NCCL calls reach fastest.
+  [[nodiscard]] Tensor allocate_communication(Shape shape, DType dtype) const;
 
  private:
   explicit Communicator(std::shared_ptr<GroupState> state) : state_(std::move(state)) {}

@@ -24,6 +24,13 @@ Pending GroupState::start_collective(CollectiveCall call, const CommBuffer& in, 
   started->call = std::move(call);
   started->in = in;
   started->out = out;
+  if (on_device(*started) && transport) {
+    backend->announce(sequence, started->call.signature);
+    started->native = transport->start(started->call);
+    started->since = std::chrono::steady_clock::now();
+    native_.push_back(started);
+    return launch(started);
+  }
   if (on_device(*started)) {
     started->staged = std::make_unique<StagedTransfer>(need_staging(), started->call, backend->size(), backend->rank());
   }
@@ -38,6 +45,12 @@ Pending GroupState::start_message(CollectiveOp op, const CommBuffer& buffer, int
   started->message = {peer, tag, buffer.data(), buffer.bytes()};
   started->in = buffer;
   enter(*started);
+  if (on_device(*started) && transport) {
+    started->native = transport->start(op, started->message, *backend);
+    started->since = std::chrono::steady_clock::now();
+    native_messages_.push_back(started);
+    return launch(started);
+  }
   if (on_device(*started)) started->staged = std::make_unique<StagedTransfer>(need_staging(), started->message, op);
   messages_.push_back(started);
   start(*started);
@@ -110,7 +123,76 @@ void GroupState::finish(StartedOperation& started) {
 bool GroupState::advance() {
   while (!collectives_.empty() && advance(*collectives_.front())) collectives_.pop_front();
   std::erase_if(messages_, [&](const auto& message) { return !message || advance(*message); });
-  return !collectives_.empty() || !messages_.empty();
+  if (transport) advance_native();
+  return !collectives_.empty() || !messages_.empty() || !native_.empty() || !native_messages_.empty() ||
+         !unpassed_.empty();
+}
+
+// The device's operations are given to it as they come, and are done when it has passed them or when somebody waits.
+void GroupState::advance_native() {
+  for (const auto& started : native_) {
+    if (!started->native->launch()) break;
+  }
+  while (!native_.empty() && native_.front()->native->passed()) {
+    complete(native_.front());
+    native_.pop_front();
+  }
+  for (const auto& message : native_messages_) {
+    if (!message->done && message->native->launch() && message->native->passed()) complete(message);
+  }
+  std::erase_if(native_messages_, [](const auto& message) { return message->done; });
+  watch_device();
+}
+
+/// What a device does not do is not seen by those who wait for the host.
+void GroupState::watch_device() {
+  std::erase_if(unpassed_, [](const auto& started) { return started->native->passed(); });
+  if (native_.empty() && native_messages_.empty() && unpassed_.empty()) return;
+  try {
+    transport->poll();
+    backend->throw_if_given_up();
+  } catch (const Error& error) {
+    give_up(fmt::format("group {}: {}", name, error.problem()), error.remedy());
+  }
+  const auto late = [&](const auto& started) {
+    return std::chrono::steady_clock::now() - started->since > options.timeout;
+  };
+  const auto found = std::find_if(unpassed_.begin(), unpassed_.end(), late);
+  if (found != unpassed_.end()) fail(**found);
+}
+
+// The work that reads the result waits on the device, not here.
+void GroupState::complete(const std::shared_ptr<StartedOperation>& started) {
+  started->native->join();
+  started->call.read_arrivals();
+  finish(*started);
+  if (!started->native->passed()) unpassed_.push_back(started);
+}
+
+void GroupState::settle(const StartedOperation& started) {
+  for (const auto& message : native_messages_) {
+    if (message.get() == &started && message->native->launch()) complete(message);
+  }
+  if (started.record.sequence == 0) return;
+  while (!started.done && native_.front()->native->launch()) {
+    complete(native_.front());
+    native_.pop_front();
+  }
+}
+
+void GroupState::launch_all() {
+  Backoff backoff(options.timeout);
+  for (;;) {
+    engine->advance();
+    if (native_.empty() || native_.back()->native->launch()) return;
+    if (!backoff.pause()) fail(*native_.front());
+  }
+}
+
+void GroupState::give_up(const std::string& problem, const std::string& remedy) {
+  backend->give_up(problem);
+  if (transport) transport->abort();
+  throw Error(ErrorCode::peer_lost, "parallel/comm", problem, remedy);
 }
 
 std::string GroupState::describe(const StartedOperation& started) const {
@@ -124,14 +206,16 @@ std::string GroupState::describe(const StartedOperation& started) const {
 
 void GroupState::fail(const StartedOperation& started) {
   // A collective that is queued waits for what the first in the queue waits for.
-  const bool queued = started.record.sequence > 0 && !started.operation;
+  const bool queued = started.record.sequence > 0 && !started.operation && !started.native;
   const StartedOperation& first = queued ? *collectives_.front() : started;
   std::string problem = fmt::format("{} did not finish in {:.1f} s", describe(first),
                                     std::chrono::duration<double>(options.timeout).count());
-  problem += "; " + (first.operation ? first.operation->waiting_for() : "its data has not come from the device");
-  backend->give_up(problem);
-  throw Error(ErrorCode::peer_lost, "parallel/comm", problem,
-              "look at that rank's log; raise the timeout if it is only slow");
+  if (first.native) {
+    problem += "; the device has not done it";
+  } else {
+    problem += "; " + (first.operation ? first.operation->waiting_for() : "its data has not come from the device");
+  }
+  give_up(problem, "look at that rank's log; raise the timeout if it is only slow");
 }
 
 void GroupState::wait(const StartedOperation& started) {
@@ -152,6 +236,7 @@ void GroupState::wait_for_others(const StartedOperation& started) {
   Backoff backoff(options.timeout);
   while (!started.done) {
     engine->advance();
+    if (started.native && !started.done) settle(started);
     if (started.done) return;
     if (!backoff.pause()) fail(started);
   }

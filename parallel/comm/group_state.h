@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "parallel/comm/communicator.h"
+#include "parallel/comm/device_transport.h"
 #include "parallel/comm/pinned_pool.h"
 #include "parallel/comm/staged_transfer.h"
 
@@ -21,9 +22,11 @@ class StartedOperation {
   ProgressRecord record;  // its group name is the state's
   CollectiveCall call;
   PeerMessage message;
-  CommBuffer in, out;                      // keep tensors alive
-  std::unique_ptr<StagedTransfer> staged;  // of buffers on a device
-  std::unique_ptr<Operation> operation;    // null until it may start
+  CommBuffer in, out;                           // keep tensors alive
+  std::unique_ptr<DeviceOperation> native;      // in a device's own order; it has neither of the two below
+  std::chrono::steady_clock::time_point since;  // of that
+  std::unique_ptr<StagedTransfer> staged;       // of buffers on a device
+  std::unique_ptr<Operation> operation;         // null until it may start
   bool done = false;
 };
 
@@ -38,6 +41,8 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   void wait(const StartedOperation& started);
   /// Moves this group's operations on; false when none is left.
   bool advance();
+  /// Returns when the device has been given all that was started in the group.
+  void launch_all();
   [[nodiscard]] std::string describe(const StartedOperation& started) const;
   /// What device buffers go through; a broken invariant before Communicator::set_stream().
   [[nodiscard]] const std::shared_ptr<PinnedPool>& need_staging() const;
@@ -46,13 +51,20 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   std::string name;
   CommOptions options;
   std::shared_ptr<ProgressEngine> engine;
-  std::shared_ptr<PinnedPool> staging;  // null until there is a device
+  std::shared_ptr<PinnedPool> staging;         // null until there is a device
+  std::shared_ptr<DeviceTransport> transport;  // null: device buffers are staged
+  Device device;                               // of set_stream()
   uint64_t sequence = 0;
   std::chrono::steady_clock::duration waited{};  // in wait()
 
  private:
   bool advance(StartedOperation& started);
   bool start(StartedOperation& started);
+  void complete(const std::shared_ptr<StartedOperation>& started);
+  void settle(const StartedOperation& started);
+  void advance_native();
+  void watch_device();
+  [[noreturn]] void give_up(const std::string& problem, const std::string& remedy);
   [[nodiscard]] bool is_held(const StartedOperation& message) const;
   [[nodiscard]] bool on_device(const StartedOperation& started) const;
   void enter(const StartedOperation& started) const;
@@ -63,6 +75,9 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
 
   std::deque<std::shared_ptr<StartedOperation>> collectives_;  // the first one runs
   std::vector<std::shared_ptr<StartedOperation>> messages_;    // all run
+  std::deque<std::shared_ptr<StartedOperation>> native_;       // collectives on the device, in its order
+  std::vector<std::shared_ptr<StartedOperation>> native_messages_;
+  std::deque<std::shared_ptr<StartedOperation>> unpassed_;  // done for the host, but not yet by the device
 };
 
 /// All groups of one rank that have something under way. Whoever waits moves all of them: two ranks may wait for

@@ -21,6 +21,7 @@ class MetaBackend final : public CommBackend {
   std::shared_ptr<Buffer> allocate_shared(size_t bytes) override;
   void configure(const std::string& name, bool compare_history) override;
   void give_up(const std::string& reason) override;
+  void throw_if_given_up() const override {}
 
  private:
   int rank_;

@@ -70,6 +70,7 @@ class SharedGroup {
     group_ = std::move(name);
     trace_ = compare_history;
   }
+  void throw_if_given_up() const;
   void give_up(const std::string& reason) { memory_.board->post(names_[static_cast<size_t>(rank_)] + ": " + reason); }
   [[nodiscard]] int rank() const { return rank_; }
   [[nodiscard]] int size() const { return size_; }
@@ -81,13 +82,12 @@ class SharedGroup {
   [[nodiscard]] std::byte* stage(int rank, uint64_t chunk) const {
     return memory_.stages[static_cast<size_t>(rank)] + (chunk % kStages) * memory_.chunk_bytes;
   }
-  [[nodiscard]] std::atomic<int64_t>* counts(int rank, uint64_t sequence) const {
-    return memory_.counts + (static_cast<int64_t>(rank) * 2 + static_cast<int64_t>(sequence % 2)) * 2 * size_;
+  [[nodiscard]] std::atomic<int64_t>* counts(int rank, uint64_t number) const {
+    return memory_.counts + (static_cast<int64_t>(rank) * 2 + static_cast<int64_t>(number % 2)) * 2 * size_;
   }
   uint64_t signal();
   [[nodiscard]] bool everyone_reached(uint64_t phase) const;
   void compare_calls(uint64_t sequence) const;
-  void throw_if_given_up() const;
   [[nodiscard]] std::string missing(uint64_t phase, uint64_t sequence) const;
 
   int rank_;
@@ -97,6 +97,7 @@ class SharedGroup {
   Memory memory_;
   uint64_t phase_ = 0;
   uint64_t next_chunk_ = 0;
+  uint64_t started_ = 0;  // operations
   bool trace_ = false;
 };
 

@@ -32,7 +32,8 @@ SharedOperation::SharedOperation(SharedGroup& group, CollectiveCall call)
       call_(std::move(call)),
       size_(static_cast<int64_t>(call_.element_size())),
       chunk_elements_(static_cast<int64_t>(group.memory_.chunk_bytes) / size_),
-      first_chunk_(group.next_chunk_) {
+      first_chunk_(group.next_chunk_),
+      number_(group.started_++) {
   if (has_parts()) chunk_elements_ /= group_.size_;
   publish();
 }
@@ -57,7 +58,7 @@ int64_t SharedOperation::sent_bytes() const {
 void SharedOperation::publish() {
   const CollectiveOp op = call_.signature.op;
   if (op == CollectiveOp::all_to_all) {
-    std::atomic<int64_t>* table = group_.counts(group_.rank_, call_.sequence);
+    std::atomic<int64_t>* table = group_.counts(group_.rank_, number_);
     int64_t offset = 0;
     for (int to = 0; to < group_.size_; ++to) {
       const int64_t count = call_.send_counts[static_cast<size_t>(to)];
@@ -71,7 +72,7 @@ void SharedOperation::publish() {
                                ? AddressSpace::kPrivate
                                : group_.memory_.space->publish(
                                      call_.in, op == CollectiveOp::all_to_all ? 0 : static_cast<size_t>(sent_bytes()));
-  group_.slot(group_.rank_).address[call_.sequence % 2].store(address, std::memory_order_relaxed);
+  group_.slot(group_.rank_).address[number_ % 2].store(address, std::memory_order_relaxed);
   if (small) way_ = Way::whole;
   if (address == AddressSpace::kPrivate && op != CollectiveOp::barrier) {
     copy_in(0);
@@ -109,7 +110,7 @@ int64_t SharedOperation::longest_part() const {
   int64_t longest = 0;
   for (int from = 0; from < group_.size_; ++from) {
     for (int to = 0; to < group_.size_; ++to) {
-      longest = std::max(longest, group_.counts(from, call_.sequence)[2 * to + 1].load(std::memory_order_relaxed));
+      longest = std::max(longest, group_.counts(from, number_)[2 * to + 1].load(std::memory_order_relaxed));
     }
   }
   return longest;
@@ -122,7 +123,7 @@ SharedOperation::Way SharedOperation::agreed_way(bool& all_came_in) const {
   all_came_in = true;
   for (int rank = 0; rank < group_.size_; ++rank) {
     if (call_.signature.op == CollectiveOp::broadcast && rank != call_.signature.root) continue;
-    const uint64_t address = group_.slot(rank).address[call_.sequence % 2].load(std::memory_order_relaxed);
+    const uint64_t address = group_.slot(rank).address[number_ % 2].load(std::memory_order_relaxed);
     if (address != AddressSpace::kPrivate) all_came_in = false;
     if (address == AddressSpace::kPrivate || (segment != 0 && segment_of(address) != segment)) direct = false;
     segment = segment_of(address);
@@ -201,7 +202,7 @@ void SharedOperation::copy_in(int64_t index) {
 
 std::byte* SharedOperation::peer_buffer(int peer) const {
   if (peer == group_.rank_) return const_cast<std::byte*>(call_.in);
-  const uint64_t address = group_.slot(peer).address[call_.sequence % 2].load(std::memory_order_relaxed);
+  const uint64_t address = group_.slot(peer).address[number_ % 2].load(std::memory_order_relaxed);
   return group_.memory_.space->resolve(address, peer);
 }
 
@@ -209,7 +210,7 @@ SharedOperation::Range SharedOperation::part_from(int peer) const {
   if (call_.signature.op != CollectiveOp::all_to_all) {
     return {call_.signature.op == CollectiveOp::reduce_scatter ? group_.rank_ * call_.count : 0, call_.count};
   }
-  const std::atomic<int64_t>* table = group_.counts(peer, call_.sequence);
+  const std::atomic<int64_t>* table = group_.counts(peer, number_);
   return {table[2 * group_.rank_].load(std::memory_order_relaxed),
           table[2 * group_.rank_ + 1].load(std::memory_order_relaxed)};
 }

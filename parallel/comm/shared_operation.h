@@ -60,6 +60,7 @@ class SharedOperation final : public Operation {
   int64_t chunk_elements_;  // of the buffer, or of every part
   int64_t chunks_ = 0;
   uint64_t first_chunk_;
+  uint64_t number_;  // among those that the group has started
   uint64_t ticket_ = 0;
   Way way_ = Way::none;
   bool came_in_ = false;  // chunk 0 was staged on arrival

@@ -147,6 +147,11 @@ void MpiBackend::give_up(const std::string& reason) {
   board_->post(fmt::format("world rank {}: {}", world_ranks_[static_cast<size_t>(rank_)], reason));
 }
 
+void MpiBackend::throw_if_given_up() const {
+  const auto reason = board_->reason();
+  if (reason) throw Error(ErrorCode::peer_lost, "parallel/comm", "another rank gave up: " + *reason);
+}
+
 void MpiBackend::announce(uint64_t sequence, const CallSignature& signature) {
   if (one_node()) {
     shared_->announce(sequence, signature);

@@ -36,6 +36,7 @@ class MpiBackend final : public CommBackend {
   std::shared_ptr<Buffer> allocate_shared(size_t bytes) override;
   void configure(const std::string& name, bool compare_history) override;
   void give_up(const std::string& reason) override;
+  void throw_if_given_up() const override;
 
  private:
   using Steps = std::vector<SequenceOperation::Make>;

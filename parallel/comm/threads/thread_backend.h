@@ -82,6 +82,7 @@ class ThreadBackend final : public CommBackend {
   std::shared_ptr<Buffer> allocate_shared(size_t bytes) override;
   void configure(const std::string& name, bool compare_history) override { group_.configure(name, compare_history); }
   void give_up(const std::string& reason) override { group_.give_up(reason); }
+  void throw_if_given_up() const override { group_.throw_if_given_up(); }
 
  private:
   std::shared_ptr<ThreadGroup> shared_;

@@ -34,6 +34,7 @@ class LateDevice final : public DeviceCopies {
   }
   /// The device does nothing from now on.
   void stall() { stalled_ = true; }
+  /// Between the host and the device, both ways.
   [[nodiscard]] int copies() const { return copies_; }
 
   MarkPtr mark() override { return give(kCompute, {}, nullptr); }
@@ -48,7 +49,7 @@ class LateDevice final : public DeviceCopies {
     return done;
   }
   void move(const std::byte* from, std::byte* to, size_t bytes) override {
-    compute([=, this] { copy(to, from, bytes); });
+    compute([=] { std::memmove(to, from, bytes); });
   }
   std::shared_ptr<Buffer> allocate_host(size_t bytes) override {
     return std::make_shared<Buffer>(new std::byte[bytes], bytes, Device::cpu(),
