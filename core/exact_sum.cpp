@@ -9,7 +9,6 @@ namespace trident {
 namespace {
 
 constexpr int kFractionBits = 52;
-constexpr uint64_t kExponentMask = 0x7ff;
 constexpr int64_t kLimbMask = 0xffffffff;
 constexpr int kLowestExponent = -1074;
 
@@ -59,19 +58,9 @@ double round_to_nearest(const Bits& bits) {
 }  // namespace
 
 void ExactSum::add(double x) {
-  const auto word = std::bit_cast<uint64_t>(x);
-  const uint64_t exponent = word >> kFractionBits & kExponentMask;
-  if (exponent == kExponentMask) return count_special(x);
-  const uint64_t fraction = word & ((uint64_t{1} << kFractionBits) - 1);
-  const uint64_t mantissa = exponent == 0 ? fraction : fraction | uint64_t{1} << kFractionBits;
-  const uint64_t position = exponent == 0 ? 0 : exponent - 1;  // of the mantissa's last bit
-  const uint64_t shift = position % 32;
-  const uint64_t low = mantissa << shift, high = mantissa >> 32 >> (32 - shift);
-  const int64_t sign = x < 0 ? -1 : 1;
-  int64_t* limb = words_.data() + position / 32;
-  limb[0] += sign * static_cast<int64_t>(low & kLimbMask);
-  limb[1] += sign * static_cast<int64_t>(low >> 32);
-  limb[2] += sign * static_cast<int64_t>(high);
+  const Term added = term(x);
+  int64_t* word = words_.data() + added.first_word;
+  for (size_t i = 0; i < added.parts.size(); ++i) word[i] += added.parts[i];
   if (++adds_ >= kAddsBeforeCarry) propagate_carries();
 }
 
@@ -81,8 +70,10 @@ void ExactSum::add(const ExactSum& other) {
   if (adds_ >= kAddsBeforeCarry) propagate_carries();
 }
 
-void ExactSum::count_special(double x) {
-  ++words_[std::isnan(x) ? kNans : x > 0 ? kPositiveInfinities : kNegativeInfinities];
+void ExactSum::add_words(std::span<const int64_t, kWords> words) {
+  propagate_carries();  // makes room for 2^30 terms: words of less than 2^62
+  for (size_t i = 0; i < kWords; ++i) words_[i] += words[i];
+  propagate_carries();
 }
 
 // Leaves every limb but the last, which carries the sign, in [0, 2^32).

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <array>
+#include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -20,6 +22,16 @@ class ExactSum {
   static constexpr size_t kWords = 70;
   [[nodiscard]] std::span<int64_t, kWords> words();
 
+  /// What one double adds to the words, each less than 2^32: parts[i] to word first_word + i.
+  struct Term {
+    size_t first_word = 0;
+    std::array<int64_t, 3> parts{};
+  };
+  /// For sums that are formed elsewhere, on GPUs too.
+  [[nodiscard]] static constexpr Term term(double x);
+  /// Adds the words of such a sum, of at most 2^30 terms.
+  void add_words(std::span<const int64_t, kWords> words);
+
  private:
   // Word i counts multiples of 2^(32·i − 1074), the smallest subnormal being 2^−1074. Words may be negative and larger
   // than 32 bits until carries are propagated.
@@ -28,10 +40,30 @@ class ExactSum {
   static constexpr int64_t kAddsBeforeCarry = int64_t{1} << 29;
 
   void propagate_carries();
-  void count_special(double x);
 
   std::array<int64_t, kWords> words_{};
   int64_t adds_ = 0;  // since carries were propagated; each changes a limb by less than 2^32
 };
+
+constexpr ExactSum::Term ExactSum::term(double x) {
+  constexpr int kFractionBits = 52;
+  constexpr uint64_t kExponentMask = 0x7ff, kLimbMask = 0xffffffff;
+  const auto word = std::bit_cast<uint64_t>(x);
+  const bool negative = word >> 63 != 0;
+  const uint64_t exponent = word >> kFractionBits & kExponentMask;
+  const uint64_t fraction = word & ((uint64_t{1} << kFractionBits) - 1);
+  if (exponent == kExponentMask) {
+    const bool nan = fraction != 0;
+    return {kPositiveInfinities, {!nan && !negative ? 1 : 0, !nan && negative ? 1 : 0, nan ? 1 : 0}};
+  }
+  const uint64_t mantissa = exponent == 0 ? fraction : fraction | uint64_t{1} << kFractionBits;
+  const uint64_t position = exponent == 0 ? 0 : exponent - 1;  // of the mantissa's last bit
+  const uint64_t shift = position % 32;
+  const uint64_t low = mantissa << shift, high = mantissa >> 32 >> (32 - shift);
+  const int64_t sign = negative ? -1 : 1;
+  return {position / 32,
+          {sign * static_cast<int64_t>(low & kLimbMask), sign * static_cast<int64_t>(low >> 32),
+           sign * static_cast<int64_t>(high)}};
+}
 
 }  // namespace trident

@@ -145,5 +145,32 @@ TEST(ExactSum, WordsOfManyRanksAddUp) {
   EXPECT_LT(std::abs(sum.value()), one * 1e-9);
 }
 
+TEST(ExactSum, TermsFormedElsewhereAddUp) {
+  std::mt19937_64 random(3);
+  std::vector<double> terms = {0.0, -0.0, 5e-324, -1e308, 1e308};
+  for (int i = 0; i < 1000; ++i) terms.push_back(random_double(random, -1074, 1000));
+  std::array<int64_t, ExactSum::kWords> words{};
+  for (const double x : terms) {
+    const ExactSum::Term term = ExactSum::term(x);
+    for (size_t i = 0; i < term.parts.size(); ++i) words[term.first_word + i] += term.parts[i];
+  }
+  ExactSum sum;
+  sum.add(-3.5);
+  sum.add_words(words);
+  terms.push_back(-3.5);
+  EXPECT_EQ(sum.value(), exact_sum(terms));
+}
+
+TEST(ExactSum, ManyLargeTermsFormedElsewhereDoNotOverflow) {
+  // 2^30 times the double whose parts are largest.
+  const double x = 0x1.fffffffffffffp0;
+  const ExactSum::Term term = ExactSum::term(x);
+  std::array<int64_t, ExactSum::kWords> words{};
+  for (size_t i = 0; i < term.parts.size(); ++i) words[term.first_word + i] = term.parts[i] << 30;
+  ExactSum sum;
+  for (int i = 0; i < 4; ++i) sum.add_words(words);
+  EXPECT_EQ(sum.value(), x * 0x1p32);
+}
+
 }  // namespace
 }  // namespace trident
