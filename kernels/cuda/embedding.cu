@@ -152,7 +152,7 @@ __device__ __forceinline__ void add_rows(const Group<T, kSize>* dy, int64_t grou
 /// Runs of equal tokens that begin at the block's positions: each thread adds its columns of the run's rows of dy, in
 /// order, to the run's row of the table. All lanes of a warp walk along, also those beyond the last column.
 template <class T, int kSize>
-__global__ void __launch_bounds__(kColumnThreads)
+__global__ void __launch_bounds__(kColumnThreads, 8)
     add_runs_kernel(SortedTokens sorted, const T* __restrict__ dy, Accumulator<T>* table, int64_t groups) {
   using A = Accumulator<T>;
   using Sums = Group<A, kSize>;
