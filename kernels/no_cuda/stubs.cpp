@@ -7,6 +7,7 @@
 #include "kernels/cuda/norm.h"
 #include "kernels/cuda/optimizer.h"
 #include "kernels/cuda/rope.h"
+#include "kernels/cuda/tree_sum.h"
 #include "kernels/dispatch.h"
 
 // In place of kernels/cuda in a build without CUDA.
@@ -78,6 +79,10 @@ void add_sums_of_squares(const Stream&, const Tensor&, std::span<const FlatRange
 void rope_table(const Stream&, double, Tensor&) { throw_without_cuda("rope_table"); }
 void rope(const Stream&, const AttentionShape&, const Tensor&, int64_t, RopeDirection, Tensor&) {
   throw_without_cuda("rope");
+}
+void tree_sum(const Stream&, DType, std::span<const std::byte* const>, std::span<const TreeAddition>, int64_t,
+              std::byte*) {
+  throw_without_cuda("tree_sum");
 }
 
 }  // namespace trident::cuda

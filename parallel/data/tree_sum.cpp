@@ -5,6 +5,8 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "core/memory.h"
+#include "kernels/tree_sum.h"
 #include "parallel/comm/reduce.h"
 
 namespace trident {
@@ -69,6 +71,7 @@ void TreeSum::run(const Stream& stream, DType dtype, std::span<const std::byte* 
                   std::byte* out) const {
   TRIDENT_CHECK(sources.size() == nodes_.size() && (dtype == DType::fp32 || dtype == DType::fp64));
   if (stream.device().kind == DeviceKind::meta || (additions_.empty() && sources[0] == out)) return;
+  if (stream.device().kind == DeviceKind::cuda) return run_on_gpu(stream, dtype, sources, count, out);
   constexpr int64_t kBlock = kTile * kTilesPerBlock;
   stream.pool().parallel_for((count + kBlock - 1) / kBlock, [&](int64_t block) {
     const int64_t end = std::min(count, (block + 1) * kBlock);
@@ -76,6 +79,25 @@ void TreeSum::run(const Stream& stream, DType dtype, std::span<const std::byte* 
       run_tile(dtype, sources, first, std::min(kTile, end - first), out);
     }
   });
+}
+
+void TreeSum::run_on_gpu(const Stream& stream, DType dtype, std::span<const std::byte* const> sources, int64_t count,
+                         std::byte* out) const {
+  if (additions_.empty()) {
+    const auto tensor = [&](const std::byte* data) {
+      return Tensor::borrow(const_cast<std::byte*>(data), {count}, dtype, stream.device());
+    };
+    return copy(stream, tensor(sources[0]), tensor(out));
+  }
+  std::vector<TreeAddition> additions;
+  additions.reserve(additions_.size());
+  for (const Addition& addition : additions_) {
+    TreeAddition& added = additions.emplace_back();
+    added.term_count = static_cast<int>(addition.terms.size());
+    std::copy(addition.terms.begin(), addition.terms.end(), added.terms.begin());
+    added.result = addition.result;
+  }
+  tree_sum(stream, dtype, sources, additions, count, out);
 }
 
 void TreeSum::run_tile(DType dtype, std::span<const std::byte* const> sources, int64_t first, int64_t count,

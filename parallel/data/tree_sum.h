@@ -17,8 +17,8 @@ class TreeSum {
   /// `nodes` are nodes of the tree, left to right, which together are the whole tree.
   TreeSum(const ReductionTree& tree, std::vector<ShardRun> nodes);
 
-  /// out[i] = Σ over the tree of sources[node][i], i in [0, count), of fp32 or fp64; by the stream's threads. `out` may
-  /// be one of the sources.
+  /// out[i] = Σ over the tree of sources[node][i], i in [0, count), of fp32 or fp64; by the stream's threads, or on its
+  /// GPU, where it is done later. `out` may be one of the sources.
   void run(const Stream& stream, DType dtype, std::span<const std::byte* const> sources, int64_t count,
            std::byte* out) const;
 
@@ -32,6 +32,8 @@ class TreeSum {
   [[nodiscard]] std::vector<int> terms_of(ShardRun node, int temporaries);
   [[nodiscard]] std::optional<int> source_of(ShardRun node) const;
   [[nodiscard]] std::vector<int> sources_below(ShardRun node) const;
+  void run_on_gpu(const Stream& stream, DType dtype, std::span<const std::byte* const> sources, int64_t count,
+                  std::byte* out) const;
   void run_tile(DType dtype, std::span<const std::byte* const> sources, int64_t first, int64_t count,
                 std::byte* out) const;
 
