@@ -348,7 +348,7 @@ run_step() {
   table+=("$(printf '%-10s %-8s %5.0f  %s' "$name" "$verdict" "$(echo "$end $begin" | awk '{ print $1 - $2 }')" \
     "$(sed -n 's/^result: //p' "$log" | tail -n 1)")")
   table+=("$(printf '%-25s card: %s' '' "$("$python" "$here/checks.py" clocks "$out/clocks.csv" "$begin" "$end")")")
-  [ "$status" -eq 0 ] || { say "$name: $verdict"; tail -n 15 "$log"; }
+  [ "$status" -eq 0 ] || { say "$name: $verdict"; tail -n 60 "$log" | grep -v '│' | tail -n 15 || true; }
 }
 
 # Clocks and watts beside everything, with the host's time in seconds.
