@@ -128,11 +128,14 @@ bool GroupState::advance() {
          !unpassed_.empty();
 }
 
+// In their order; true when all have been given.
+bool GroupState::launch_native() {
+  return std::all_of(native_.begin(), native_.end(), [](const auto& started) { return started->native->launch(); });
+}
+
 // The device's operations are given to it as they come, and are done when it has passed them or when somebody waits.
 void GroupState::advance_native() {
-  for (const auto& started : native_) {
-    if (!started->native->launch()) break;
-  }
+  launch_native();
   while (!native_.empty() && native_.front()->native->passed()) {
     complete(native_.front());
     native_.pop_front();
@@ -184,7 +187,7 @@ void GroupState::launch_all() {
   Backoff backoff(options.timeout);
   for (;;) {
     engine->advance();
-    if (native_.empty() || native_.back()->native->launch()) return;
+    if (launch_native()) return;
     if (!backoff.pause()) fail(*native_.front());
   }
 }

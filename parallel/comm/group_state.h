@@ -63,6 +63,7 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   void complete(const std::shared_ptr<StartedOperation>& started);
   void settle(const StartedOperation& started);
   void advance_native();
+  bool launch_native();
   void watch_device();
   [[noreturn]] void give_up(const std::string& problem, const std::string& remedy);
   [[nodiscard]] bool is_held(const StartedOperation& message) const;
