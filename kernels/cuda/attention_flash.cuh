@@ -51,23 +51,24 @@ struct Sizes {
 template <int kRows, int kHeadDim, int kThreads>
 __device__ __forceinline__ void load_tile(uint32_t tile, const Bf16* head, int64_t stride, int first, int sequence) {
   constexpr int kChunks = kHeadDim / kChunk, kRowsAtOnce = kThreads / kChunks;
-  static_assert(kThreads % kChunks == 0 && kRows % kRowsAtOnce == 0);
-  const int thread = static_cast<int>(threadIdx.x);
-  const int chunk = thread % kChunks;
+  static_assert(kThreads % kChunks == 0 && kRows % kRowsAtOnce == 0 && kRowsAtOnce % 8 == 0);
+  const int chunk = static_cast<int>(threadIdx.x) % kChunks, row = static_cast<int>(threadIdx.x) / kChunks;
+  const uint32_t to = tile + chunk_offset<kRows>(row, chunk);
+  const int from = row * static_cast<int>(stride) + chunk * kChunk;
 #pragma unroll
   for (int i = 0; i < kRows / kRowsAtOnce; ++i) {
-    const int row = i * kRowsAtOnce + thread / kChunks;
-    const bool valid = first + row < sequence;
-    const int64_t position = valid ? first + row : 0;
-    copy_async_16(tile + chunk_offset<kRows>(row, chunk), head + position * stride + chunk * kChunk, valid);
+    const int64_t passed = first + i * kRowsAtOnce;  // the same in all threads, which keeps it out of their registers
+    const bool valid = first + row + i * kRowsAtOnce < sequence;
+    copy_async_16(to + i * kRowsAtOnce * kRowBytes, valid ? head + passed * stride + from : head, valid);
   }
 }
 
 /// Writes 16 rows of a warp, scaled, by way of its own rows of a tile that no other warp reads.
 template <int kRows, int kHeadDim>
-__device__ __forceinline__ void store_block_rows(unsigned char* tile, int first_row, const float (&sums)[kHeadDim / 8][4],
-                                                 float upper_factor, float lower_factor, Bf16* head, int64_t stride,
-                                                 int first_position, int sequence) {
+__device__ __forceinline__ void store_block_rows(unsigned char* tile, int first_row,
+                                                 const float (&sums)[kHeadDim / 8][4], float upper_factor,
+                                                 float lower_factor, Bf16* head, int64_t stride, int first_position,
+                                                 int sequence) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int row = first_row + accumulator_row(lane, 0), byte = accumulator_column(lane, 0) * 2;
   __syncwarp();

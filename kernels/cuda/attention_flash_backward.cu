@@ -135,14 +135,14 @@ __global__ void __launch_bounds__(C::kThreads, C::kBlocksAtOnce) keys_kernel(con
     }
     commit_copies();
   };
-  load_tile<C::kOwn, C::kHeadDim, C::kThreads>(keys, arguments.qkv + sizes.key_in_qkv(batch, kv_head),
-                                               sizes.qkv_stride, block_key, sizes.sequence);
+  load_tile<C::kOwn, C::kHeadDim, C::kThreads>(keys, arguments.qkv + sizes.key_in_qkv(batch, kv_head), sizes.qkv_stride,
+                                               block_key, sizes.sequence);
   load_tile<C::kOwn, C::kHeadDim, C::kThreads>(values, arguments.qkv + sizes.value_in_qkv(batch, kv_head),
                                                sizes.qkv_stride, block_key, sizes.sequence);
   load_queries(0);
 
   const float scale_log2 = sizes.scale * kLog2E;
-  const uint32_t own = block_offset<C::kOwn>(lane_offset_by_rows(lane), warp, 0);
+  const uint32_t own = lane_offset_by_rows(lane) + warp * kBlock * kRowBytes;
   float dkeys[C::kHeadDim / 8][4], dvalues[C::kHeadDim / 8][4];
   clear(dkeys);
   clear(dvalues);
@@ -232,7 +232,7 @@ __global__ void __launch_bounds__(C::kThreads, C::kBlocksAtOnce) queries_kernel(
   wait_for_copies<0>();
   __syncthreads();
   uint32_t q[C::kHeadDim / kBlock][4], dout[C::kHeadDim / kBlock][4];
-  const uint32_t own = block_offset<C::kOwn>(lane_offset_by_rows(lane), warp, 0);
+  const uint32_t own = lane_offset_by_rows(lane) + warp * kBlock * kRowBytes;
 #pragma unroll
   for (int d = 0; d < C::kHeadDim / kBlock; ++d) {
     load_matrices(q[d], queries + block_offset<C::kOwn>(own, 0, d));
@@ -297,8 +297,7 @@ void backward(const Stream& stream, const AttentionShape& shape, const BackwardA
   const int64_t rows = shape.batch * shape.sequence * shape.heads;
   const int64_t row_blocks = divide_up<int64_t>(rows, kRowThreads * kChunk / C::kHeadDim);
   TRIDENT_CHECK(row_blocks < int64_t{1} << 31, "attention over too many rows");
-  rows_kernel<C::kHeadDim>
-      <<<static_cast<unsigned>(row_blocks), kRowThreads, 0, queue_of(stream)>>>(arguments, rows);
+  rows_kernel<C::kHeadDim><<<static_cast<unsigned>(row_blocks), kRowThreads, 0, queue_of(stream)>>>(arguments, rows);
   check_launch("flash_attention_backward, rows");
   const int64_t tiles = divide_up<int64_t>(shape.sequence, C::kOwn);
   launch("flash_attention_backward, keys", keys_kernel<C>, tiles * shape.batch * shape.kv_heads, C::kThreads,
@@ -317,12 +316,9 @@ void flash_attention_backward(const Stream& stream, const AttentionShape& shape,
   if (shape.batch == 0 || shape.sequence == 0) return;
   const auto rows = static_cast<size_t>(shape.batch * shape.heads * shape.sequence);
   const flash::BackwardArguments arguments{
-      flash::Sizes(shape),
-      data_of<flash::Bf16>(qkv),
-      data_of<flash::Bf16>(out),
-      data_of<flash::Bf16>(dout),
-      data_of<float>(lse),
-      static_cast<float2*>(state_of(stream).scratch(rows * sizeof(float2))),
+      flash::Sizes(shape),       data_of<flash::Bf16>(qkv),
+      data_of<flash::Bf16>(out), data_of<flash::Bf16>(dout),
+      data_of<float>(lse),       static_cast<float2*>(state_of(stream).scratch(rows * sizeof(float2))),
       data_of<flash::Bf16>(dqkv)};
   if (shape.head_dim == 64)
     flash::backward<flash::BackwardTiles<64>>(stream, shape, arguments);

@@ -11,7 +11,7 @@ struct ForwardTiles {
   static constexpr int kWarps = 4;
   static constexpr int kRowBlocks = 2;  ///< a warp's queries in blocks of 16: each key that it loads serves them all
   static constexpr int kQueries = kWarps * kRowBlocks * kBlock;
-  static constexpr int kKeys = 64;
+  static constexpr int kKeys = kHeadDim == 64 ? 64 : 32;
   static constexpr bool kQueriesInRegisters = kHeadDim == 64;  ///< else there are too few
   static constexpr int kThreads = kWarps * kWarp;
   static constexpr int kBlocksAtOnce = 2;
@@ -70,6 +70,7 @@ struct Softmax {
         }
         maximum[b][half] = largest;
         sum[b][half] = sum[b][half] * correction + total;
+        if (__all_sync(0xffffffffu, correction == 1.0f)) continue;  // most often, after a few tiles
 #pragma unroll
         for (int n = 0; n < C::kHeadDim / 8; ++n) {
           out[b][n][2 * half] *= correction;
@@ -201,8 +202,8 @@ __global__ void __launch_bounds__(C::kThreads, C::kBlocksAtOnce) forward_kernel(
     for (int b = 0; b < C::kRowBlocks; ++b) {
 #pragma unroll
       for (int d = 0; d < C::kHeadDim / kBlock; ++d)
-        load_matrices(kept[b][d], queries + block_offset<C::kQueries>(lane_offset_by_rows(lane),
-                                                                      warp * C::kRowBlocks + b, d));
+        load_matrices(kept[b][d],
+                      queries + block_offset<C::kQueries>(lane_offset_by_rows(lane), warp * C::kRowBlocks + b, d));
     }
   }
 
@@ -254,7 +255,8 @@ void forward(const Stream& stream, const AttentionShape& shape, const Tensor& qk
 }  // namespace flash
 
 bool flash_attention_supports(const AttentionShape& shape, DType dtype) {
-  return dtype == DType::bf16 && (shape.head_dim == 64 || shape.head_dim == 128) && shape.sequence < int64_t{1} << 30;
+  return dtype == DType::bf16 && (shape.head_dim == 64 || shape.head_dim == 128) && shape.sequence < int64_t{1} << 30 &&
+         shape.qkv_columns() < int64_t{1} << 24;
 }
 
 void flash_attention_forward(const Stream& stream, const AttentionShape& shape, const Tensor& qkv, Tensor& out,

@@ -1,0 +1,238 @@
+#include "kernels/cuda/attention_flash.h"
+
+#include <set>
+#include <vector>
+
+#include "kernels/cuda/attention_flash_layout.h"
+#include "tests/kernels/cuda/gpu.h"
+
+namespace trident::testing {
+namespace {
+
+namespace flash = cuda::flash;
+
+// The layout needs no GPU.
+
+template <int kRows>
+std::vector<uint32_t> chunks_of_tile(int columns) {
+  std::vector<uint32_t> offsets;
+  for (int row = 0; row < kRows; ++row) {
+    for (int chunk = 0; chunk < columns / flash::kChunk; ++chunk)
+      offsets.push_back(flash::chunk_offset<kRows>(row, chunk));
+  }
+  return offsets;
+}
+
+template <int kRows>
+void expect_every_chunk_has_its_place() {
+  for (const int columns : {64, 128}) {
+    std::set<uint32_t> places;
+    for (const uint32_t offset : chunks_of_tile<kRows>(columns)) {
+      EXPECT_EQ(offset % 16, 0u);
+      EXPECT_LT(offset, static_cast<uint32_t>(kRows * columns * 2));
+      EXPECT_TRUE(places.insert(offset).second) << offset;
+    }
+    EXPECT_EQ(places.size(), static_cast<size_t>(kRows * columns / flash::kChunk));
+  }
+}
+
+TEST(FlashLayout, EveryChunkHasItsPlace) {
+  expect_every_chunk_has_its_place<64>();
+  expect_every_chunk_has_its_place<128>();
+}
+
+/// What ldmatrix.x4 needs of a lane: row and 16-byte chunk inside a block of 16×16.
+struct LaneChunk {
+  int row, chunk;
+};
+
+template <int kRows>
+void expect_lanes_address_their_chunks_without_conflicts() {
+  const auto expect = [](const auto& lane_offset, const auto& lane_chunk) {
+    for (int row_block = 0; row_block < kRows / flash::kBlock; ++row_block) {
+      for (int column_block = 0; column_block < 128 / flash::kBlock; ++column_block) {
+        std::set<uint32_t> banks;
+        for (int lane = 0; lane < 32; ++lane) {
+          const LaneChunk c = lane_chunk(lane);
+          const uint32_t offset = flash::block_offset<kRows>(lane_offset(lane), row_block, column_block);
+          EXPECT_EQ(offset, flash::chunk_offset<kRows>(row_block * flash::kBlock + c.row, column_block * 2 + c.chunk));
+          if (lane % 8 == 0) banks.clear();  // eight lanes are served at once
+          EXPECT_TRUE(banks.insert(offset / 16 % 8).second) << "lane " << lane;
+        }
+      }
+    }
+  };
+  expect(flash::lane_offset_by_rows, [](int lane) { return LaneChunk{lane % 16, lane / 16}; });
+  expect(flash::lane_offset_by_columns, [](int lane) {
+    return LaneChunk{lane % 8 + (lane >= 16 ? 8 : 0), lane / 8 % 2};
+  });
+}
+
+TEST(FlashLayout, LanesAddressTheirChunksWithoutBankConflicts) {
+  expect_lanes_address_their_chunks_without_conflicts<64>();
+  expect_lanes_address_their_chunks_without_conflicts<128>();
+}
+
+TEST(FlashLayout, ResultsAreWrittenToDifferentBanks) {
+  for (int chunk = 0; chunk < 16; ++chunk) {
+    for (const int i : {0, 2}) {
+      std::set<uint32_t> banks;
+      for (int lane = 0; lane < 32; ++lane) {
+        const auto offset = flash::chunk_offset<64>(flash::accumulator_row(lane, i), chunk) +
+                            static_cast<uint32_t>(flash::accumulator_column(lane, i) * 2);
+        EXPECT_TRUE(banks.insert(offset / 4 % 32).second) << "lane " << lane;
+      }
+    }
+  }
+}
+
+TEST(FlashLayout, LanesHoldEveryResultOnce) {
+  std::set<std::pair<int, int>> places;
+  for (int lane = 0; lane < 32; ++lane) {
+    for (int i = 0; i < 4; ++i) {
+      const int row = flash::accumulator_row(lane, i), column = flash::accumulator_column(lane, i);
+      EXPECT_TRUE(row < 16 && column < 8);
+      EXPECT_TRUE(places.insert({row, column}).second);
+    }
+  }
+}
+
+TEST(FlashLayout, TilesThatSeeEachOtherAreVisited) {
+  for (const int sequence : {1, 63, 64, 65, 200, 384}) {
+    for (const int queries : {64, 128}) {
+      for (const int keys : {64, 128}) {
+        for (int query = 0; query < sequence; ++query) {
+          const int tile = query / queries, first_query = tile * queries;
+          for (int key = 0; key < sequence; ++key) {
+            if (key > query) continue;
+            EXPECT_LT(key / keys, flash::key_tiles_seen(first_query, queries, keys, sequence));
+            EXPECT_GE(tile, flash::first_query_tile(key / keys * keys, queries));
+          }
+          // The last of the tiles holds a key that one of the queries sees.
+          const int last = flash::key_tiles_seen(first_query, queries, keys, sequence) - 1;
+          EXPECT_LE(last * keys, std::min(first_query + queries, sequence) - 1);
+        }
+      }
+    }
+  }
+}
+
+TEST(Flash, SupportsItsTypesAndSizesOnly) {
+  EXPECT_TRUE(cuda::flash_attention_supports({1, 8, 2, 1, 64}, DType::bf16));
+  EXPECT_TRUE(cuda::flash_attention_supports({1, 8, 2, 1, 128}, DType::bf16));
+  EXPECT_FALSE(cuda::flash_attention_supports({1, 8, 2, 1, 96}, DType::bf16));
+  EXPECT_FALSE(cuda::flash_attention_supports({1, 8, 2, 1, 64}, DType::fp32));
+}
+
+class CudaFlashAttention : public GpuTest {
+ protected:
+  struct Results {
+    Tensor out, lse, dqkv;
+  };
+
+  static Shape out_shape(const AttentionShape& s) { return {s.batch, s.sequence, s.heads * s.head_dim}; }
+  static Shape lse_shape(const AttentionShape& s) { return {s.batch, s.heads, s.sequence}; }
+  static Tensor random_qkv(const AttentionShape& s) {
+    return random_tensor({s.batch, s.sequence, s.qkv_columns()}, DType::bf16, 1);
+  }
+  static Tensor random_dout(const AttentionShape& s) { return random_tensor(out_shape(s), DType::bf16, 2); }
+
+  [[nodiscard]] Results on_gpu(const AttentionShape& s, const Tensor& qkv, const Tensor& dout) const {
+    const Tensor device_qkv = upload(qkv), device_dout = upload(dout);
+    Tensor out = poisoned_on_gpu(out_shape(s), DType::bf16), lse = poisoned_on_gpu(lse_shape(s), DType::fp32);
+    Tensor dqkv = poisoned_on_gpu(qkv.shape(), DType::bf16);
+    cuda::flash_attention_forward(gpu, s, device_qkv, out, lse);
+    cuda::flash_attention_backward(gpu, s, device_qkv, out, lse, device_dout, dqkv);
+    return {download(out), download(lse), download(dqkv)};
+  }
+  [[nodiscard]] Results on_cpu(const AttentionShape& s, const Tensor& qkv, const Tensor& dout) const {
+    Results result{poisoned(out_shape(s), DType::fp64), poisoned(lse_shape(s), DType::fp64),
+                   poisoned(qkv.shape(), DType::fp64)};
+    const Tensor wide = in_fp64(qkv);
+    attention_forward(cpu, s, wide, result.out, result.lse);
+    attention_backward(cpu, s, wide, result.out, result.lse, in_fp64(dout), result.dqkv);
+    return result;
+  }
+};
+
+/// Columns [begin, end) of every row, in fp64.
+Tensor columns_of(const Tensor& tensor, int64_t begin, int64_t end) {
+  Tensor part = HeapAllocator().allocate({tensor.rows(), end - begin}, DType::fp64);
+  for (int64_t row = 0; row < tensor.rows(); ++row) {
+    for (int64_t column = begin; column < end; ++column)
+      set(part, row * (end - begin) + column - begin, get(tensor, row * tensor.columns() + column));
+  }
+  return part;
+}
+
+TEST_F(CudaFlashAttention, MatchesTheCpu) {
+  for (const int64_t sequence : {1, 17, 63, 64, 65, 127, 128, 129, 200, 384}) {
+    for (const int64_t head_dim : {64, 128}) {
+      for (const auto& [heads, kv_heads] : {std::pair{2, 2}, {4, 1}, {6, 2}}) {
+        const AttentionShape s{sequence < 130 ? 2 : 1, sequence, heads, kv_heads, head_dim};
+        SCOPED_TRACE("t " + std::to_string(sequence) + " d " + std::to_string(head_dim) + " h " +
+                     std::to_string(heads) + "/" + std::to_string(kv_heads));
+        const Tensor qkv = random_qkv(s), dout = random_dout(s);
+        const Results found = on_gpu(s, qkv, dout), expected = on_cpu(s, qkv, dout);
+        const double allowed = allowed_error(DType::bf16);
+        EXPECT_LE(relative_error(found.out, expected.out), allowed);
+        EXPECT_LE(relative_error(found.lse, expected.lse), allowed_error(DType::fp32));
+        EXPECT_LE(relative_error(found.dqkv, expected.dqkv), allowed);
+        if (sequence == 1) continue;  // one key has all of the probability: no gradient but the value's
+        const int64_t ends[] = {0, heads * head_dim, (heads + kv_heads) * head_dim, s.qkv_columns()};
+        for (int part = 0; part < 3; ++part) {
+          EXPECT_LE(relative_error(columns_of(found.dqkv, ends[part], ends[part + 1]),
+                                   columns_of(expected.dqkv, ends[part], ends[part + 1])),
+                    allowed)
+              << "d"
+              << "qkv"[part];
+        }
+      }
+    }
+  }
+}
+
+TEST_F(CudaFlashAttention, EveryRunReturnsTheSameBits) {
+  for (const int64_t head_dim : {64, 128}) {
+    const AttentionShape s{2, 333, 6, 2, head_dim};
+    const Tensor qkv = random_qkv(s), dout = random_dout(s);
+    const Results first = on_gpu(s, qkv, dout);
+    for (int run = 0; run < 3; ++run) {
+      const Results again = on_gpu(s, qkv, dout);
+      EXPECT_TRUE(same_bits(again.out, first.out));
+      EXPECT_TRUE(same_bits(again.lse, first.lse));
+      EXPECT_TRUE(same_bits(again.dqkv, first.dqkv));
+    }
+  }
+}
+
+TEST_F(CudaFlashAttention, LargeScoresDoNotOverflow) {
+  const AttentionShape s{1, 150, 2, 1, 128};
+  Tensor qkv = random_qkv(s);
+  for (int64_t i = 0; i < qkv.elements(); ++i) set(qkv, i, 16.0 * get(qkv, i));
+  const Tensor dout = random_dout(s);
+  const Results found = on_gpu(s, qkv, dout), expected = on_cpu(s, qkv, dout);
+  EXPECT_LE(relative_error(found.out, expected.out), allowed_error(DType::bf16));
+  EXPECT_LE(relative_error(found.lse, expected.lse), allowed_error(DType::fp32));
+  for (const double value : values(found.dqkv)) ASSERT_TRUE(std::isfinite(value));
+}
+
+TEST_F(CudaFlashAttention, NanInOnePositionReachesItAndItsFutureOnly) {
+  const AttentionShape s{1, 150, 1, 1, 64};
+  Tensor qkv = random_qkv(s);
+  set(qkv, 70 * s.qkv_columns() + 64, std::nan(""));  // a key
+  const Results found = on_gpu(s, qkv, random_dout(s));
+  for (int64_t t = 0; t < s.sequence; ++t) {
+    EXPECT_EQ(std::isnan(get(found.out, t * 64)), t >= 70) << t;
+    EXPECT_EQ(std::isnan(get(found.dqkv, t * s.qkv_columns())), t >= 70) << t;
+  }
+}
+
+TEST_F(CudaFlashAttention, NothingIsDoneForNothing) {
+  const AttentionShape s{0, 10, 2, 1, 64};
+  const Results found = on_gpu(s, random_qkv(s), random_dout(s));
+  EXPECT_EQ(found.out.elements(), 0);
+}
+
+}  // namespace
+}  // namespace trident::testing
