@@ -29,8 +29,11 @@ using TensorAttributes = std::shared_ptr<fe::graph::Tensor_attributes>;
 constexpr const char* kComponent = "kernels/cuda/attention_cudnn";
 /// Shorter sequences fill no tile.
 constexpr int64_t kShortestSequence = 64;
-/// The deterministic backward pass of GPUs of generation 9.0 writes all scores' gradients to its workspace.
-constexpr int64_t kLargestWorkspace = int64_t{2} << 30;
+/// GPUs of generation 9.0 write all scores' gradients to the workspace of a deterministic backward pass. So it goes
+/// over as many sequences at once as need this much,
+constexpr int64_t kScoreGradientBytes = int64_t{1} << 30;
+/// and where one sequence needs more than this, another kernel is better.
+constexpr int64_t kLargestWorkspace = int64_t{3} << 30;
 
 bool load_cudnn() {
   // The frontend also looks the CUDA runtime up by name: it should take the version that this build has.
@@ -81,6 +84,7 @@ Placement place(const AttentionShape& shape, Operand operand) {
 class Plan {
  public:
   virtual ~Plan() = default;
+  [[nodiscard]] const AttentionShape& shape() const { return shape_; }
   void run(cudnnHandle_t handle, CudaState& state, Pointers pointers) const {
     void* const workspace = state.scratch(static_cast<size_t>(workspace_bytes_));
     check(graph_.execute(handle, pointers, workspace), "attention");
@@ -160,8 +164,19 @@ class BackwardPlan : public Plan {
   }
 };
 
+/// The part of the batch that one backward call takes: all parts are equal, and begin at multiples of 16 bytes.
+AttentionShape backward_part(const AttentionShape& shape) {
+  const int64_t padded = (shape.sequence + 127) / 128 * 128;
+  const int64_t bytes = shape.heads * padded * padded * 2;
+  AttentionShape part = shape;
+  if (shape.heads * shape.sequence % 4 != 0) return part;
+  while (part.batch > 1 && (shape.batch % part.batch != 0 || part.batch * bytes > kScoreGradientBytes)) --part.batch;
+  return part;
+}
+
 struct Plans {
-  Plans(cudnnHandle_t handle, const AttentionShape& shape) : forward(handle, shape), backward(handle, shape) {}
+  Plans(cudnnHandle_t handle, const AttentionShape& shape)
+      : forward(handle, shape), backward(handle, backward_part(shape)) {}
   ForwardPlan forward;
   BackwardPlan backward;
 };
@@ -221,12 +236,18 @@ const Plans& plans_for(const Stream& stream, const AttentionShape& shape) {
   return *plans;
 }
 
-/// Adds the queries, keys and values of packed rows, which follow `first` in Operand.
-void add_packed(const AttentionShape& shape, const Tensor& qkv, int64_t first, Pointers& pointers) {
-  auto* const data = qkv.data<bfloat16>();
-  pointers[first] = data;
-  pointers[first + 1] = data + shape.heads * shape.head_dim;
-  pointers[first + 2] = data + (shape.heads + shape.kv_heads) * shape.head_dim;
+/// Element `index` of a tensor.
+template <class T>
+void* element(const Tensor& tensor, int64_t index) {
+  return tensor.data<T>() + index;
+}
+
+/// Adds the queries, keys and values of packed rows from row `row` on, which follow `first` in Operand.
+void add_packed(const AttentionShape& shape, const Tensor& qkv, int64_t row, int64_t first, Pointers& pointers) {
+  const int64_t begin = row * shape.qkv_columns();
+  pointers[first] = element<bfloat16>(qkv, begin);
+  pointers[first + 1] = element<bfloat16>(qkv, begin + shape.heads * shape.head_dim);
+  pointers[first + 2] = element<bfloat16>(qkv, begin + (shape.heads + shape.kv_heads) * shape.head_dim);
 }
 
 }  // namespace
@@ -240,16 +261,23 @@ bool cudnn_attention_supports(const Stream& stream, const AttentionShape& shape,
 void cudnn_attention_forward(const Stream& stream, const AttentionShape& shape, const Tensor& qkv, Tensor& out,
                              Tensor& lse) {
   Pointers pointers{{kOut, out.raw()}, {kLse, lse.raw()}};
-  add_packed(shape, qkv, kQueries, pointers);
+  add_packed(shape, qkv, 0, kQueries, pointers);
   plans_for(stream, shape).forward.run(attention_of(stream).handle(), state_of(stream), pointers);
 }
 
 void cudnn_attention_backward(const Stream& stream, const AttentionShape& shape, const Tensor& qkv, const Tensor& out,
                               const Tensor& lse, const Tensor& dout, Tensor& dqkv) {
-  Pointers pointers{{kOut, out.raw()}, {kLse, lse.raw()}, {kDout, dout.raw()}};
-  add_packed(shape, qkv, kQueries, pointers);
-  add_packed(shape, dqkv, kDqueries, pointers);
-  plans_for(stream, shape).backward.run(attention_of(stream).handle(), state_of(stream), pointers);
+  const BackwardPlan& plan = plans_for(stream, shape).backward;
+  for (int64_t batch = 0; batch < shape.batch; batch += plan.shape().batch) {
+    const int64_t row = batch * shape.sequence;
+    const int64_t out_begin = row * shape.heads * shape.head_dim;
+    Pointers pointers{{kOut, element<bfloat16>(out, out_begin)},
+                      {kDout, element<bfloat16>(dout, out_begin)},
+                      {kLse, element<float>(lse, row * shape.heads)}};
+    add_packed(shape, qkv, row, kQueries, pointers);
+    add_packed(shape, dqkv, row, kDqueries, pointers);
+    plan.run(attention_of(stream).handle(), state_of(stream), pointers);
+  }
 }
 
 }  // namespace trident::cuda

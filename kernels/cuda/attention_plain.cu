@@ -213,7 +213,7 @@ extern __shared__ __align__(16) unsigned char shared_memory[];
 
 /// `lse` may be null.
 template <class T, int kTile, int kMaxDim>
-__global__ void __launch_bounds__(kThreads) forward_kernel(Call<T> call, Heads<T> out, Accumulator<T>* lse) {
+__global__ void __launch_bounds__(kThreads, 2) forward_kernel(Call<T> call, Heads<T> out, Accumulator<T>* lse) {
   using A = Accumulator<T>;
   using Tiles = SharedTiles<A, kTile>;
   constexpr int kMicro = kTile / kSide, kColumns = kMaxDim / kSide;
@@ -331,7 +331,7 @@ __device__ void score_gradients(const Call<T>& call, const Gradients<T>& gradien
 
 /// A block for every key tile of every key-value head: all queries that see it, of all heads that share it.
 template <class T, int kTile, int kMaxDim>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 1)
     key_gradients_kernel(Call<T> call, Gradients<T> gradients, Heads<T> dkeys, Heads<T> dvalues) {
   using A = Accumulator<T>;
   using Tiles = SharedTiles<A, kTile>;
@@ -376,7 +376,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <class T, int kTile, int kMaxDim>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 1)
     query_gradients_kernel(Call<T> call, Gradients<T> gradients, Heads<T> dqueries) {
   using A = Accumulator<T>;
   using Tiles = SharedTiles<A, kTile>;

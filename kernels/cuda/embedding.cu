@@ -129,37 +129,49 @@ constexpr int kColumnThreads = 128;
 // Sorted tokens that a block looks at for the beginnings of runs.
 constexpr int kPositions = 4;
 
-/// sums += row r of dy for the kRows first of the warp's lanes' `rows`, in their order; all are read before the first
-/// is added.
+/// What a thread reads of a row: one element, or two of bf16, which it unpacks only when it adds them, since apart they
+/// would take two registers.
+template <class T, int kSize>
+using Packed = std::conditional_t<kSize == 1, T, uint32_t>;
+
+template <class T>
+__device__ __forceinline__ void add_to(Accumulator<T> (&sums)[1], T value) {
+  sums[0] += widen(value);
+}
+template <class T>
+__device__ __forceinline__ void add_to(float (&sums)[2], uint32_t pair) {
+  sums[0] += __uint_as_float(pair << 16);
+  sums[1] += __uint_as_float(pair & 0xffff0000u);
+}
+
+/// sums += the thread's columns of rows from, …, from + kRows − 1 of the `count` that the warp's lanes have, in this
+/// order; all are read before the first is added. `dy`: the thread's columns of row 0.
 template <int kRows, class T, int kSize>
-__device__ __forceinline__ void add_rows(const Group<T, kSize>* dy, int64_t groups, uint32_t lane_row, int from,
+__device__ __forceinline__ void add_rows(const Packed<T, kSize>* dy, int64_t groups, uint32_t lane_row, int from,
                                          int count, bool inside, Accumulator<T> (&sums)[kSize]) {
-  Group<T, kSize> values[kRows];
+  Packed<T, kSize> values[kRows];
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
     const uint32_t row = __shfl_sync(0xffffffffu, lane_row, from + r);
-    if (inside && from + r < count) values[r] = dy[row * groups];
+    values[r] = inside && from + r < count ? dy[row * groups] : Packed<T, kSize>(0.0f);
   }
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
-    if (from + r < count) {
-#pragma unroll
-      for (int k = 0; k < kSize; ++k) sums[k] += widen(values[r].values[k]);
-    }
+    if (from + r < count) add_to<T>(sums, values[r]);
   }
 }
 
 /// Runs of equal tokens that begin at the block's positions: each thread adds its columns of the run's rows of dy, in
 /// order, to the run's row of the table. All lanes of a warp walk along, also those beyond the last column.
 template <class T, int kSize>
-__global__ void __launch_bounds__(kColumnThreads, 8)
+__global__ void __launch_bounds__(kColumnThreads, sizeof(T) == 8 ? 5 : 8)
     add_runs_kernel(SortedTokens sorted, const T* __restrict__ dy, Accumulator<T>* table, int64_t groups) {
   using A = Accumulator<T>;
   using Sums = Group<A, kSize>;
   const int64_t group = static_cast<int64_t>(blockIdx.y) * kColumnThreads + threadIdx.x;
   const bool inside = group < groups;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const auto* column = reinterpret_cast<const Group<T, kSize>*>(dy) + group;
+  const auto* column = reinterpret_cast<const Packed<T, kSize>*>(dy) + group;
   const int64_t begin = static_cast<int64_t>(blockIdx.x) * kPositions;
   for (int64_t head = begin; head < begin + kPositions && head < sorted.count; ++head) {
     const uint32_t key = sorted.keys[head];
