@@ -60,7 +60,7 @@ struct Denominator {
 
   __device__ __forceinline__ void raise(A to) {
     const A old = max;
-    max = to > max ? to : max;
+    max = fmax(to, max);
     sum *= exponential<T>(old - shift());
   }
   __device__ __forceinline__ void add(A x) { sum += exponential<T>(x - shift()); }
@@ -69,27 +69,27 @@ struct Denominator {
   template <bool kWhole>
   __device__ __forceinline__ void add_packs(const T* packs, int first, int end) {
     constexpr int kSize = Pack<T>::kSize;
-    Pack<T> batch[kBatch];
+    PackBits batch[kBatch];
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
       const int at = first + i * kThreads;
-      batch[i] = kWhole || at < end ? load_pack(packs + int64_t{at} * kSize) : filled_pack(narrow<T>(lowest<A>()));
+      batch[i] =
+          kWhole || at < end ? load_bits(packs + int64_t{at} * kSize) : bits_of(filled_pack(narrow<T>(lowest<A>())));
     }
     A highest = lowest<A>();
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
+      const Pack<T> pack = pack_of<T>(batch[i]);
 #pragma unroll
-      for (int k = 0; k < kSize; ++k) {
-        const A x = widen(batch[i].values[k]);
-        highest = x > highest ? x : highest;
-      }
+      for (int k = 0; k < kSize; ++k) highest = fmax(widen(pack.values[k]), highest);
     }
     raise(highest);
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
       if (!kWhole && first + i * kThreads >= end) break;
+      const Pack<T> pack = pack_of<T>(batch[i]);
 #pragma unroll
-      for (int k = 0; k < kSize; ++k) add(widen(batch[i].values[k]));
+      for (int k = 0; k < kSize; ++k) add(widen(pack.values[k]));
     }
   }
 
@@ -164,7 +164,7 @@ __global__ void __launch_bounds__(kThreads)
   A max = lowest<A>(), sum = 0, target = 0;
   for (int64_t i = 0; i < parts; ++i) {
     const A of_part = part(i)[0];
-    max = of_part > max ? of_part : max;
+    max = fmax(of_part, max);
   }
   const A shift = max == lowest<A>() ? A(0) : max;  // −∞ − (−∞) would be NaN
   for (int64_t i = 0; i < parts; ++i) {
@@ -203,19 +203,20 @@ __device__ __forceinline__ void write_gradient(T* x, int columns, const LogitGra
   if (thread < parts.head) write_element(thread);
   if (thread < parts.tail) write_element(parts.head + parts.packs * kSize + thread);
   for (int first = thread; first < parts.packs; first += kBatch * kThreads) {
-    Pack<T> batch[kBatch];
+    PackBits batch[kBatch];
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
       const int at = first + i * kThreads;
-      if (at < parts.packs) batch[i] = load_pack(packs + int64_t{at} * kSize);
+      batch[i] = at < parts.packs ? load_bits(packs + int64_t{at} * kSize) : PackBits{};
     }
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
       const int at = first + i * kThreads;
       if (at >= parts.packs) break;
+      const Pack<T> pack = pack_of<T>(batch[i]);
       Accumulator<T> values[kSize];
 #pragma unroll
-      for (int k = 0; k < kSize; ++k) values[k] = gradient(batch[i].values[k], parts.head + at * kSize + k);
+      for (int k = 0; k < kSize; ++k) values[k] = gradient(pack.values[k], parts.head + at * kSize + k);
       store_pack(packs + int64_t{at} * kSize, narrow_pack<T>(values));
     }
   }

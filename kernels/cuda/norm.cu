@@ -75,27 +75,29 @@ __global__ void __launch_bounds__(kWarpRows ? kWarpRowThreads : 1024) forward_ke
   const int64_t begin = row * f.columns;
   const int packs = f.columns / kSize;
 
-  Pack<T> x[kPacks];
+  PackBits x[kPacks];
 #pragma unroll
   for (int i = 0; i < kPacks; ++i) {
     const int at = thread + i * threads;
-    x[i] = at < packs ? load_pack(f.x + begin + at * kSize) : filled_pack(narrow<T>(0));
+    x[i] = at < packs ? load_bits(f.x + begin + at * kSize) : PackBits{};
   }
   if constexpr (kPass == Pass::add_norm) {
-    Pack<T> delta[kPacks];
+    PackBits delta[kPacks];
 #pragma unroll
     for (int i = 0; i < kPacks; ++i) {
       const int at = thread + i * threads;
-      delta[i] = at < packs ? load_pack(f.delta + begin + at * kSize) : filled_pack(narrow<T>(0));
+      delta[i] = at < packs ? load_bits(f.delta + begin + at * kSize) : PackBits{};
     }
 #pragma unroll
     for (int i = 0; i < kPacks; ++i) {
       const int at = thread + i * threads;
+      const Pack<T> a = pack_of<T>(x[i]), b = pack_of<T>(delta[i]);
       A sums[kSize];
 #pragma unroll
-      for (int k = 0; k < kSize; ++k) sums[k] = widen(x[i].values[k]) + widen(delta[i].values[k]);
-      x[i] = narrow_pack<T>(sums);  // the norm is that of the rounded sum
-      if (at < packs) store_pack(f.sum + begin + at * kSize, x[i]);
+      for (int k = 0; k < kSize; ++k) sums[k] = widen(a.values[k]) + widen(b.values[k]);
+      const Pack<T> rounded = narrow_pack<T>(sums);  // whose norm it is
+      x[i] = bits_of(rounded);
+      if (at < packs) store_pack(f.sum + begin + at * kSize, rounded);
     }
   }
 
@@ -108,8 +110,9 @@ __global__ void __launch_bounds__(kWarpRows ? kWarpRowThreads : 1024) forward_ke
       A own = 0;
 #pragma unroll
       for (int i = 0; i < kPacks; ++i) {
+        const Pack<T> values = pack_of<T>(x[i]);
 #pragma unroll
-        for (int k = 0; k < kSize; ++k) own += widen(x[i].values[k]);
+        for (int k = 0; k < kSize; ++k) own += widen(values.values[k]);
       }
       return own;
     };
@@ -118,9 +121,10 @@ __global__ void __launch_bounds__(kWarpRows ? kWarpRowThreads : 1024) forward_ke
 #pragma unroll
       for (int i = 0; i < kPacks; ++i) {
         if (thread + i * threads >= packs) break;
+        const Pack<T> values = pack_of<T>(x[i]);
 #pragma unroll
         for (int k = 0; k < kSize; ++k) {
-          const A difference = widen(x[i].values[k]) - center;
+          const A difference = widen(values.values[k]) - center;
           own = fma(difference, difference, own);
         }
       }
@@ -138,13 +142,13 @@ __global__ void __launch_bounds__(kWarpRows ? kWarpRowThreads : 1024) forward_ke
   for (int i = 0; i < kPacks; ++i) {
     const int at = thread + i * threads;
     if (at >= packs) break;
-    const Pack<T> gain = reinterpret_cast<const Pack<T>*>(f.gain)[at];
+    const Pack<T> values = pack_of<T>(x[i]), gain = load_invariant_pack(f.gain + at * kSize);
     Pack<T> bias = gain;
-    if constexpr (kKind == NormKind::layer) bias = reinterpret_cast<const Pack<T>*>(f.bias)[at];
+    if constexpr (kKind == NormKind::layer) bias = load_invariant_pack(f.bias + at * kSize);
     A y[kSize];
 #pragma unroll
     for (int k = 0; k < kSize; ++k)
-      y[k] = normalized<kKind>(widen(x[i].values[k]), stats, widen(gain.values[k]), widen(bias.values[k]));
+      y[k] = normalized<kKind>(widen(values.values[k]), stats, widen(gain.values[k]), widen(bias.values[k]));
     store_pack(f.y + begin + at * kSize, narrow_pack<T>(y));
   }
 }
@@ -205,13 +209,13 @@ struct Backward {
   T* dx;
   const Accumulator<T>* stats;
   Accumulator<T>* partials;  ///< one row a block: its sums for gain and, for layer norm, behind them for bias
-  int64_t rows;
+  int rows;
   int columns;
 };
 
 template <class A>
 struct RowMeans {
-  A g = 0, gx = 0;  ///< sums first
+  A g, gx;  ///< sums first
 };
 
 template <NormKind kKind, class A>
@@ -247,28 +251,27 @@ __device__ __forceinline__ RowMeans<A> row_means(RowMeans<A> sums, int columns, 
 /// A thread's part of one row.
 template <class T, int kPacks>
 struct BackwardRow {
-  Pack<T> dy[kPacks], x[kPacks], dresidual[kPacks];
+  PackBits dy[kPacks], x[kPacks], dresidual[kPacks];
   RowStats<Accumulator<T>> stats;
 
-  __device__ __forceinline__ void load(const Backward<T>& b, int64_t row) {
+  __device__ __forceinline__ void load(const Backward<T>& b, int row) {
     constexpr int kSize = Pack<T>::kSize;
     const int packs = b.columns / kSize;
-    const Pack<T> zeros = filled_pack(narrow<T>(0));
 #pragma unroll
     for (int i = 0; i < kPacks; ++i) {
       const auto at = static_cast<int>(threadIdx.x + i * blockDim.x);
-      const int64_t from = row * b.columns + at * kSize;
-      dy[i] = at < packs ? load_pack(b.dy + from) : zeros;
-      x[i] = at < packs ? load_pack(b.x + from) : zeros;
-      dresidual[i] = at < packs && b.dresidual != nullptr ? load_pack(b.dresidual + from) : zeros;
+      const int64_t from = int64_t{row} * b.columns + at * kSize;
+      dy[i] = at < packs ? load_bits(b.dy + from) : PackBits{};
+      x[i] = at < packs ? load_bits(b.x + from) : PackBits{};
+      dresidual[i] = at < packs && b.dresidual != nullptr ? load_bits(b.dresidual + from) : PackBits{};
     }
-    stats = {b.stats[2 * row], b.stats[2 * row + 1]};
+    stats = {b.stats[2 * int64_t{row}], b.stats[2 * int64_t{row} + 1]};
   }
 };
 
 /// Most threads of a block, and how many a multiprocessor holds at once: what their registers allow.
 template <int kPacks>
-inline constexpr int kMaxThreads = kPacks == 1 ? 256 : 512;
+inline constexpr int kMaxThreads = kPacks == 1 ? 128 : 512;
 template <int kPacks>
 inline constexpr int kResidentThreads = kPacks == 1 ? 768 : 512;
 
@@ -284,21 +287,23 @@ __global__ void __launch_bounds__(kMaxThreads<kPacks>, kResidentThreads<kPacks> 
   const int packs = b.columns / kSize;
   A dgain[kPacks][kSize] = {}, dbias[kPacks][kSize] = {};
   BackwardRow<T, kPacks> next;
-  if (blockIdx.x < b.rows) next.load(b, blockIdx.x);
-  int turn = 0;
-  for (int64_t row = blockIdx.x; row < b.rows; row += gridDim.x, turn ^= 1) {
-    const BackwardRow<T, kPacks> now = next;
-    if (row + gridDim.x < b.rows) next.load(b, row + gridDim.x);
-    RowMeans<A> means;
-    Pack<T> gain[kPacks];  // from the L1 cache each time: registers are for rows under way
+  const auto stride = static_cast<int>(gridDim.x);
+  auto row = static_cast<int>(blockIdx.x);
+  if (row < b.rows) next.load(b, row);
+  for (int turn = 0; row < b.rows; row += stride, turn ^= 1) {
+    BackwardRow<T, kPacks> now = next;
+    if (row + stride < b.rows) next.load(b, row + stride);
+    RowMeans<A> means{};
+    PackBits gain_bits[kPacks];  // from the L1 cache each time: registers are for rows under way
 #pragma unroll
     for (int i = 0; i < kPacks; ++i) {
       const auto at = static_cast<int>(threadIdx.x + i * blockDim.x);
-      gain[i] = at < packs ? reinterpret_cast<const Pack<T>*>(b.gain)[at] : filled_pack(narrow<T>(0));
+      gain_bits[i] = at < packs ? reinterpret_cast<const PackBits*>(b.gain)[at] : PackBits{};
+      const Pack<T> dys = pack_of<T>(now.dy[i]), x = pack_of<T>(now.x[i]), gain = pack_of<T>(gain_bits[i]);
 #pragma unroll
       for (int k = 0; k < kSize; ++k) {
-        const A dy = widen(now.dy[i].values[k]), g = dy * widen(gain[i].values[k]);
-        const A hat = x_hat<kKind>(widen(now.x[i].values[k]), now.stats);
+        const A dy = widen(dys.values[k]), g = dy * widen(gain.values[k]);
+        const A hat = x_hat<kKind>(widen(x.values[k]), now.stats);
         dgain[i][k] = fma(dy, hat, dgain[i][k]);
         means.gx = fma(g, hat, means.gx);
         if constexpr (kLayer) {
@@ -312,14 +317,17 @@ __global__ void __launch_bounds__(kMaxThreads<kPacks>, kResidentThreads<kPacks> 
     for (int i = 0; i < kPacks; ++i) {
       const auto at = static_cast<int>(threadIdx.x + i * blockDim.x);
       if (at >= packs) break;
+      if constexpr (kLayer && kPacks > 1) forget(now.x[i]), forget(now.dy[i]);
+      const Pack<T> dys = pack_of<T>(now.dy[i]), x = pack_of<T>(now.x[i]), gain = pack_of<T>(gain_bits[i]);
+      const Pack<T> dresidual = pack_of<T>(now.dresidual[i]);
       A dx[kSize];
 #pragma unroll
       for (int k = 0; k < kSize; ++k) {
-        const A g = widen(now.dy[i].values[k]) * widen(gain[i].values[k]);
-        const A hat = x_hat<kKind>(widen(now.x[i].values[k]), now.stats);
-        dx[k] = input_gradient<kKind>(g, hat, now.stats, means, widen(now.dresidual[i].values[k]));
+        const A g = widen(dys.values[k]) * widen(gain.values[k]);
+        const A hat = x_hat<kKind>(widen(x.values[k]), now.stats);
+        dx[k] = input_gradient<kKind>(g, hat, now.stats, means, widen(dresidual.values[k]));
       }
-      store_pack(b.dx + row * b.columns + at * kSize, narrow_pack<T>(dx));
+      store_pack(b.dx + int64_t{row} * b.columns + at * kSize, narrow_pack<T>(dx));
     }
   }
 
@@ -354,7 +362,7 @@ __global__ void __launch_bounds__(kThreads) backward_any_kernel(Backward<T> b) {
     const T* x = b.x + row * b.columns;
     const T* dy = b.dy + row * b.columns;
     const RowStats<A> stats{b.stats[2 * row], b.stats[2 * row + 1]};
-    RowMeans<A> means;
+    RowMeans<A> means{};
     for (int i = thread; i < b.columns; i += kThreads) {
       const A hat = x_hat<kKind>(widen(x[i]), stats), g = widen(dy[i]) * widen(b.gain[i]);
       dgain[i] = fma(widen(dy[i]), hat, dgain[i]);
@@ -402,6 +410,11 @@ const T* data_or_null(const Tensor& tensor) {
   return tensor.defined() ? data_of<T>(tensor) : nullptr;
 }
 
+// Half of what int holds, so that an index one stride behind the end is one too.
+int rows_of(const Tensor& x) {
+  TRIDENT_CHECK(x.rows() <= int64_t{1} << 30);
+  return static_cast<int>(x.rows());
+}
 int columns_of(const Tensor& x) {
   TRIDENT_CHECK(x.columns() <= int64_t{1} << 30);
   return static_cast<int>(x.columns());
@@ -471,6 +484,7 @@ template <class T, NormKind kKind>
 void launch_backward(const Stream& stream, Backward<T> b, Accumulator<T>* sums) {
   using A = Accumulator<T>;
   const int packs = whole_packs<T>(b.columns, {b.gain, b.dy, b.x, b.dresidual, b.dx});
+  // Two packs a thread have more memory under way, but leave threads of short rows idle.
   auto* kernel = backward_any_kernel<T, kKind>;
   unsigned threads = kThreads;
   int resident_threads = 3 * kThreads;
@@ -525,7 +539,7 @@ void norm_backward(const Stream& stream, const NormWeights& weights, const Tenso
                         data_of<T>(dx),
                         data_of<A>(stats),
                         nullptr,
-                        x.rows(),
+                        rows_of(x),
                         columns_of(x)};
     if (weights.kind == NormKind::layer)
       launch_backward<T, NormKind::layer>(stream, b, data_of<A>(partials));

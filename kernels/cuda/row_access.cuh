@@ -7,20 +7,44 @@
 /// How the kernels that go over rows read and write them: sixteen bytes at a time.
 namespace trident::cuda {
 
-/// Past the L1 cache: rows are read once and would only push out what all rows share.
+/// A pack as it lies in registers: bf16 values of their own would take one each.
+using PackBits = int4;
+
 template <class T>
-__device__ __forceinline__ Pack<T> load_pack(const T* from) {
-  const int4 bits = __ldcg(reinterpret_cast<const int4*>(from));
+__device__ __forceinline__ Pack<T> pack_of(PackBits bits) {
   Pack<T> pack;
   memcpy(&pack, &bits, sizeof(pack));
   return pack;
 }
 
 template <class T>
+__device__ __forceinline__ PackBits bits_of(const Pack<T>& pack) {
+  PackBits bits;
+  memcpy(&bits, &pack, sizeof(bits));
+  return bits;
+}
+
+/// Past the L1 cache: rows are read once and would only push out what all rows share.
+template <class T>
+__device__ __forceinline__ PackBits load_bits(const T* from) {
+  return __ldcg(reinterpret_cast<const int4*>(from));
+}
+
+/// Hides that `bits` stay what they are: the compiler unpacks them again, where it would keep the unpacked values in
+/// registers that it does not have.
+__device__ __forceinline__ void forget(PackBits& bits) {
+  asm volatile("" : "+r"(bits.x), "+r"(bits.y), "+r"(bits.z), "+r"(bits.w));
+}
+
+/// What all rows share and the kernel does not write, so that it may be read ahead of any store.
+template <class T>
+__device__ __forceinline__ Pack<T> load_invariant_pack(const T* from) {
+  return pack_of<T>(__ldg(reinterpret_cast<const int4*>(from)));
+}
+
+template <class T>
 __device__ __forceinline__ void store_pack(T* to, const Pack<T>& pack) {
-  int4 bits;
-  memcpy(&bits, &pack, sizeof(pack));
-  *reinterpret_cast<int4*>(to) = bits;
+  *reinterpret_cast<int4*>(to) = bits_of(pack);
 }
 
 template <class T>
