@@ -28,6 +28,12 @@ void check_cache(const AttentionShape& shape, int64_t first_position, const Tens
   TRIDENT_CHECK(first_position >= 0 && first_position + shape.sequence <= cache.dim(1), "the cache is too short");
 }
 
+/// What records a dry run's products; null where the real run's device multiplies without them.
+GemmRecorder* cpu_recorder(const Stream& stream) {
+  auto* recorder = dynamic_cast<GemmRecorder*>(stream.state());
+  return recorder != nullptr && recorder->target() == DeviceKind::cpu ? recorder : nullptr;
+}
+
 }  // namespace
 
 void attention_forward(const Stream& stream, const AttentionShape& shape, const Tensor& qkv, Tensor& out, Tensor& lse) {
@@ -36,7 +42,7 @@ void attention_forward(const Stream& stream, const AttentionShape& shape, const 
   check_rows(shape, lse, shape.heads, accumulation_dtype(qkv.dtype()));
   switch (stream.device().kind) {
     case DeviceKind::meta:
-      if (auto* recorder = dynamic_cast<GemmRecorder*>(stream.state())) {
+      if (auto* recorder = cpu_recorder(stream)) {
         cpu::record_attention_forward(*recorder, shape, qkv.dtype());
       }
       return;
@@ -54,7 +60,7 @@ void attention_backward(const Stream& stream, const AttentionShape& shape, const
   check_rows(shape, lse, shape.heads, accumulation_dtype(qkv.dtype()));
   switch (stream.device().kind) {
     case DeviceKind::meta:
-      if (auto* recorder = dynamic_cast<GemmRecorder*>(stream.state())) {
+      if (auto* recorder = cpu_recorder(stream)) {
         cpu::record_attention_backward(*recorder, shape, qkv.dtype());
       }
       return;

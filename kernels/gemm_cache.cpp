@@ -11,6 +11,8 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "kernels/cpu/gemm.h"
+#include "kernels/cuda/tune_gemms.h"
 #include "kernels/gemm_tuning.h"
 
 namespace trident {
@@ -50,14 +52,35 @@ std::string read_text(const std::filesystem::path& path) {
   return text.str();
 }
 
+uint64_t fnv1a(std::string_view text) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  return hash;
+}
+
+std::filesystem::path cache_folder() {
+  for (const auto& [variable, suffix] : {std::pair{"XDG_CACHE_HOME", ""}, std::pair{"HOME", ".cache"}}) {
+    const char* value = std::getenv(variable);
+    if (value != nullptr && *value == '/') return std::filesystem::path(value) / suffix / "trident";
+  }
+  return {};
+}
+
 }  // namespace
+
+std::filesystem::path gemm_cache_path(Device device) {
+  const auto folder = cache_folder();
+  if (folder.empty()) return {};
+  const std::string identity = device.kind == DeviceKind::cuda ? cuda::gemm_identity(device) : cpu::gemm_identity();
+  return folder / fmt::format("gemm-{:016x}.json", fnv1a(identity));
+}
 
 GemmChoices load_gemm_cache(const std::filesystem::path& path) {
   try {
     if (path.empty() || !std::filesystem::exists(path)) return {};
     return GemmChoices::parse(read_text(path));
   } catch (const std::exception& problem) {
-    log::warning("the cache of matrix library choices {} is ignored: {}", path.string(), problem.what());
+    log::warning("the cache of choices of matrix products {} is ignored: {}", path.string(), problem.what());
     return {};
   }
 }
@@ -73,7 +96,7 @@ GemmChoices store_gemm_cache(const std::filesystem::path& path, const GemmChoice
     if (merged != before) write_file_atomically(path, merged.to_json());
     return merged;
   } catch (const std::exception& problem) {
-    log::warning("the cache of matrix library choices {} is not written: {}", path.string(), problem.what());
+    log::warning("the cache of choices of matrix products {} is not written: {}", path.string(), problem.what());
     return choices;
   }
 }

@@ -19,16 +19,18 @@ namespace cpu {
 class BlasLibrary;
 }
 
-// Which matrix library multiplies which shape, on CPUs. No library is best everywhere, so a run times them on the
-// shapes of its model once and keeps the answer: the choice decides bits. docs/decisions/0002-matrix-products.md.
+// What multiplies which shape: on CPUs one of several matrix libraries, on GPUs one of cuBLASLt's algorithms. None is
+// best everywhere, so a run times them on the shapes of its model once and keeps the answer: the choice decides bits.
+// docs/decisions/0002-matrix-products.md.
 //
 //   Stream dry = Stream::meta();                              1. forward and backward on the meta device ...
-//   auto recorder = std::make_shared<GemmRecorder>();
+//   auto recorder = std::make_shared<GemmRecorder>(stream.device().kind);
 //   dry.attach(recorder);                                        ... records which products the model needs
-//   GemmChoices known = load_gemm_cache(gemm_cache_path());   2. or GemmChoices::parse(text) of a resumed run
-//   GemmChoices choices = tune_gemms(recorder->products(), known);
-//   store_gemm_cache(gemm_cache_path(), choices);
-//   stream.attach(std::make_shared<GemmState>(choices));      3. choices.to_json() goes into the run directory
+//   const auto cache = gemm_cache_path(stream.device());
+//   GemmChoices known = load_gemm_cache(cache);               2. or GemmChoices::parse(text) of a resumed run
+//   GemmChoices choices = tune_gemms(stream, recorder->products(), known);
+//   store_gemm_cache(cache, choices);
+//   follow_gemm_choices(stream, choices);                     3. choices.to_json() goes into the run directory
 
 /// How the operands of C[m, n] = op(A)·op(B) lie in memory, row-major.
 enum class GemmForm {
@@ -39,18 +41,28 @@ enum class GemmForm {
 
 [[nodiscard]] std::string_view to_string(GemmForm form);
 
-/// One block product as a library sees it. `dtype` is the dtype of the products' operands in memory before any
-/// conversion to fp32; it separates choices although bf16 is multiplied as fp32.
+/// One product as a library sees it: a block on CPUs, a whole product on GPUs. `dtype` is the dtype of the products'
+/// operands in memory before any conversion to fp32; it separates choices although CPUs multiply bf16 as fp32.
 struct GemmKey {
   GemmForm form = GemmForm::nn;
   int64_t m = 0;
   int64_t n = 0;
   int64_t k = 0;
   DType dtype = DType::fp32;
+  bool bias = false;  ///< the library adds one as well; on GPUs only
+  DeviceKind device = DeviceKind::cpu;
 
   auto operator<=>(const GemmKey&) const = default;  // NOLINT(modernize-use-nullptr): false alarm
-  /// "nt 256x768x768 fp32"
+  /// "nt 256x768x768 fp32", "nt 8192x2304x768 bf16 bias cuda"
   [[nodiscard]] std::string to_string() const;
+
+  struct Hash {
+    size_t operator()(const GemmKey& key) const {
+      uint64_t hash = static_cast<uint64_t>(key.form) * 4 + static_cast<uint64_t>(key.dtype);
+      for (const int64_t size : {key.m, key.n, key.k}) hash = hash * 0x9e3779b97f4a7c15u + static_cast<uint64_t>(size);
+      return hash ^ (hash >> 32);
+    }
+  };
 };
 
 /// Elements from one row of an operand to the next, as the products that stand behind a key have it; 0: rows lie one
@@ -63,7 +75,8 @@ struct GemmStrides {
 };
 using GemmProducts = std::map<GemmKey, GemmStrides>;
 
-/// Library names by product. Products without an entry use OpenBLAS.
+/// By product the name of a CPU's library, or a GPU's algorithm as text that starts with "cublaslt:". Products without
+/// an entry use OpenBLAS, or what cuBLASLt thinks best.
 class GemmChoices {
  public:
   /// Reads to_json()'s text. Throws Error(ErrorCode::bad_data) naming what is wrong.
@@ -83,13 +96,16 @@ class GemmChoices {
   std::map<GemmKey, std::string> table_;
 };
 
-/// Attached to a meta stream: collects the products of a dry run.
+/// Attached to a meta stream: collects the products of a dry run, as kernels on the device `target` would ask for them.
 class GemmRecorder final : public StreamState {
  public:
+  explicit GemmRecorder(DeviceKind target = DeviceKind::cpu) : target_(target) {}
+  [[nodiscard]] DeviceKind target() const { return target_; }
   void record(const GemmKey& key, const GemmStrides& strides = {}) { products_.emplace(key, strides); }
   [[nodiscard]] const GemmProducts& products() const { return products_; }
 
  private:
+  DeviceKind target_;
   GemmProducts products_;
 };
 
@@ -106,17 +122,13 @@ class GemmState final : public StreamState {
   }
 
  private:
-  struct Hash {
-    size_t operator()(const GemmKey& key) const {
-      uint64_t hash = static_cast<uint64_t>(key.form) * 4 + static_cast<uint64_t>(key.dtype);
-      for (const int64_t size : {key.m, key.n, key.k}) hash = hash * 0x9e3779b97f4a7c15u + static_cast<uint64_t>(size);
-      return hash ^ (hash >> 32);
-    }
-  };
-
   GemmChoices choices_;
-  std::unordered_map<GemmKey, const cpu::BlasLibrary*, Hash> libraries_;
+  std::unordered_map<GemmKey, const cpu::BlasLibrary*, GemmKey::Hash> libraries_;
 };
+
+/// Products on `stream` follow the choices from now on. On a CPU it loads the libraries (GemmState); on a GPU what
+/// cannot run there is warned about, and what cuBLASLt thinks best stands in.
+void follow_gemm_choices(const Stream& stream, const GemmChoices& choices);
 
 /// The matrix libraries of this process with their versions and kernels, the default first.
 [[nodiscard]] std::vector<std::string> gemm_library_names();
@@ -126,9 +138,15 @@ class GemmState final : public StreamState {
 [[nodiscard]] GemmChoices tune_gemms(const GemmProducts& products, const GemmChoices& known,
                                      std::chrono::milliseconds budget = std::chrono::seconds(3));
 
-/// ${XDG_CACHE_HOME:-$HOME/.cache}/trident/gemm-HASH.json, with a hash of the processor's model and the libraries'
+/// The same on the stream's device, by the calling thread. On a GPU: algorithms that cuBLASLt proposes, on random
+/// operands in memory of their own that no cache holds; largest products first. Products that no time is left for get
+/// cuBLASLt's first proposal.
+[[nodiscard]] GemmChoices tune_gemms(const Stream& stream, const GemmProducts& products, const GemmChoices& known,
+                                     std::chrono::milliseconds budget = std::chrono::seconds(3));
+
+/// ${XDG_CACHE_HOME:-$HOME/.cache}/trident/gemm-HASH.json, with a hash of the device's model and the libraries'
 /// versions; empty where neither variable is set.
-[[nodiscard]] std::filesystem::path gemm_cache_path();
+[[nodiscard]] std::filesystem::path gemm_cache_path(Device device = Device::cpu());
 
 /// The machine's choices from earlier runs, so that the same job chooses the same again. A missing file is an empty
 /// table; an unreadable or damaged one too, with a warning.

@@ -4,6 +4,7 @@
 #include "kernels/cpu/linear.h"
 #include "kernels/cuda/linear.h"
 #include "kernels/gemm_tuning.h"
+#include "kernels/whole_products.h"
 
 namespace trident {
 namespace {
@@ -20,6 +21,10 @@ void check_vector(const Tensor& vector, int64_t elements, DType dtype) {
   TRIDENT_CHECK(vector.elements() == elements && vector.dtype() == dtype, "bias is " + vector.shape().to_string());
 }
 
+void record_whole(GemmRecorder& recorder, const GemmKey& key) {
+  if (key.m > 0 && key.n > 0 && key.k > 0) recorder.record(key);
+}
+
 }  // namespace
 
 void linear_forward(const Stream& stream, const Tensor& x, const Tensor& w, const Tensor& bias, Tensor& y) {
@@ -28,7 +33,10 @@ void linear_forward(const Stream& stream, const Tensor& x, const Tensor& w, cons
   check_vector(bias, w.rows(), x.dtype());
   switch (stream.device().kind) {
     case DeviceKind::meta:
-      if (auto* recorder = dynamic_cast<GemmRecorder*>(stream.state())) cpu::record_linear_forward(*recorder, x, w);
+      if (auto* recorder = dynamic_cast<GemmRecorder*>(stream.state())) {
+        if (recorder->target() == DeviceKind::cpu) return cpu::record_linear_forward(*recorder, x, w);
+        record_whole(*recorder, forward_product(x, w, bias.defined()));
+      }
       return;
     case DeviceKind::cpu: return cpu::linear_forward(stream, x, w, bias, y);
     case DeviceKind::cuda: return cuda::linear_forward(stream, x, w, bias, y);
@@ -41,7 +49,8 @@ void linear_backward_input(const Stream& stream, const Tensor& dy, const Tensor&
   switch (stream.device().kind) {
     case DeviceKind::meta:
       if (auto* recorder = dynamic_cast<GemmRecorder*>(stream.state())) {
-        cpu::record_linear_backward_input(*recorder, dy, w);
+        if (recorder->target() == DeviceKind::cpu) return cpu::record_linear_backward_input(*recorder, dy, w);
+        record_whole(*recorder, backward_input_product(dy, w));
       }
       return;
     case DeviceKind::cpu: return cpu::linear_backward_input(stream, dy, w, dx);
@@ -56,7 +65,8 @@ void linear_backward_weight(const Stream& stream, const Tensor& dy, const Tensor
   switch (stream.device().kind) {
     case DeviceKind::meta:
       if (auto* recorder = dynamic_cast<GemmRecorder*>(stream.state())) {
-        cpu::record_linear_backward_weight(*recorder, dy, x);
+        if (recorder->target() == DeviceKind::cpu) return cpu::record_linear_backward_weight(*recorder, dy, x);
+        record_whole(*recorder, backward_weight_product(dy, x));
       }
       return;
     case DeviceKind::cpu: return cpu::linear_backward_weight(stream, dy, x, dw, dbias);

@@ -44,9 +44,8 @@ int run(const Arguments& arguments) {
   const GemmSetup gemms;
   const DeviceMesh mesh = DeviceMesh(Communicator::self("world"), {});
   const DryRun plan = dry_run(config, options, 0, gemms.meta_stream());
-  const auto libraries = gemms.choose({});
   const Stream stream = Stream::cpu(arguments.threads > 0 ? arguments.threads : available_cpus());
-  stream.attach(libraries);
+  gemms.choose(stream, {});
   Engine engine(config, options, mesh, plan, stream);
   load_weights(weights, engine.model().storage(), stream);
   const int64_t windows =

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "core/atomic_file.h"
+#include "core/error.h"
 #include "core/mapped_file.h"
 #include "parallel/comm/exchange_text.h"
 
@@ -36,12 +37,12 @@ GemmProducts products_of_all_ranks(const GemmProducts& own, const Communicator& 
   return products;
 }
 
-GemmChoices choose_here(const GemmProducts& products, const fs::path& kept) {
-  const fs::path cache = gemm_cache_path();
+GemmChoices choose_here(const Stream& stream, const GemmProducts& products, const fs::path& kept) {
+  const fs::path cache = gemm_cache_path(stream.device());
   GemmChoices agreed = read_choices(kept);
   GemmChoices known = agreed;
   known.add_missing(load_gemm_cache(cache));
-  const GemmChoices choices = tune_gemms(products, known);
+  const GemmChoices choices = tune_gemms(stream, products, known);
   // Another process may have timed the same products meanwhile; both must go on with what the cache kept.
   const GemmChoices cached = store_gemm_cache(cache, choices);
   for (const auto& [key, strides] : products) {
@@ -54,12 +55,16 @@ GemmChoices choose_here(const GemmProducts& products, const fs::path& kept) {
 
 }  // namespace
 
-GemmSetup::GemmSetup() : recorder_(std::make_shared<GemmRecorder>()), meta_(Stream::meta()) { meta_.attach(recorder_); }
+GemmSetup::GemmSetup(Device target) : recorder_(std::make_shared<GemmRecorder>(target.kind)), meta_(Stream::meta()) {
+  if (target.kind == DeviceKind::cpu) static_cast<void>(gemm_library_names());
+  meta_.attach(recorder_);
+}
 
-std::shared_ptr<GemmState> GemmSetup::choose(const fs::path& kept, const Communicator& world) const {
+void GemmSetup::choose(const Stream& stream, const fs::path& kept, const Communicator& world) const {
+  TRIDENT_CHECK(stream.device().kind == recorder_->target(), "products were recorded for another device");
   const GemmProducts products = products_of_all_ranks(recorder_->products(), world);
-  const std::string chosen = world.rank() == 0 ? choose_here(products, kept).to_json() : std::string();
-  return std::make_shared<GemmState>(GemmChoices::parse(broadcast_text(world, chosen)));
+  const std::string chosen = world.rank() == 0 ? choose_here(stream, products, kept).to_json() : std::string();
+  follow_gemm_choices(stream, GemmChoices::parse(broadcast_text(world, chosen)));
 }
 
 }  // namespace trident

@@ -103,15 +103,14 @@ Trainer::Trainer(const JobConfig& job, const Communicator& world, const std::str
     validation_.emplace(*job_.data.validation, job_.training.sequence_length, job_.model.vocab_size);
 
   const EngineOptions options = engine_options(job_);
-  const GemmSetup gemms;
+  const GemmSetup gemms(stream_.device());
   const DryRun plan = dry_run(job_.model, options, world.rank(), gemms.meta_stream());
   planned_ = plan.memory;
   open_run();
   if (is_first()) report_job(job_, options, data_, stream_.device());
   report_layout(options.layout, mesh_);
   require_memory(plan.memory, mesh_, stream_, job_.training.threads.value());
-  const auto libraries = gemms.choose(run_.gemm_choice(), world);
-  if (stream_.device().kind == DeviceKind::cpu) stream_.attach(libraries);
+  gemms.choose(stream_, run_.gemm_choice(), world);
   engine_.emplace(job_.model, options, mesh_, plan, stream_, trace_.timeline());
   if (is_first()) open_metrics();
   start_or_resume(snapshots);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
 
 #include "core/device.h"
 #include "core/dtype.h"
@@ -55,6 +56,9 @@ class Gemms {
 void record_gemm(GemmRecorder& recorder, const GemmKey& key, const GemmStrides& strides);
 /// The keys of all blocks of BlockGrid(m, n).
 void record_grid(GemmRecorder& recorder, GemmForm form, int64_t m, int64_t n, int64_t k, DType dtype);
+
+/// What choices on this machine's processor depend on: its model, the libraries and their versions.
+[[nodiscard]] std::string gemm_identity();
 
 /// Uninitialised memory of the calling thread, 64-byte aligned, kept for the next call with the same slot; `slot`
 /// names the user. Each block of work needs a bounded amount, so threads keep a bounded amount.

@@ -1,4 +1,3 @@
-#include <fmt/format.h>
 #include <time.h>  // NOLINT(modernize-deprecated-headers): clock_gettime is POSIX
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 
 #include "core/log.h"
 #include "kernels/cpu/blas.h"
+#include "kernels/cpu/gemm.h"
 #include "kernels/gemm_tuning.h"
 
 namespace trident {
@@ -75,12 +75,6 @@ const std::string& fastest(const std::vector<double>& times) {
   return libraries[times.front() > kMargin * times[best] ? best : 0].name;
 }
 
-uint64_t fnv1a(std::string_view text) {
-  uint64_t hash = 0xcbf29ce484222325u;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-  return hash;
-}
-
 /// What /proc/cpuinfo says about the first processor, without what changes between two looks.
 std::string processor_model() {
   std::ifstream file("/proc/cpuinfo");
@@ -93,19 +87,12 @@ std::string processor_model() {
   return model;
 }
 
-std::filesystem::path cache_folder() {
-  for (const auto& [variable, suffix] : {std::pair{"XDG_CACHE_HOME", ""}, std::pair{"HOME", ".cache"}}) {
-    const char* value = std::getenv(variable);
-    if (value != nullptr && *value == '/') return std::filesystem::path(value) / suffix / "trident";
-  }
-  return {};
-}
-
 }  // namespace
 
 GemmState::GemmState(GemmChoices choices) : choices_(std::move(choices)) {
   std::set<std::string> missing;
   for (const auto& [key, name] : choices_.table()) {
+    if (key.device != DeviceKind::cpu) continue;
     const auto* library = cpu::find_blas_library(name);
     if (library == nullptr) missing.insert(name);
     if (library != nullptr) libraries_.emplace(key, library);
@@ -140,12 +127,10 @@ GemmChoices tune_gemms(const GemmProducts& products, const GemmChoices& known, s
   return choices;
 }
 
-std::filesystem::path gemm_cache_path() {
-  const auto folder = cache_folder();
-  if (folder.empty()) return {};
+std::string cpu::gemm_identity() {
   std::string identity = "timed with the products' strides\n" + processor_model();  // other trials, other file
   for (const auto& library : cpu::blas_libraries()) identity += library.name + ' ' + library.version + '\n';
-  return folder / fmt::format("gemm-{:016x}.json", fnv1a(identity));
+  return identity;
 }
 
 }  // namespace trident

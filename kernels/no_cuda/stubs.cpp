@@ -8,6 +8,7 @@
 #include "kernels/cuda/optimizer.h"
 #include "kernels/cuda/rope.h"
 #include "kernels/cuda/tree_sum.h"
+#include "kernels/cuda/tune_gemms.h"
 #include "kernels/dispatch.h"
 
 // In place of kernels/cuda in a build without CUDA.
@@ -84,5 +85,11 @@ void tree_sum(const Stream&, DType, std::span<const std::byte* const>, std::span
               std::byte*) {
   throw_without_cuda("tree_sum");
 }
+
+void follow_gemm_choices(const Stream&, const GemmChoices&) { throw_without_cuda("follow_gemm_choices"); }
+GemmChoices tune_gemms(const Stream&, const GemmProducts&, const GemmChoices&, std::chrono::milliseconds) {
+  throw_without_cuda("tune_gemms");
+}
+std::string gemm_identity(Device) { throw_without_cuda("gemm_identity"); }
 
 }  // namespace trident::cuda

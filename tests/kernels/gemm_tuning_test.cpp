@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "kernels/attention.h"
 #include "kernels/cpu/blas.h"
 #include "kernels/linear.h"
 #include "tests/kernels/random_tensors.h"
@@ -101,6 +102,66 @@ TEST(GemmRecorder, ADryRunAsksForWhatTheRealRunUses) {
     EXPECT_EQ(strides.c, 700);
   }
   EXPECT_EQ(keys, expected);
+}
+
+TEST(GemmRecorder, ForGpusRecordsWholeProducts) {
+  const auto recorder = std::make_shared<GemmRecorder>(DeviceKind::cuda);
+  const Stream dry = Stream::meta();
+  dry.attach(recorder);
+  HeapAllocator meta(Device::meta());
+  const Tensor x = meta.allocate({2, 500, 96}, DType::bf16), w = meta.allocate({700, 96}, DType::bf16);
+  const Tensor bias = meta.allocate({700}, DType::bf16);
+  Tensor y = meta.allocate({2, 500, 700}, DType::bf16), dx = meta.allocate({2, 500, 96}, DType::bf16);
+  Tensor dw = meta.allocate({700, 96}, DType::fp32), dbias = meta.allocate({700}, DType::fp32);
+  linear_forward(dry, x, w, bias, y);
+  linear_forward(dry, x, w, {}, y);
+  linear_backward_input(dry, y, w, dx);
+  linear_backward_weight(dry, y, x, dw, dbias);
+  Tensor no_rows = meta.allocate({0, 700}, DType::bf16);
+  linear_forward(dry, meta.allocate({0, 96}, DType::bf16), w, bias, no_rows);
+  // What attends on GPUs multiplies by itself.
+  const AttentionShape shape{.batch = 1, .sequence = 64, .heads = 2, .kv_heads = 2, .head_dim = 16};
+  const Tensor qkv = meta.allocate({64, 96}, DType::bf16);
+  Tensor out = meta.allocate({64, 32}, DType::bf16), lse = meta.allocate({64, 2}, DType::fp32);
+  attention_forward(dry, shape, qkv, out, lse);
+  std::set<GemmKey> keys;
+  for (const auto& [key, strides] : recorder->products()) keys.insert(key);
+  constexpr DeviceKind kGpu = DeviceKind::cuda;
+  const std::set<GemmKey> expected{{GemmForm::nt, 1000, 700, 96, DType::bf16, true, kGpu},
+                                   {GemmForm::nt, 1000, 700, 96, DType::bf16, false, kGpu},
+                                   {GemmForm::nn, 1000, 96, 700, DType::bf16, false, kGpu},
+                                   {GemmForm::tn, 700, 96, 1000, DType::bf16, false, kGpu}};
+  EXPECT_EQ(keys, expected);
+}
+
+TEST(GemmChoices, ThoseOfCpusAndGpusLieSideBySide) {
+  GemmKey on_gpu = kForward, with_bias = kForward;
+  on_gpu.device = with_bias.device = DeviceKind::cuda;
+  with_bias.bias = true;
+  GemmChoices choices;
+  choices.set(kForward, "openblas");
+  choices.set(on_gpu, "cublaslt:1:0");
+  choices.set(with_bias, "cublaslt:1:1");
+  EXPECT_EQ(GemmChoices::parse(choices.to_json()), choices);
+  EXPECT_EQ(choices.table().size(), 3u);
+  const GemmState state(choices);
+  EXPECT_NE(state.library(kForward), nullptr);
+  EXPECT_EQ(state.library(on_gpu), nullptr);
+  for (const char* extra : {R"("device": "tpu")", R"("device": 1)", R"("bias": "yes")"}) {
+    const std::string bad = std::string(R"({"version":1,"choices":[{"form":"nt","m":1,"n":1,"k":1,"dtype":"fp32",)") +
+                            extra + R"(,"library":"blis"}]})";
+    EXPECT_THROW((void)GemmChoices::parse(bad), Error) << bad;
+  }
+}
+
+TEST(FollowGemmChoices, ACpuStreamFollowsThem) {
+  const Stream stream = Stream::cpu(1);
+  GemmChoices choices;
+  choices.set(kForward, "openblas");
+  follow_gemm_choices(stream, choices);
+  const auto* state = dynamic_cast<GemmState*>(stream.state());
+  ASSERT_NE(state, nullptr);
+  EXPECT_EQ(state->choices(), choices);
 }
 
 TEST(GemmState, AMissingLibraryIsReplacedByOpenBlas) {
