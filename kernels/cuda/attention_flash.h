@@ -12,6 +12,10 @@ namespace trident::cuda {
 void flash_attention_forward(const Stream& stream, const AttentionShape& shape, const Tensor& qkv, Tensor& out,
                              Tensor& lse);
 
+/// The same with Hopper's warpgroup instructions; it may round differently.
+void flash_attention_forward_wgmma(const Stream& stream, const AttentionShape& shape, const Tensor& qkv, Tensor& out,
+                                   Tensor& lse);
+
 /// Keys and queries have their gradients from two kernels that each recompute the scores: seven products instead of
 /// five, but no two blocks add to the same sum, so every run returns the same bits.
 void flash_attention_backward(const Stream& stream, const AttentionShape& shape, const Tensor& qkv, const Tensor& out,

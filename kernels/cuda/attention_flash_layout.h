@@ -47,6 +47,14 @@ constexpr uint32_t block_offset(uint32_t lane_offset, int row_block, int column_
          static_cast<uint32_t>(row_block * kBlock * kRowBytes + column_block / 4 * kRows * kRowBytes);
 }
 
+/// How a warpgroup's products find a tile's blocks in shared memory: a descriptor of the 128-byte swizzle. `address` is
+/// that of the block's first element, not permuted. Rows [rows, k] lie in groups of 8, 1024 bytes apart; of a tile
+/// [k, columns] as well, where further columns are in the next panel.
+constexpr uint64_t tile_descriptor(uint32_t address, uint32_t panel_bytes) {
+  constexpr uint64_t kSwizzle128 = uint64_t{1} << 62, kGroupBytes = 8 * kRowBytes;
+  return kSwizzle128 | kGroupBytes / 16 << 32 | uint64_t{panel_bytes / 16} << 16 | (address & 0x3ffff) / 16;
+}
+
 /// Row and column in C of a lane's value c[i].
 constexpr int accumulator_row(int lane, int i) { return lane / 4 + i / 2 * 8; }
 constexpr int accumulator_column(int lane, int i) { return lane % 4 * 2 + i % 2; }

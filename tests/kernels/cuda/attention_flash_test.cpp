@@ -145,6 +145,12 @@ class CudaFlashAttention : public GpuTest {
     cuda::flash_attention_backward(gpu, s, device_qkv, out, lse, device_dout, dqkv);
     return {download(out), download(lse), download(dqkv)};
   }
+  /// Only the forward pass.
+  [[nodiscard]] Results on_warpgroups(const AttentionShape& s, const Tensor& qkv) const {
+    Tensor out = poisoned_on_gpu(out_shape(s), DType::bf16), lse = poisoned_on_gpu(lse_shape(s), DType::fp32);
+    cuda::flash_attention_forward_wgmma(gpu, s, upload(qkv), out, lse);
+    return {download(out), download(lse), Tensor()};
+  }
   [[nodiscard]] Results on_cpu(const AttentionShape& s, const Tensor& qkv, const Tensor& dout) const {
     Results result{poisoned(out_shape(s), DType::fp64), poisoned(lse_shape(s), DType::fp64),
                    poisoned(qkv.shape(), DType::fp64)};
@@ -177,6 +183,9 @@ TEST_F(CudaFlashAttention, MatchesTheCpu) {
         const double allowed = allowed_error(DType::bf16);
         EXPECT_LE(relative_error(found.out, expected.out), allowed);
         EXPECT_LE(relative_error(found.lse, expected.lse), allowed_error(DType::fp32));
+        const Results warpgroups = on_warpgroups(s, qkv);
+        EXPECT_LE(relative_error(warpgroups.out, expected.out), allowed);
+        EXPECT_LE(relative_error(warpgroups.lse, expected.lse), allowed_error(DType::fp32));
         EXPECT_LE(relative_error(found.dqkv, expected.dqkv), allowed);
         if (sequence == 1) continue;  // one key has all of the probability: no gradient but the value's
         const int64_t ends[] = {0, heads * head_dim, (heads + kv_heads) * head_dim, s.qkv_columns()};
@@ -196,12 +205,15 @@ TEST_F(CudaFlashAttention, EveryRunReturnsTheSameBits) {
   for (const int64_t head_dim : {64, 128}) {
     const AttentionShape s{2, 333, 6, 2, head_dim};
     const Tensor qkv = random_qkv(s), dout = random_dout(s);
-    const Results first = on_gpu(s, qkv, dout);
+    const Results first = on_gpu(s, qkv, dout), first_of_warpgroups = on_warpgroups(s, qkv);
     for (int run = 0; run < 3; ++run) {
       const Results again = on_gpu(s, qkv, dout);
       EXPECT_TRUE(same_bits(again.out, first.out));
       EXPECT_TRUE(same_bits(again.lse, first.lse));
       EXPECT_TRUE(same_bits(again.dqkv, first.dqkv));
+      const Results of_warpgroups = on_warpgroups(s, qkv);
+      EXPECT_TRUE(same_bits(of_warpgroups.out, first_of_warpgroups.out));
+      EXPECT_TRUE(same_bits(of_warpgroups.lse, first_of_warpgroups.lse));
     }
   }
 }
@@ -214,6 +226,9 @@ TEST_F(CudaFlashAttention, LargeScoresDoNotOverflow) {
   const Results found = on_gpu(s, qkv, dout), expected = on_cpu(s, qkv, dout);
   EXPECT_LE(relative_error(found.out, expected.out), allowed_error(DType::bf16));
   EXPECT_LE(relative_error(found.lse, expected.lse), allowed_error(DType::fp32));
+  const Results warpgroups = on_warpgroups(s, qkv);
+  EXPECT_LE(relative_error(warpgroups.out, expected.out), allowed_error(DType::bf16));
+  EXPECT_LE(relative_error(warpgroups.lse, expected.lse), allowed_error(DType::fp32));
   for (const double value : values(found.dqkv)) ASSERT_TRUE(std::isfinite(value));
 }
 
