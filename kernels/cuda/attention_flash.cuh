@@ -98,6 +98,12 @@ __device__ __forceinline__ void as_operand(uint32_t (&a)[4], const float (&left)
   a[3] = pack_bf16(right[2], right[3]);
 }
 
+/// Of every query [batch, heads, sequence], in the stream's scratch memory: lse · log2(e) and delta, the sum of dout ·
+/// out. kReadableRows more may be read.
+[[nodiscard]] const float2* row_statistics(const Stream& stream, const AttentionShape& shape, const Tensor& out,
+                                           const Tensor& lse, const Tensor& dout);
+inline constexpr int kReadableRows = 64;
+
 inline void check_alignment(std::initializer_list<const Tensor*> tensors) {
   for (const Tensor* tensor : tensors)
     TRIDENT_CHECK(reinterpret_cast<uintptr_t>(tensor->raw()) % 16 == 0, "flash attention on unaligned tensors");

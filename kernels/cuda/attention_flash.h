@@ -21,4 +21,8 @@ void flash_attention_forward_wgmma(const Stream& stream, const AttentionShape& s
 void flash_attention_backward(const Stream& stream, const AttentionShape& shape, const Tensor& qkv, const Tensor& out,
                               const Tensor& lse, const Tensor& dout, Tensor& dqkv);
 
+/// The same with Hopper's warpgroup instructions; it may round differently.
+void flash_attention_backward_wgmma(const Stream& stream, const AttentionShape& shape, const Tensor& qkv,
+                                    const Tensor& out, const Tensor& lse, const Tensor& dout, Tensor& dqkv);
+
 }  // namespace trident::cuda

@@ -1,6 +1,5 @@
 #include "kernels/cuda/attention_flash.cuh"
 #include "kernels/cuda/attention_flash.h"
-#include "kernels/cuda/state.h"
 
 // With P = exp(scale · Q·Kᵀ − lse) and dS = P · (dO·Vᵀ − delta), delta = rows of dO · O:
 // dV = Pᵀ·dO, dK = scale · dSᵀ·Q, dQ = scale · dS·K. P and dS never leave registers: what one product leaves there is
@@ -12,40 +11,13 @@ namespace {
 struct BackwardArguments {
   Sizes sizes;
   const Bf16* qkv;
-  const Bf16* out;
   const Bf16* dout;
-  const float* lse;
-  float2* rows;  ///< [batch, heads, sequence]: lse · log2(e), delta
+  const float2* rows;  ///< of row_statistics()
   Bf16* dqkv;
 };
 
 // Queries past the sequence have rows of zeros, which makes P one and dS zero there; both meet only zeros in dO and Q.
 // Keys past the sequence are after every query that counts.
-
-constexpr int kRowThreads = 256;
-
-/// A group of lanes takes a row of one head, a chunk each.
-template <int kHeadDim>
-__global__ void __launch_bounds__(kRowThreads) rows_kernel(const BackwardArguments arguments, int64_t rows) {
-  constexpr int kLanes = kHeadDim / kChunk;
-  const Sizes& sizes = arguments.sizes;
-  const int64_t row = (static_cast<int64_t>(blockIdx.x) * kRowThreads + threadIdx.x) / kLanes;  // [batch, t, head]
-  const int chunk = static_cast<int>(threadIdx.x) % kLanes;
-  float sum = 0.0f;
-  if (row < rows) {
-    const auto o = reinterpret_cast<const Pack<Bf16>*>(arguments.out)[row * kLanes + chunk];
-    const auto d = reinterpret_cast<const Pack<Bf16>*>(arguments.dout)[row * kLanes + chunk];
-#pragma unroll
-    for (int i = 0; i < kChunk; ++i) sum = fmaf(widen(o.values[i]), widen(d.values[i]), sum);
-  }
-#pragma unroll
-  for (int offset = kLanes / 2; offset > 0; offset /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, offset);
-  if (row < rows && chunk == 0) {
-    const int64_t position = row / sizes.heads, head = row % sizes.heads;
-    const int64_t to = (position / sizes.sequence * sizes.heads + head) * sizes.sequence + position % sizes.sequence;
-    arguments.rows[to] = make_float2(arguments.lse[to] * kLog2E, sum);
-  }
-}
 
 template <int kHeadDim_>
 struct BackwardTiles {
@@ -294,11 +266,6 @@ __global__ void __launch_bounds__(C::kThreads, C::kBlocksAtOnce) queries_kernel(
 
 template <class C>
 void backward(const Stream& stream, const AttentionShape& shape, const BackwardArguments& arguments) {
-  const int64_t rows = shape.batch * shape.sequence * shape.heads;
-  const int64_t row_blocks = divide_up<int64_t>(rows, kRowThreads * kChunk / C::kHeadDim);
-  TRIDENT_CHECK(row_blocks < int64_t{1} << 31, "attention over too many rows");
-  rows_kernel<C::kHeadDim><<<static_cast<unsigned>(row_blocks), kRowThreads, 0, queue_of(stream)>>>(arguments, rows);
-  check_launch("flash_attention_backward, rows");
   const int64_t tiles = divide_up<int64_t>(shape.sequence, C::kOwn);
   launch("flash_attention_backward, keys", keys_kernel<C>, tiles * shape.batch * shape.kv_heads, C::kThreads,
          C::kKeySharedBytes, stream, arguments);
@@ -314,12 +281,9 @@ void flash_attention_backward(const Stream& stream, const AttentionShape& shape,
   TRIDENT_CHECK(flash_attention_supports(shape, qkv.dtype()), "flash attention cannot serve this call");
   flash::check_alignment({&qkv, &out, &dout, &dqkv});
   if (shape.batch == 0 || shape.sequence == 0) return;
-  const auto rows = static_cast<size_t>(shape.batch * shape.heads * shape.sequence);
-  const flash::BackwardArguments arguments{
-      flash::Sizes(shape),       data_of<flash::Bf16>(qkv),
-      data_of<flash::Bf16>(out), data_of<flash::Bf16>(dout),
-      data_of<float>(lse),       static_cast<float2*>(state_of(stream).scratch(rows * sizeof(float2))),
-      data_of<flash::Bf16>(dqkv)};
+  const flash::BackwardArguments arguments{flash::Sizes(shape), data_of<flash::Bf16>(qkv), data_of<flash::Bf16>(dout),
+                                           flash::row_statistics(stream, shape, out, lse, dout),
+                                           data_of<flash::Bf16>(dqkv)};
   if (shape.head_dim == 64)
     flash::backward<flash::BackwardTiles<64>>(stream, shape, arguments);
   else

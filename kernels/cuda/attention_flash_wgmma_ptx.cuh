@@ -117,6 +117,26 @@ __device__ __forceinline__ void now_use(float (&sums)[kTiles][4]) {
 // A warpgroup's products: warp w of it has rows 16·w … 16·w + 15 of D and A, in the layout of mma.m16n8k16; D's tiles
 // of 8 columns follow each other.
 
+/// D (+)= A·Bᵀ, 64×64 = 64×16 · 16×64; A and B as descriptors of tiles [rows, k].
+template <bool kAdd>
+__device__ __forceinline__ void multiply_rows(float (&d)[8][4], uint64_t a, uint64_t b) {
+  asm volatile(
+      "{\n"
+      ".reg .pred add;\n"
+      "setp.ne.b32 add, %34, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "
+      "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15,"
+      " %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
+      "%32, %33, add, 1, 1, 0, 0;\n"
+      "}"
+      : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]), "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]),
+        "+f"(d[1][3]), "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]), "+f"(d[3][0]), "+f"(d[3][1]),
+        "+f"(d[3][2]), "+f"(d[3][3]), "+f"(d[4][0]), "+f"(d[4][1]), "+f"(d[4][2]), "+f"(d[4][3]), "+f"(d[5][0]),
+        "+f"(d[5][1]), "+f"(d[5][2]), "+f"(d[5][3]), "+f"(d[6][0]), "+f"(d[6][1]), "+f"(d[6][2]), "+f"(d[6][3]),
+        "+f"(d[7][0]), "+f"(d[7][1]), "+f"(d[7][2]), "+f"(d[7][3])
+      : "l"(a), "l"(b), "r"(kAdd ? 1 : 0));
+}
+
 /// D (+)= A·Bᵀ, 64×128 = 64×16 · 16×128; A and B as descriptors of tiles [rows, k].
 template <bool kAdd>
 __device__ __forceinline__ void multiply_rows(float (&d)[16][4], uint64_t a, uint64_t b) {

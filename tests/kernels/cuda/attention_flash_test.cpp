@@ -124,11 +124,13 @@ TEST(Flash, SupportsItsTypesAndSizesOnly) {
   EXPECT_FALSE(cuda::flash_attention_supports({1, 8, 2, 1, 64}, DType::fp32));
 }
 
+struct AttentionResults {
+  Tensor out, lse, dqkv;
+};
+
 class CudaFlashAttention : public GpuTest {
  protected:
-  struct Results {
-    Tensor out, lse, dqkv;
-  };
+  using Results = AttentionResults;
 
   static Shape out_shape(const AttentionShape& s) { return {s.batch, s.sequence, s.heads * s.head_dim}; }
   static Shape lse_shape(const AttentionShape& s) { return {s.batch, s.heads, s.sequence}; }
@@ -145,11 +147,14 @@ class CudaFlashAttention : public GpuTest {
     cuda::flash_attention_backward(gpu, s, device_qkv, out, lse, device_dout, dqkv);
     return {download(out), download(lse), download(dqkv)};
   }
-  /// Only the forward pass.
-  [[nodiscard]] Results on_warpgroups(const AttentionShape& s, const Tensor& qkv) const {
+  /// The same by the warpgroups' kernels.
+  [[nodiscard]] Results on_warpgroups(const AttentionShape& s, const Tensor& qkv, const Tensor& dout) const {
+    const Tensor device_qkv = upload(qkv), device_dout = upload(dout);
     Tensor out = poisoned_on_gpu(out_shape(s), DType::bf16), lse = poisoned_on_gpu(lse_shape(s), DType::fp32);
-    cuda::flash_attention_forward_wgmma(gpu, s, upload(qkv), out, lse);
-    return {download(out), download(lse), Tensor()};
+    Tensor dqkv = poisoned_on_gpu(qkv.shape(), DType::bf16);
+    cuda::flash_attention_forward_wgmma(gpu, s, device_qkv, out, lse);
+    cuda::flash_attention_backward_wgmma(gpu, s, device_qkv, out, lse, device_dout, dqkv);
+    return {download(out), download(lse), download(dqkv)};
   }
   [[nodiscard]] Results on_cpu(const AttentionShape& s, const Tensor& qkv, const Tensor& dout) const {
     Results result{poisoned(out_shape(s), DType::fp64), poisoned(lse_shape(s), DType::fp64),
@@ -171,30 +176,38 @@ Tensor columns_of(const Tensor& tensor, int64_t begin, int64_t end) {
   return part;
 }
 
+void expect_close(const AttentionShape& s, const AttentionResults& found, const AttentionResults& expected) {
+  const double allowed = allowed_error(DType::bf16);
+  EXPECT_LE(relative_error(found.out, expected.out), allowed);
+  EXPECT_LE(relative_error(found.lse, expected.lse), allowed_error(DType::fp32));
+  EXPECT_LE(relative_error(found.dqkv, expected.dqkv), allowed);
+  if (s.sequence == 1) return;  // one key has all of the probability: no gradient but the value's
+  const int64_t ends[] = {0, s.heads * s.head_dim, (s.heads + s.kv_heads) * s.head_dim, s.qkv_columns()};
+  for (int part = 0; part < 3; ++part) {
+    EXPECT_LE(relative_error(columns_of(found.dqkv, ends[part], ends[part + 1]),
+                             columns_of(expected.dqkv, ends[part], ends[part + 1])),
+              allowed)
+        << "d"
+        << "qkv"[part];
+  }
+}
+
 TEST_F(CudaFlashAttention, MatchesTheCpu) {
   for (const int64_t sequence : {1, 17, 63, 64, 65, 127, 128, 129, 200, 384}) {
     for (const int64_t head_dim : {64, 128}) {
       for (const auto& [heads, kv_heads] : {std::pair{2, 2}, {4, 1}, {6, 2}}) {
         const AttentionShape s{sequence < 130 ? 2 : 1, sequence, heads, kv_heads, head_dim};
-        SCOPED_TRACE("t " + std::to_string(sequence) + " d " + std::to_string(head_dim) + " h " +
-                     std::to_string(heads) + "/" + std::to_string(kv_heads));
+        const std::string name = "t " + std::to_string(sequence) + " d " + std::to_string(head_dim) + " h " +
+                                 std::to_string(heads) + "/" + std::to_string(kv_heads);
         const Tensor qkv = random_qkv(s), dout = random_dout(s);
-        const Results found = on_gpu(s, qkv, dout), expected = on_cpu(s, qkv, dout);
-        const double allowed = allowed_error(DType::bf16);
-        EXPECT_LE(relative_error(found.out, expected.out), allowed);
-        EXPECT_LE(relative_error(found.lse, expected.lse), allowed_error(DType::fp32));
-        const Results warpgroups = on_warpgroups(s, qkv);
-        EXPECT_LE(relative_error(warpgroups.out, expected.out), allowed);
-        EXPECT_LE(relative_error(warpgroups.lse, expected.lse), allowed_error(DType::fp32));
-        EXPECT_LE(relative_error(found.dqkv, expected.dqkv), allowed);
-        if (sequence == 1) continue;  // one key has all of the probability: no gradient but the value's
-        const int64_t ends[] = {0, heads * head_dim, (heads + kv_heads) * head_dim, s.qkv_columns()};
-        for (int part = 0; part < 3; ++part) {
-          EXPECT_LE(relative_error(columns_of(found.dqkv, ends[part], ends[part + 1]),
-                                   columns_of(expected.dqkv, ends[part], ends[part + 1])),
-                    allowed)
-              << "d"
-              << "qkv"[part];
+        const Results expected = on_cpu(s, qkv, dout);
+        {
+          SCOPED_TRACE(name);
+          expect_close(s, on_gpu(s, qkv, dout), expected);
+        }
+        {
+          SCOPED_TRACE(name + " on warpgroups");
+          expect_close(s, on_warpgroups(s, qkv, dout), expected);
         }
       }
     }
@@ -205,15 +218,16 @@ TEST_F(CudaFlashAttention, EveryRunReturnsTheSameBits) {
   for (const int64_t head_dim : {64, 128}) {
     const AttentionShape s{2, 333, 6, 2, head_dim};
     const Tensor qkv = random_qkv(s), dout = random_dout(s);
-    const Results first = on_gpu(s, qkv, dout), first_of_warpgroups = on_warpgroups(s, qkv);
+    const Results first = on_gpu(s, qkv, dout), first_of_warpgroups = on_warpgroups(s, qkv, dout);
     for (int run = 0; run < 3; ++run) {
       const Results again = on_gpu(s, qkv, dout);
       EXPECT_TRUE(same_bits(again.out, first.out));
       EXPECT_TRUE(same_bits(again.lse, first.lse));
       EXPECT_TRUE(same_bits(again.dqkv, first.dqkv));
-      const Results of_warpgroups = on_warpgroups(s, qkv);
+      const Results of_warpgroups = on_warpgroups(s, qkv, dout);
       EXPECT_TRUE(same_bits(of_warpgroups.out, first_of_warpgroups.out));
       EXPECT_TRUE(same_bits(of_warpgroups.lse, first_of_warpgroups.lse));
+      EXPECT_TRUE(same_bits(of_warpgroups.dqkv, first_of_warpgroups.dqkv));
     }
   }
 }
@@ -226,27 +240,31 @@ TEST_F(CudaFlashAttention, LargeScoresDoNotOverflow) {
   const Results found = on_gpu(s, qkv, dout), expected = on_cpu(s, qkv, dout);
   EXPECT_LE(relative_error(found.out, expected.out), allowed_error(DType::bf16));
   EXPECT_LE(relative_error(found.lse, expected.lse), allowed_error(DType::fp32));
-  const Results warpgroups = on_warpgroups(s, qkv);
+  const Results warpgroups = on_warpgroups(s, qkv, dout);
   EXPECT_LE(relative_error(warpgroups.out, expected.out), allowed_error(DType::bf16));
   EXPECT_LE(relative_error(warpgroups.lse, expected.lse), allowed_error(DType::fp32));
   for (const double value : values(found.dqkv)) ASSERT_TRUE(std::isfinite(value));
+  for (const double value : values(warpgroups.dqkv)) ASSERT_TRUE(std::isfinite(value));
 }
 
 TEST_F(CudaFlashAttention, NanInOnePositionReachesItAndItsFutureOnly) {
   const AttentionShape s{1, 150, 1, 1, 64};
   Tensor qkv = random_qkv(s);
   set(qkv, 70 * s.qkv_columns() + 64, std::nan(""));  // a key
-  const Results found = on_gpu(s, qkv, random_dout(s));
-  for (int64_t t = 0; t < s.sequence; ++t) {
-    EXPECT_EQ(std::isnan(get(found.out, t * 64)), t >= 70) << t;
-    EXPECT_EQ(std::isnan(get(found.dqkv, t * s.qkv_columns())), t >= 70) << t;
+  const Tensor dout = random_dout(s);
+  for (const Results& found : {on_gpu(s, qkv, dout), on_warpgroups(s, qkv, dout)}) {
+    for (int64_t t = 0; t < s.sequence; ++t) {
+      EXPECT_EQ(std::isnan(get(found.out, t * 64)), t >= 70) << t;
+      EXPECT_EQ(std::isnan(get(found.dqkv, t * s.qkv_columns())), t >= 70) << t;
+    }
   }
 }
 
 TEST_F(CudaFlashAttention, NothingIsDoneForNothing) {
   const AttentionShape s{0, 10, 2, 1, 64};
-  const Results found = on_gpu(s, random_qkv(s), random_dout(s));
-  EXPECT_EQ(found.out.elements(), 0);
+  const Tensor qkv = random_qkv(s), dout = random_dout(s);
+  EXPECT_EQ(on_gpu(s, qkv, dout).out.elements(), 0);
+  EXPECT_EQ(on_warpgroups(s, qkv, dout).out.elements(), 0);
 }
 
 }  // namespace
