@@ -97,6 +97,39 @@ TEST(FlashLayout, LanesHoldEveryResultOnce) {
   }
 }
 
+/// Bytes that a descriptor's 14 bits from `bit` on stand for.
+uint32_t descriptor_bytes(uint64_t descriptor, int bit) {
+  return static_cast<uint32_t>(descriptor >> bit & 0x3fff) * 16;
+}
+
+/// Where the hardware looks for what a descriptor's arithmetic leads to: bits 7–9 of an address permute bits 4–6.
+uint32_t permuted(uint32_t address) { return address ^ address / 128 % 8 * 16; }
+
+TEST(FlashLayout, DescriptorsLeadToTheElements) {
+  constexpr int kRows = 128, kColumns = 128;
+  constexpr uint32_t kPanelBytes = kRows * flash::kRowBytes;
+  for (int row = 0; row < kRows; ++row) {
+    for (int column = 0; column < kColumns; ++column) {
+      const uint32_t expected =
+          flash::chunk_offset<kRows>(row, column / flash::kChunk) + static_cast<uint32_t>(column % flash::kChunk * 2);
+      // As [rows, k]: the block of 16 columns is the product's k.
+      const uint64_t rows = flash::tile_descriptor(
+          static_cast<uint32_t>(column / 64) * kPanelBytes + static_cast<uint32_t>(column % 64 / 16 * 32), kPanelBytes);
+      EXPECT_EQ(permuted(descriptor_bytes(rows, 0) + static_cast<uint32_t>(row / 8) * descriptor_bytes(rows, 32) +
+                         static_cast<uint32_t>(row % 8 * 128 + column % 16 * 2)),
+                expected);
+      // As [k, columns]: the block of 16 rows is.
+      const uint64_t columns = flash::tile_descriptor(static_cast<uint32_t>(row / 16 * 16 * 128), kPanelBytes);
+      EXPECT_EQ(
+          permuted(descriptor_bytes(columns, 0) + static_cast<uint32_t>(column / 64) * descriptor_bytes(columns, 16) +
+                   static_cast<uint32_t>(row % 16 / 8) * descriptor_bytes(columns, 32) +
+                   static_cast<uint32_t>(row % 8 * 128 + column % 64 * 2)),
+          expected);
+      EXPECT_EQ(rows >> 62, 1u);
+    }
+  }
+}
+
 TEST(FlashLayout, TilesThatSeeEachOtherAreVisited) {
   for (const int sequence : {1, 63, 64, 65, 200, 384}) {
     for (const int queries : {64, 128}) {
