@@ -30,6 +30,7 @@
 #include "kernels/activation.h"
 #include "kernels/attention.h"
 #include "kernels/cross_entropy.h"
+#include "kernels/cuda/attention.h"
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
 #include "kernels/linear.h"
@@ -517,11 +518,13 @@ void bench_linears(Bench& bench, const Model& model) {
   bench_linear(bench, model, "head", model.hidden, model.vocabulary);
 }
 
-void bench_attention(Bench& bench, const Model& model) {
+void bench_attention(Bench& bench, const Model& model, cuda::AttentionKernel kernel, const std::string& name) {
   const Stream& stream = bench.stream;
   const AttentionShape shape = model.attention();
-  const std::string label =
-      fmt::format("{}/{}x{} T{} B{}", model.heads, model.kv_heads, model.head_dim, model.sequence, model.batch);
+  if (!cuda::attention_kernel_supports(kernel, stream, shape, DType::bf16)) return;
+  cuda::use_attention_kernel(kernel);
+  const std::string label = fmt::format("{}/{}x{} T{} B{} {}", model.heads, model.kv_heads, model.head_dim,
+                                        model.sequence, model.batch, name);
   // Two products of half a score matrix each; backward has five.
   const double forward = 2 * product(model.rows(), model.sequence, model.heads * model.head_dim);
   const Shape qkv{model.batch, model.sequence, shape.qkv_columns()};
@@ -540,6 +543,7 @@ void bench_attention(Bench& bench, const Model& model) {
       attention_backward(stream, shape, input, result, sums, dout, sets->at(i, 0));
     };
   });
+  cuda::use_attention_kernel(cuda::AttentionKernel::automatic);
 }
 
 int run(const Options& options) {
@@ -558,7 +562,9 @@ int run(const Options& options) {
     if (model.llama) bench_rope(bench, model);
     bench_embedding(bench, model);
     bench_cross_entropy(bench, model.rows(), model.vocabulary);
-    bench_attention(bench, model);
+    bench_attention(bench, model, cuda::AttentionKernel::cudnn, "cudnn");
+    bench_attention(bench, model, cuda::AttentionKernel::flash, "mma");
+    bench_attention(bench, model, cuda::AttentionKernel::wgmma, "wgmma");
     bench_linears(bench, model);
   }
   bench_cross_entropy(bench, kModels[1].rows(), 50257);  // rows that no 16-byte access may begin at

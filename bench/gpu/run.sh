@@ -107,11 +107,11 @@ cleanup() {
 trap cleanup EXIT
 left() { echo $((budget - SECONDS)); }
 
-# Folders of cuBLASLt and NCCL: the toolkit's, else those that came with PyTorch. Not for other programs' libraries.
+# Folders of cuBLASLt, NCCL and cuDNN: the toolkit's, else those that came with PyTorch. Not for other programs' libraries.
 cuda_libraries() {
   local library folder site
   site=$("$python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2>/dev/null || true)
-  for library in libcublasLt.so libnccl.so; do
+  for library in libcublasLt.so libnccl.so libcudnn.so libcudart.so; do
     for folder in /usr/local/cuda/lib64 /usr/local/cuda-*/lib64 /usr/lib/x86_64-linux-gnu "$site"/nvidia/*/lib; do
       if compgen -G "$folder/$library.*" >/dev/null; then
         printf ':%s' "$folder"

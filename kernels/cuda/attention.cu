@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <iterator>
+#include <span>
 
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/attention_cudnn.h"
@@ -30,11 +31,13 @@ bool flash_supports(const Stream& /*stream*/, const AttentionShape& shape, DType
 
 constexpr Implementation kImplementations[] = {
     {AttentionKernel::flash, flash_supports, flash_attention_forward, flash_attention_backward},
+    {AttentionKernel::wgmma, flash_supports, flash_attention_forward_wgmma, flash_attention_backward_wgmma},
     {AttentionKernel::cudnn, cudnn_attention_supports, cudnn_attention_forward, cudnn_attention_backward},
     {AttentionKernel::plain, plain_attention_supports, plain_attention_forward, plain_attention_backward},
 };
 /// What `automatic` takes, the first that supports a call.
-constexpr AttentionKernel kFastestFirst[] = {AttentionKernel::cudnn};
+constexpr AttentionKernel kFastestForward[] = {AttentionKernel::cudnn, AttentionKernel::flash};
+constexpr AttentionKernel kFastestBackward[] = {AttentionKernel::cudnn, AttentionKernel::flash};
 
 std::atomic<AttentionKernel> chosen_kernel = AttentionKernel::automatic;
 
@@ -46,7 +49,8 @@ const Implementation* find(AttentionKernel kernel) {
 }
 
 /// For a call on tensors that begin at `pointers`. Only the plain kernel takes what is not 16-byte aligned.
-const Implementation& implementation_for(const Stream& stream, const AttentionShape& shape, DType dtype,
+const Implementation& implementation_for(std::span<const AttentionKernel> fastest, const Stream& stream,
+                                         const AttentionShape& shape, DType dtype,
                                          std::initializer_list<const void*> pointers) {
   const bool aligned = std::all_of(pointers.begin(), pointers.end(),
                                    [](const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; });
@@ -55,7 +59,7 @@ const Implementation& implementation_for(const Stream& stream, const AttentionSh
     return aligned && attention_kernel_supports(kernel, stream, shape, dtype);
   };
   if (chosen != AttentionKernel::automatic) return *find(usable(chosen) ? chosen : AttentionKernel::plain);
-  for (const AttentionKernel kernel : kFastestFirst) {
+  for (const AttentionKernel kernel : fastest) {
     if (usable(kernel)) return *find(kernel);
   }
   return *find(AttentionKernel::plain);
@@ -71,13 +75,14 @@ bool attention_kernel_supports(AttentionKernel kernel, const Stream& stream, con
 }
 
 void attention_forward(const Stream& stream, const AttentionShape& shape, const Tensor& qkv, Tensor& out, Tensor& lse) {
-  implementation_for(stream, shape, qkv.dtype(), {qkv.raw(), out.raw(), lse.raw()})
+  implementation_for(kFastestForward, stream, shape, qkv.dtype(), {qkv.raw(), out.raw(), lse.raw()})
       .forward(stream, shape, qkv, out, lse);
 }
 
 void attention_backward(const Stream& stream, const AttentionShape& shape, const Tensor& qkv, const Tensor& out,
                         const Tensor& lse, const Tensor& dout, Tensor& dqkv) {
-  implementation_for(stream, shape, qkv.dtype(), {qkv.raw(), out.raw(), lse.raw(), dout.raw(), dqkv.raw()})
+  implementation_for(kFastestBackward, stream, shape, qkv.dtype(),
+                     {qkv.raw(), out.raw(), lse.raw(), dout.raw(), dqkv.raw()})
       .backward(stream, shape, qkv, out, lse, dout, dqkv);
 }
 

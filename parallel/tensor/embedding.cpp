@@ -37,7 +37,7 @@ void VocabularyParallelEmbedding::backward_weight(Context& context, Saved& saved
     embedding_backward(context.stream, tokens, dy, rows, dpositions, shard());
   } else if (touched_) {
     Tensor rows = touched_->values();
-    embedding_backward(context.stream, touched_->slots(context, tokens, shard()), dy, rows, dpositions,
+    embedding_backward(context.stream, touched_->slots(tokens, shard()), dy, rows, dpositions,
                        {0, shard().vocabulary + 1});
   } else {
     Tensor dtable = table_.grad;

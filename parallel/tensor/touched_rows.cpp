@@ -9,8 +9,11 @@ TouchedRows::TouchedRows(int64_t rows, int64_t columns, DType dtype, Device devi
     : values_(allocate_zeroed(device, {rows, columns}, dtype, Pages::small)),
       slot_of_row_(static_cast<size_t>(rows), -1) {}
 
-Tensor TouchedRows::slots(Context& context, const Tensor& tokens, TableShard shard) {
-  Tensor slots = context.activations.allocate(tokens.shape(), DType::int32);
+Tensor TouchedRows::slots(const Tensor& tokens, TableShard shard) {
+  // Not an activation: what is planned on paper must suit devices that need none.
+  if (!slots_.defined() || slots_.elements() < tokens.elements())
+    slots_ = HeapAllocator(tokens.device()).allocate({tokens.elements()}, DType::int32);
+  const Tensor slots = slots_.flat_view(0, tokens.shape());
   if (tokens.raw() == nullptr) return slots;
   const auto* token = tokens.data<int32_t>();
   auto* slot = slots.data<int32_t>();

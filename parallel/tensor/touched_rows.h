@@ -15,8 +15,9 @@ class TouchedRows {
  public:
   TouchedRows(int64_t rows, int64_t columns, DType dtype, Device device);
 
-  /// Where the tokens' rows lie in values(), in the tokens' shape; rows() for tokens outside the shard.
-  [[nodiscard]] Tensor slots(Context& context, const Tensor& tokens, TableShard shard);
+  /// Where the tokens' rows lie in values(), in the tokens' shape; rows() for tokens outside the shard. Valid until the
+  /// next call.
+  [[nodiscard]] Tensor slots(const Tensor& tokens, TableShard shard);
   /// Row i of the table is row i of values(): there are no slots.
   [[nodiscard]] bool is_dense() const { return values_.device().kind == DeviceKind::cuda; }
   [[nodiscard]] int64_t rows() const { return static_cast<int64_t>(slot_of_row_.size()); }
@@ -26,6 +27,7 @@ class TouchedRows {
 
  private:
   Tensor values_;                     // [rows, columns], the first ones in use
+  Tensor slots_;
   std::vector<int32_t> slot_of_row_;  // -1: untouched
   std::vector<int32_t> row_of_slot_;
 };

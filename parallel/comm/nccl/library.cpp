@@ -24,9 +24,10 @@ Library load() {
   TRIDENT_NCCL_FUNCTIONS(TRIDENT_NCCL_FIND)
 #undef TRIDENT_NCCL_FIND
   int version = 0;
-  // What older ones make of this header's configuration is not defined.
-  if (!complete || loaded.GetVersion(&version) != ncclSuccess || version < NCCL_VERSION_CODE)
-    loaded.problem = fmt::format("libnccl.so.2 is version {}, older than {}", version, NCCL_VERSION_CODE);
+  // Older ones could damage small messages.
+  constexpr int kOldest = NCCL_VERSION(2, 28, 7);
+  if (!complete || loaded.GetVersion(&version) != ncclSuccess || version < kOldest)
+    loaded.problem = fmt::format("libnccl.so.2 is version {}, older than {}", version, kOldest);
   return loaded;
 }
 

@@ -13,13 +13,15 @@ namespace {
 using cuda::AttentionKernel;
 
 constexpr DType kTypes[] = {DType::fp64, DType::fp32, DType::bf16};
-constexpr AttentionKernel kKernels[] = {AttentionKernel::plain, AttentionKernel::flash, AttentionKernel::cudnn};
+constexpr AttentionKernel kKernels[] = {AttentionKernel::plain, AttentionKernel::flash, AttentionKernel::wgmma,
+                                        AttentionKernel::cudnn};
 
 std::string name_of(AttentionKernel kernel) {
   switch (kernel) {
     case AttentionKernel::automatic: return "automatic";
     case AttentionKernel::plain: return "plain";
     case AttentionKernel::flash: return "flash";
+    case AttentionKernel::wgmma: return "wgmma";
     case AttentionKernel::cudnn: return "cudnn";
   }
   return "";
