@@ -33,6 +33,7 @@
 #include "kernels/cuda/attention.h"
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
+#include "kernels/gemm_tuning.h"
 #include "kernels/linear.h"
 #include "kernels/norm.h"
 #include "kernels/optimizer.h"
@@ -483,6 +484,21 @@ void bench_optimizer(Bench& bench) {
   });
 }
 
+/// As a training does at its start; without its cache, so that every run times anew.
+void choose_algorithm(const Stream& stream, int64_t rows, int64_t in, int64_t out, bool biased) {
+  const auto recorder = std::make_shared<GemmRecorder>(DeviceKind::cuda);
+  const Stream dry = Stream::meta();
+  dry.attach(recorder);
+  HeapAllocator meta(Device::meta());
+  const Tensor w = meta.allocate({out, in}, DType::bf16), bias = meta.allocate({out}, DType::bf16);
+  Tensor x = meta.allocate({rows, in}, DType::bf16), y = meta.allocate({rows, out}, DType::bf16);
+  Tensor dw = meta.allocate({out, in}, DType::fp32), none;
+  linear_forward(dry, x, w, biased ? bias : none, y);
+  linear_backward_input(dry, y, w, x);
+  linear_backward_weight(dry, y, x, dw, none);
+  follow_gemm_choices(stream, tune_gemms(stream, recorder->products(), {}));
+}
+
 void bench_linear(Bench& bench, const Model& model, const char* part, int64_t in, int64_t out) {
   const Stream& stream = bench.stream;
   const int64_t rows = model.rows();
@@ -490,6 +506,10 @@ void bench_linear(Bench& bench, const Model& model, const char* part, int64_t in
   const std::string family = "linear " + std::string(part), shape = fmt::format("{}x{}x{}", rows, out, in);
   const bool biased = !model.llama && std::string(part) != "head";
   const auto weight = [&] { return bench.memory.random({out, in}, DType::bf16, 0.02); };
+  bool wanted = false;
+  for (const char* name : {"forward", "backward input", "backward weight"})
+    wanted = wanted || bench.wants(fmt::format("{} {} {}", family, name, shape));
+  if (wanted) choose_algorithm(stream, rows, in, out, biased);
   bench.line({family, "forward", shape, Unit::flops, flops, {}}, [&]() -> Call {
     const Tensor bias = biased ? bench.memory.random({out}) : Tensor();
     return [=, w = weight(), sets = rotate(bench, {{rows, in}, {rows, out}})](int64_t i) {

@@ -24,8 +24,9 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kProposals = 8;
 constexpr double kMargin = 1.01;    // another must beat cuBLASLt's first proposal by this factor
-constexpr double kHopeless = 1.25;  // slower than the best by this factor: timed once only
+constexpr double kHopeless = 1.25;  // slower than the best by this factor: timed no more
 constexpr auto kProductTime = std::chrono::milliseconds(60);
+constexpr int kFewestRounds = 2;
 constexpr int kMostRounds = 10;
 constexpr double kSampleSeconds = 2e-4;  // short products repeat until they fill it
 constexpr double kMostRepeats = 16;
@@ -141,17 +142,17 @@ class Trial {
  private:
   /// False if it does not run after all.
   bool call(size_t which) {
-    return problem_.run(stream_, state_, proposals_[which], memory_.next(key_), key_.form == GemmForm::tn) ==
-           CUBLAS_STATUS_SUCCESS;
+    const bool accumulate = key_.form == GemmForm::tn;
+    return problem_.run(stream_, state_, proposals_[which], memory_.next(key_), accumulate) == CUBLAS_STATUS_SUCCESS;
   }
 
   // In turns, so that all meet the same clock. The GPU is kept busy meanwhile, because a launch into an idle one takes
   // longer than short products.
   void time_round(int repeats) {
     Events events(proposals_.size() + 1);
+    call(running_.front());
+    events.record(0, stream_);
     for (const size_t i : running_) {
-      if (i == running_.front()) call(i);
-      if (i == running_.front()) events.record(0, stream_);
       for (int k = 0; k < repeats; ++k) call(i);
       events.record(i + 1, stream_);
     }
@@ -162,7 +163,7 @@ class Trial {
     }
   }
 
-  void keep_hopeful() {
+  void drop_hopeless() {
     const double best = *std::min_element(seconds_.begin(), seconds_.end());
     std::erase_if(running_, [&](size_t i) { return seconds_[i] > kHopeless * best; });
   }
@@ -175,10 +176,14 @@ class Trial {
     if (running_.empty()) return;
     const auto start = Clock::now();
     time_round(1);
-    keep_hopeful();
     const double shortest = *std::min_element(seconds_.begin(), seconds_.end());
     const auto repeats = static_cast<int>(std::clamp(std::ceil(kSampleSeconds / shortest), 1.0, kMostRepeats));
-    for (int round = 1; round < kMostRounds && Clock::now() - start < kProductTime; ++round) time_round(repeats);
+    if (repeats == 1) drop_hopeless();
+    for (int round = 1; round < kFewestRounds || (round < kMostRounds && Clock::now() - start < kProductTime);
+         ++round) {
+      time_round(repeats);
+      drop_hopeless();
+    }
   }
 
   const Stream& stream_;
