@@ -143,7 +143,10 @@ class Trial {
   /// False if it does not run after all.
   bool call(size_t which) {
     const bool accumulate = key_.form == GemmForm::tn;
-    return problem_.run(stream_, state_, proposals_[which], memory_.next(key_), accumulate) == CUBLAS_STATUS_SUCCESS;
+    if (problem_.run(stream_, state_, proposals_[which], memory_.next(key_), accumulate) == CUBLAS_STATUS_SUCCESS)
+      return true;
+    static_cast<void>(cudaGetLastError());  // or the next launch would report it
+    return false;
   }
 
   // In turns, so that all meet the same clock. The GPU is kept busy meanwhile, because a launch into an idle one takes
