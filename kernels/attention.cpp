@@ -69,6 +69,10 @@ void attention_backward(const Stream& stream, const AttentionShape& shape, const
   }
 }
 
+void allow_unrepeatable_attention(const Stream& stream) {
+  if (stream.device().kind == DeviceKind::cuda) cuda::allow_unrepeatable_attention(stream);
+}
+
 void attention_cached(const Stream& stream, const AttentionShape& shape, int64_t first_position, const Tensor& qkv,
                       const Tensor& keys, const Tensor& values, Tensor& out) {
   check_shape(shape, qkv);

@@ -28,6 +28,10 @@ void attention_forward(const Stream& stream, const AttentionShape& shape, const 
 void attention_backward(const Stream& stream, const AttentionShape& shape, const Tensor& qkv, const Tensor& out,
                         const Tensor& lse, const Tensor& dout, Tensor& dqkv);
 
+/// From now on backward passes on the stream may add in an order that differs from run to run, where that is faster: on
+/// GPUs with cuDNN.
+void allow_unrepeatable_attention(const Stream& stream);
+
 /// Generation: `shape.sequence` new positions (rows of qkv, queries only are read) attend to keys and values
 /// [batch, capacity, kv_heads·head_dim] of positions 0 … first_position + i. out as in attention_forward.
 void attention_cached(const Stream& stream, const AttentionShape& shape, int64_t first_position, const Tensor& qkv,

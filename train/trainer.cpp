@@ -9,6 +9,7 @@
 
 #include "core/cuda_devices.h"
 #include "core/log.h"
+#include "kernels/attention.h"
 #include "model/generator.h"
 #include "parallel/comm/exchange_text.h"
 #include "train/checkpoint_facts.h"
@@ -110,6 +111,7 @@ Trainer::Trainer(const JobConfig& job, const Communicator& world, const std::str
   if (is_first()) report_job(job_, options, data_, stream_.device());
   report_layout(options.layout, mesh_);
   require_memory(plan.memory, mesh_, stream_, job_.training.threads.value());
+  if (!job_.precision.deterministic) allow_unrepeatable_attention(stream_);
   gemms.choose(stream_, run_.gemm_choice(), world);
   engine_.emplace(job_.model, options, mesh_, plan, stream_, trace_.timeline());
   if (is_first()) open_metrics();

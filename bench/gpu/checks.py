@@ -99,9 +99,9 @@ def time_training(options):
     workload = workloads.WORKLOADS[options.workload]
     wanted = WARM_UP + options.steps
     command = [options.trident, "train", options.job, f"run.dir={options.folder}", f"run.name={options.workload}",
-               f"data.train={options.data}", "training.steps=100000"]  # fmt: skip
+               f"data.train={options.data}", "training.steps=100000", *options.keys]  # fmt: skip
     run = pathlib.Path(options.folder) / options.workload
-    result = {"program": "trident", "workload": workload.name}
+    result = {"program": " ".join(["trident", *options.keys]), "workload": workload.name}
     start = time.monotonic()
     process = subprocess.Popen(command, stdout=sys.stderr)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
@@ -145,8 +145,8 @@ def read_lines(path):
 
 
 def variant_name(row):
-    if row.get("program") == "trident":
-        return "trident"
+    if row.get("program", "").startswith("trident"):
+        return row["program"]
     return "torch " + " ".join(row[key] for key in ("sdpa", "mode", "weights", "compile"))
 
 
@@ -165,7 +165,7 @@ def print_steps(path):
     for workload in dict.fromkeys(row["workload"] for row in rows):
         timed = [row for row in rows if row["workload"] == workload and "error" not in row]
         ours = [row["step_s"] for row in timed if row.get("program") == "trident"]
-        theirs = [row for row in timed if row.get("program") != "trident"]
+        theirs = [row for row in timed if not row.get("program", "").startswith("trident")]
         if ours and theirs:
             best = min(theirs, key=lambda row: row["step_s"])
             spread = (max(ours) - min(ours)) / min(ours) * 100
@@ -220,6 +220,7 @@ def main():
         verb.add_argument("--" + name, required=True)
     verb.add_argument("--steps", type=int, default=30)
     verb.add_argument("--limit-s", type=float, default=60)
+    verb.add_argument("keys", nargs="*", help="KEY=VALUE for the job")
     verbs.add_parser("steps").add_argument("path")
     verbs.add_parser("kernels").add_argument("path")
     verb = verbs.add_parser("clocks")

@@ -589,6 +589,8 @@ int run(const Options& options) {
   }
   bench_cross_entropy(bench, kModels[1].rows(), 50257);  // rows that no 16-byte access may begin at
   bench_optimizer(bench);
+  allow_unrepeatable_attention(bench.stream);
+  for (const Model& model : kModels) bench_attention(bench, model, cuda::AttentionKernel::cudnn, "cudnn, any order");
   bench.measure_ceilings("at the end");
   if (bench.lines() == 0) fmt::print(stderr, "bench_gpu_kernels: no line contains '{}'\n", options.only);
   return bench.lines() == 0 || bench.failures() > 0 ? 1 : 0;

@@ -283,10 +283,10 @@ step_sanitizer() {
   return $status
 }
 
-# sample WORKLOAD VOCABULARY: one sample of Trident's steps.
+# sample WORKLOAD VOCABULARY KEY=VALUE...: one sample of Trident's steps.
 sample() {
   "$python" "$here/checks.py" time --trident "$work/trident" --workload "$1" --job "$here/configs/$1.yaml" \
-    --data "$work/tokens-$2" --folder "$work/samples/$(date +%s%N)" --steps "$timed" --limit-s 75 | tee -a "$out/steps.jsonl"
+    --data "$work/tokens-$2" --folder "$work/samples/$(date +%s%N)" --steps "$timed" --limit-s 75 "${@:3}" | tee -a "$out/steps.jsonl"
 }
 
 step_speed() {
@@ -298,6 +298,7 @@ step_speed() {
     case $workload in llama*) vocabulary=128256 ;; gpt2-1558m) compile=blocks ;; esac
     [ -e "$work/tokens-$vocabulary.idx" ] || "$python" "$here/checks.py" tokens "$work/tokens-$vocabulary" "$vocabulary" 3000000
     sample "$workload" "$vocabulary" || status=1
+    sample "$workload" "$vocabulary" precision.deterministic=false || status=1
     if [ "$torch_arguments" != none ]; then
       # shellcheck disable=SC2086  # words; a later --compile wins
       "$python" "$here/torch_baseline.py" --compile $compile --steps "$timed" $torch_arguments -- "$workload" |

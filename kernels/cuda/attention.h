@@ -11,7 +11,10 @@ void attention_backward(const Stream& stream, const AttentionShape& shape, const
 void attention_cached(const Stream& stream, const AttentionShape& shape, int64_t first_position, const Tensor& qkv,
                       const Tensor& keys, const Tensor& values, Tensor& out);
 
+enum class AttentionPass { forward, backward };
 enum class AttentionKernel { automatic, plain, flash, wgmma, cudnn };
+
+void allow_unrepeatable_attention(const Stream& stream);
 
 /// For tests and benchmarks, from now on in the whole process: `kernel` computes what it supports, the plain kernel the
 /// rest. `automatic`, the default, takes the fastest that supports a call.

@@ -148,13 +148,13 @@ class ForwardPlan : public Plan {
 
 class BackwardPlan : public Plan {
  public:
-  BackwardPlan(cudnnHandle_t handle, const AttentionShape& shape) : Plan(shape) {
+  BackwardPlan(cudnnHandle_t handle, const AttentionShape& shape, bool repeatable) : Plan(shape) {
     auto options = fe::graph::SDPA_backward_attributes()
                        .set_name("attention_backward")
                        .set_diagonal_alignment(fe::DiagonalAlignment_t::TOP_LEFT)
                        .set_diagonal_band_right_bound(0)
                        .set_attn_scale(scale())
-                       .set_deterministic_algorithm(true);
+                       .set_deterministic_algorithm(repeatable);
     const auto [dqueries, dkeys, dvalues] = graph_.sdpa_backward(input(kQueries), input(kKeys), input(kValues),
                                                                  input(kOut), input(kDout), input(kLse), options);
     output(dqueries, kDqueries);
@@ -173,13 +173,6 @@ AttentionShape backward_part(const AttentionShape& shape) {
   while (part.batch > 1 && (shape.batch % part.batch != 0 || part.batch * bytes > kScoreGradientBytes)) --part.batch;
   return part;
 }
-
-struct Plans {
-  Plans(cudnnHandle_t handle, const AttentionShape& shape)
-      : forward(handle, shape), backward(handle, backward_part(shape)) {}
-  ForwardPlan forward;
-  BackwardPlan backward;
-};
 
 /// One stream's plans.
 class CudnnAttention {
@@ -203,37 +196,40 @@ class CudnnAttention {
 
   [[nodiscard]] cudnnHandle_t handle() const { return handle_; }
   /// Null where cuDNN cannot.
-  [[nodiscard]] const Plans* plans(const AttentionShape& shape) {
+  [[nodiscard]] const Plan* plan(const AttentionShape& shape, AttentionPass pass, bool repeatable) {
     if (handle_ == nullptr) return nullptr;
-    const Key key{shape.batch, shape.sequence, shape.heads, shape.kv_heads, shape.head_dim};
+    const Key key{shape.batch,    shape.sequence, shape.heads,
+                  shape.kv_heads, shape.head_dim, pass == AttentionPass::forward ? 0 : repeatable ? 1 : 2};
     const auto [place, added] = plans_.try_emplace(key);
-    if (added) place->second = make(shape);
+    if (added) place->second = make(shape, pass, repeatable);
     return place->second.get();
   }
 
  private:
-  using Key = std::array<int64_t, 5>;
+  using Key = std::array<int64_t, 6>;
 
-  [[nodiscard]] std::unique_ptr<Plans> make(const AttentionShape& shape) const {
+  [[nodiscard]] std::unique_ptr<Plan> make(const AttentionShape& shape, AttentionPass pass, bool repeatable) const {
     try {
-      return std::make_unique<Plans>(handle_, shape);
+      if (pass == AttentionPass::forward) return std::make_unique<ForwardPlan>(handle_, shape);
+      return std::make_unique<BackwardPlan>(handle_, repeatable ? backward_part(shape) : shape, repeatable);
     } catch (const std::exception& problem) {
-      log::warning("attention of batch {}, sequence {}, heads {}/{} of {} without cuDNN: {}", shape.batch,
-                   shape.sequence, shape.heads, shape.kv_heads, shape.head_dim, problem.what());
+      log::info("attention of batch {}, sequence {}, heads {}/{} of {}, {}, without cuDNN: {}", shape.batch,
+                shape.sequence, shape.heads, shape.kv_heads, shape.head_dim,
+                pass == AttentionPass::forward ? "forward" : "backward", problem.what());
       return nullptr;
     }
   }
 
   cudnnHandle_t handle_ = nullptr;
-  std::map<Key, std::unique_ptr<Plans>> plans_;
+  std::map<Key, std::unique_ptr<Plan>> plans_;
 };
 
 CudnnAttention& attention_of(const Stream& stream) { return state_of(stream).keep<CudnnAttention>(stream); }
 
-const Plans& plans_for(const Stream& stream, const AttentionShape& shape) {
-  const Plans* const plans = attention_of(stream).plans(shape);
-  TRIDENT_CHECK(plans != nullptr, "cuDNN's attention was not asked whether it supports the shape");
-  return *plans;
+const Plan& plan_for(const Stream& stream, const AttentionShape& shape, AttentionPass pass) {
+  const Plan* const plan = attention_of(stream).plan(shape, pass, state_of(stream).repeatable());
+  TRIDENT_CHECK(plan != nullptr, "cuDNN's attention was not asked whether it supports the shape");
+  return *plan;
 }
 
 /// Element `index` of a tensor.
@@ -252,22 +248,22 @@ void add_packed(const AttentionShape& shape, const Tensor& qkv, int64_t row, int
 
 }  // namespace
 
-bool cudnn_attention_supports(const Stream& stream, const AttentionShape& shape, DType dtype) {
+bool cudnn_attention_supports(const Stream& stream, const AttentionShape& shape, DType dtype, AttentionPass pass) {
   if (dtype != DType::bf16 || (shape.head_dim != 64 && shape.head_dim != 128)) return false;
   if (shape.batch == 0 || shape.sequence < kShortestSequence) return false;
-  return attention_of(stream).plans(shape) != nullptr;
+  return attention_of(stream).plan(shape, pass, state_of(stream).repeatable()) != nullptr;
 }
 
 void cudnn_attention_forward(const Stream& stream, const AttentionShape& shape, const Tensor& qkv, Tensor& out,
                              Tensor& lse) {
   Pointers pointers{{kOut, out.raw()}, {kLse, lse.raw()}};
   add_packed(shape, qkv, 0, kQueries, pointers);
-  plans_for(stream, shape).forward.run(attention_of(stream).handle(), state_of(stream), pointers);
+  plan_for(stream, shape, AttentionPass::forward).run(attention_of(stream).handle(), state_of(stream), pointers);
 }
 
 void cudnn_attention_backward(const Stream& stream, const AttentionShape& shape, const Tensor& qkv, const Tensor& out,
                               const Tensor& lse, const Tensor& dout, Tensor& dqkv) {
-  const BackwardPlan& plan = plans_for(stream, shape).backward;
+  const Plan& plan = plan_for(stream, shape, AttentionPass::backward);
   for (int64_t batch = 0; batch < shape.batch; batch += plan.shape().batch) {
     const int64_t row = batch * shape.sequence;
     const int64_t out_begin = row * shape.heads * shape.head_dim;

@@ -26,6 +26,9 @@ class CudaState : public StreamState {
   /// Memory for one kernel call's own use, at least `bytes`, 256-byte aligned; calls of one stream follow each other,
   /// so they share it. Grows, which waits for the device, so a training's first step settles it.
   [[nodiscard]] void* scratch(size_t bytes);
+  /// Whether kernels must return the same bits every time. True until the run gives it up.
+  [[nodiscard]] bool repeatable() const { return repeatable_; }
+  void allow_unrepeatable() { repeatable_ = false; }
   [[nodiscard]] cublasLtHandle_t blas() const { return blas_; }
   [[nodiscard]] void* workspace() const { return workspace_->data(); }
   /// What a kernel family keeps for the stream: one T, made from `arguments` on the first call.
@@ -39,6 +42,7 @@ class CudaState : public StreamState {
  private:
   Device device_;
   cublasLtHandle_t blas_ = nullptr;
+  bool repeatable_ = true;
   std::shared_ptr<Buffer> workspace_, scratch_;
   std::map<std::type_index, std::shared_ptr<void>> kept_;
 };

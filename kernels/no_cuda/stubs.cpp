@@ -29,6 +29,7 @@ void attention_backward(const Stream&, const AttentionShape&, const Tensor&, con
                         const Tensor&, Tensor&) {
   throw_without_cuda("attention_backward");
 }
+void allow_unrepeatable_attention(const Stream&) { throw_without_cuda("allow_unrepeatable_attention"); }
 void attention_cached(const Stream&, const AttentionShape&, int64_t, const Tensor&, const Tensor&, const Tensor&,
                       Tensor&) {
   throw_without_cuda("attention_cached");

@@ -13,7 +13,8 @@ namespace {
 
 }  // namespace
 
-bool cudnn_attention_supports(const Stream& /*stream*/, const AttentionShape& /*shape*/, DType /*dtype*/) {
+bool cudnn_attention_supports(const Stream& /*stream*/, const AttentionShape& /*shape*/, DType /*dtype*/,
+                              AttentionPass /*pass*/) {
   return false;
 }
 void cudnn_attention_forward(const Stream& /*stream*/, const AttentionShape& /*shape*/, const Tensor& /*qkv*/,

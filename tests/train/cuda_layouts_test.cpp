@@ -63,6 +63,7 @@ TEST_F(CudaLayouts, Bf16LossesStayNearThoseOfTheCpu) {
     run.model.hidden_size = 256;  // heads of 64: the tensor cores' kernels
     run.model.head_dim = 64;
     run.model.intermediate_size = 512;
+    run.model.initializer_range = 0.02;
     const LayoutOutcome cpu = train(on_cpu(run)), gpu = train(run);
     for (size_t step = 0; step < cpu.losses.size(); ++step)
       EXPECT_NEAR(gpu.losses[step], cpu.losses[step], 1e-2) << run.to_string();

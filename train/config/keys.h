@@ -178,6 +178,8 @@ void visit(V& v, C& c) {
 template <class V, Like<PrecisionSection> C>
 void visit(V& v, C& c) {
   v("compute", c.compute, {"arithmetic of forward and backward; master weights are fp32 (fp64 for fp64)", "fp32"});
+  v("deterministic", c.deterministic,
+    {"the same bits every time; false lets GPUs add in any order where that is faster (cuDNN's attention)", "false"});
 }
 
 template <class V, Like<OptimizerSection> C>
