@@ -44,8 +44,6 @@ class SnapshotMemory {
   [[nodiscard]] int64_t consumed_samples(int index) const;
   [[nodiscard]] std::span<const std::byte> content(int index) const;
 
-  /// A buffer's memory, whatever it holds.
-  [[nodiscard]] std::span<std::byte> buffer_memory(int index) { return {buffer(index), static_cast<size_t>(bytes_)}; }
   /// Marks the buffer as being filled (odd sequence number) and gives its memory.
   [[nodiscard]] std::span<std::byte> begin_fill(int index);
   /// Marks it as whole. Step and count are at least 0.

@@ -55,10 +55,6 @@ SnapshotWriter::SnapshotWriter(SnapshotMemory& memory, std::vector<CopyPiece> pi
     TRIDENT_CHECK(piece.bytes >= 0 && piece.to >= 0 && piece.bytes <= memory.bytes() &&
                   piece.to <= memory.bytes() - piece.bytes);
   }
-  if (stream_.device().kind == DeviceKind::cuda) {
-    for (int buffer = 0; buffer < SnapshotMemory::kBuffers; ++buffer)
-      pinned_.push_back(pin_memory(memory.buffer_memory(buffer)));
-  }
   const SignalsBlocked blocked;
   if (copy_on == CopyOn::own_thread) {
     copier_ = std::jthread([this](const std::stop_token& stop) { copy_loop(stop); });
@@ -157,6 +153,9 @@ SnapshotWriter::Kept* SnapshotWriter::next_to_write() {
 void SnapshotWriter::copy(const Copy& copy) {
   const auto to = memory_.begin_fill(copy.buffer);
   if (stream_.device().kind == DeviceKind::cuda) {
+    // Not before there is a snapshot: pinning takes all of its pages.
+    auto& pinned = pinned_[static_cast<size_t>(copy.buffer)];
+    if (!std::exchange(pinned.tried, true)) pinned.lock = pin_memory(to);
     copy_from_device(to);
   } else {
     for (const CopyPiece& piece : pieces_)

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -108,7 +109,11 @@ class SnapshotWriter {
   const CopyOn copy_on_;
   const Stream stream_, side_;  ///< of a GPU
   Event state_ready_;
-  std::vector<std::shared_ptr<void>> pinned_;  ///< the snapshot memory
+  struct Pinned {
+    bool tried = false;
+    std::shared_ptr<void> lock{};
+  };
+  std::array<Pinned, SnapshotMemory::kBuffers> pinned_;  ///< the snapshot memory
 
   mutable std::mutex mutex_;  ///< of all below but the threads
   std::condition_variable_any changed_;
