@@ -28,6 +28,7 @@ int run(int argc, char** argv) {
       "75 preempted after saving, 76 diverged, 78 configuration.");
   Action action;
   add_train(program, action);
+  add_launch(program, action);
   add_generate(program, action);
   add_eval(program, action);
   add_tokenize(program, action);

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <optional>
 #include <string>
 #include <thread>
@@ -7,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "launch/agent_link.h"
 #include "launch/exit.h"
 #include "launch/signals.h"
 #include "launch/verbs.h"
@@ -22,6 +24,8 @@ namespace trident {
 namespace {
 
 constexpr std::chrono::milliseconds kPause{5000};
+// The agent finds out who hangs, and sooner; a rank that gave up by itself would only look like the culprit.
+constexpr std::chrono::hours kSupervisedTimeout{24};
 
 struct Arguments {
   std::string job;
@@ -37,17 +41,22 @@ JobConfig read_job(const Arguments& arguments, const LaunchEnvironment& launch) 
   return decide_auto(adopt_saved(job), launch);
 }
 
-int train(const JobConfig& job, const std::string& snapshots, const Communicator& world, const StopSignals& signals) {
-  Trainer trainer(job, world, snapshots);
+int train(const JobConfig& job, const std::string& snapshots, const Communicator& world, const StopSignals& signals,
+          AgentLink& agent) {
+  Trainer trainer(job, world, {.snapshots = snapshots, .progress = agent.progress(), .attempt = agent.attempt()});
   const TrainingEnd end = trainer.run(signals.requested());
   return end == TrainingEnd::preempted ? static_cast<int>(ErrorCode::preempted) : 0;
 }
 
-void set_up(Communicator world, const JobConfig& job) {
+void set_up(Communicator world, const JobConfig& job, AgentLink& agent) {
   world.set_trace(job.fault.compare_collectives);
-  if (job.fault.hang_timeout.is_auto()) return;
-  const double milliseconds = std::clamp(job.fault.hang_timeout.value().value * 1e3, 1.0, 1e12);
-  world.set_timeout(std::chrono::milliseconds(static_cast<int64_t>(milliseconds)));
+  agent.join(world);
+  if (agent.supervised()) {
+    world.set_timeout(kSupervisedTimeout);
+  } else if (!job.fault.hang_timeout.is_auto()) {
+    const double milliseconds = std::clamp(job.fault.hang_timeout.value().value * 1e3, 1.0, 1e12);
+    world.set_timeout(std::chrono::milliseconds(static_cast<int64_t>(milliseconds)));
+  }
 }
 
 // The number of ranks that the launcher does not say.
@@ -69,36 +78,48 @@ auto saying_once(int rank, std::chrono::milliseconds pause, const Work& work) {
   }
 }
 
-int train_as_rank(const Arguments& arguments, LaunchEnvironment launch) {
+int train_as_rank(const Arguments& arguments, LaunchEnvironment launch, AgentLink& agent) {
   std::optional<JobConfig> job;
   if (launch.size > 0) job = saying_once(launch.rank, kPause, [&] { return read_job(arguments, launch); });
   const StopSignals signals;  // before MPI: it has threads of its own
   MpiSession session;
   // A rank that fails ends the others too: they would wait for it.
   const int code = guarded([&] {
-    if (job) set_up(session.world(), *job);
-    const std::chrono::milliseconds pause = std::min(kPause, session.world().options().timeout / 2);
-    return saying_once(launch.rank, pause, [&] {
-      if (!job) {
-        ask_mpi(launch, session.world());
-        job = read_job(arguments, launch);
-        set_up(session.world(), *job);
-      }
-      return train(agree_on_job(*job, session.world()), arguments.snapshots, session.world(), signals);
+    return agent.telling([&] {
+      if (job) set_up(session.world(), *job, agent);
+      const std::chrono::milliseconds pause = std::min(kPause, session.world().options().timeout / 2);
+      return saying_once(launch.rank, pause, [&] {
+        if (!job) {
+          ask_mpi(launch, session.world());
+          job = read_job(arguments, launch);
+          set_up(session.world(), *job, agent);
+        }
+        return train(agree_on_job(*job, session.world()), arguments.snapshots, session.world(), signals, agent);
+      });
     });
   });
-  if (code != 0 && code != static_cast<int>(ErrorCode::preempted)) session.abort(code);
+  if (code == 0 || code == static_cast<int>(ErrorCode::preempted)) {
+    agent.finished(code);
+  } else {
+    // An agent ends the others itself, once it knows who began.
+    if (agent.supervised()) std::_Exit(code);
+    session.abort(code);
+  }
   return code;
 }
 
 int run(const Arguments& arguments) {
   const LaunchEnvironment launch = detect_launch();
-  if (launch.size == 1) {
+  if (launch.size != 1) log::configure(log::Level::info, launch.rank);
+  AgentLink agent(launch);
+  if (launch.size != 1) return agent.telling([&] { return train_as_rank(arguments, launch, agent); });
+  const int code = agent.telling([&] {
     const JobConfig job = read_job(arguments, launch);
-    return train(job, arguments.snapshots, Communicator::self("world"), StopSignals());
-  }
-  log::configure(log::Level::info, launch.rank);
-  return train_as_rank(arguments, launch);
+    const StopSignals signals;
+    return train(job, arguments.snapshots, Communicator::self("world"), signals, agent);
+  });
+  agent.finished(code);
+  return code;
 }
 
 }  // namespace

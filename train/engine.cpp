@@ -83,16 +83,27 @@ Engine::Engine(const ModelConfig& config, EngineOptions options, const DeviceMes
       rank_(config, options_, mesh_, stream_),
       gradients_(rank_, options_, mesh_, stream_),
       current_(rank_.model().layers().size(), true),
+      timeline_(timeline),
       training_(plan.training, allocate_memory(stream_.device(), shared_bytes(plan))),
       evaluation_(plan.evaluation, training_.memory()) {
+  rank_.set_hooks(hooks());
+}
+
+pipeline::ExecutorHooks Engine::hooks() {
   pipeline::ExecutorHooks hooks;
   hooks.before_forward = [this](pipeline::StageLayer layer) { before_forward(layer); };
   hooks.weight_gradients_added = [this](pipeline::StageLayer layer, int32_t microbatch) {
     gradients_.weight_gradients_added(layer, microbatch);
   };
   hooks.reduce_tied = [this] { gradients_.reduce_tied(); };
-  hooks.timeline = timeline;
-  rank_.set_hooks(hooks);
+  hooks.timeline = timeline_;
+  return hooks;
+}
+
+void Engine::set_before_action(std::function<void(const pipeline::Action&)> before_action) {
+  pipeline::ExecutorHooks changed = hooks();
+  changed.before_action = std::move(before_action);
+  rank_.set_hooks(changed);
 }
 
 void Engine::start_optimizer(const AdamWOptions& options) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -46,6 +47,9 @@ class Engine {
   Engine(const ModelConfig& config, EngineOptions options, const DeviceMesh& mesh, const DryRun& plan, Stream stream,
          pipeline::Timeline* timeline = nullptr);
 
+  /// Told of every action before it begins.
+  void set_before_action(std::function<void(const pipeline::Action&)> before_action);
+
   [[nodiscard]] Model& model() { return rank_.model(); }
   [[nodiscard]] const Model& model() const { return rank_.model(); }
   [[nodiscard]] const EngineOptions& options() const { return options_; }
@@ -83,6 +87,7 @@ class Engine {
 
  private:
   void before_forward(pipeline::StageLayer layer);
+  [[nodiscard]] pipeline::ExecutorHooks hooks();
 
   EngineOptions options_;
   const DeviceMesh& mesh_;
@@ -90,7 +95,8 @@ class Engine {
   RankModel rank_;
   StepGradients gradients_;
   std::optional<ShardedOptimizer> optimizer_;
-  std::vector<bool> current_;    // by layer: its weights are those of the last step
+  std::vector<bool> current_;  // by layer: its weights are those of the last step
+  pipeline::Timeline* timeline_;
   Arena training_, evaluation_;  // share their memory: they never run at the same time
 };
 

@@ -54,6 +54,7 @@ void RankModel::set_hooks(const pipeline::ExecutorHooks& hooks) {
   training_->set_hooks(hooks);
   pipeline::ExecutorHooks reading;
   reading.before_forward = hooks.before_forward;
+  reading.before_action = hooks.before_action;
   evaluation_->set_hooks(reading);
 }
 

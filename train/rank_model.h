@@ -32,7 +32,7 @@ class RankModel {
   [[nodiscard]] bool sums_tied_ends() const { return tied_ && training_schedule_.stages() > 1; }
   [[nodiscard]] const pipeline::Schedule& training_schedule() const { return training_schedule_; }
 
-  /// `hooks` of training; evaluation takes before_forward of them.
+  /// `hooks` of training; evaluation takes before_forward and before_action of them.
   void set_hooks(const pipeline::ExecutorHooks& hooks);
 
   /// Microbatches that one evaluate() takes: enough for the pipeline to fill.

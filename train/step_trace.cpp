@@ -58,15 +58,31 @@ pipeline::SimulationCosts measured_costs(const Timeline& timeline, const Communi
 
 }  // namespace
 
+/// Passes on to the sink that was there before the timeline.
+class StepTrace::Tee final : public ProgressSink {
+ public:
+  Tee(ProgressSink& first, ProgressSink& second) : first_(first), second_(second) {}
+  void entered(const ProgressRecord& record) override { first_.entered(record), second_.entered(record); }
+  void left(const ProgressRecord& record) override { first_.left(record), second_.left(record); }
+  void waits(const ProgressRecord& record) override { first_.waits(record), second_.waits(record); }
+  void waited(const ProgressRecord& record) override { first_.waited(record), second_.waited(record); }
+
+ private:
+  ProgressSink& first_;
+  ProgressSink& second_;
+};
+
 StepTrace::StepTrace(const std::optional<std::array<int64_t, 2>>& steps, const Communicator& world) : world_(world) {
   if (!steps) return;
   steps_ = *steps;
   timeline_.emplace(pipeline::TimelineOptions{.origin = common_origin(world)});
-  world_.set_progress_sink(&*timeline_);
+  before_ = world_.options().sink;
+  if (before_ != nullptr) tee_ = std::make_unique<Tee>(*before_, *timeline_);
+  world_.set_progress_sink(tee_ ? static_cast<ProgressSink*>(tee_.get()) : &*timeline_);
 }
 
 StepTrace::~StepTrace() {
-  if (timeline_) world_.set_progress_sink(nullptr);
+  if (timeline_) world_.set_progress_sink(before_);
 }
 
 void StepTrace::begin(int64_t step) {

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 #include "parallel/comm/device_mesh.h"
@@ -30,11 +31,15 @@ class StepTrace {
   void end(int64_t step, const RunDirectory& run, const DeviceMesh& mesh, const pipeline::Schedule& schedule);
 
  private:
+  class Tee;
+
   void write(const RunDirectory& run, const DeviceMesh& mesh, const pipeline::Schedule& schedule);
 
   Communicator world_;
   std::array<int64_t, 2> steps_{0, -1};
   std::optional<pipeline::Timeline> timeline_;
+  ProgressSink* before_ = nullptr;  // the world's, when this began
+  std::unique_ptr<Tee> tee_;
 };
 
 }  // namespace trident

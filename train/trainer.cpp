@@ -88,8 +88,9 @@ std::unique_ptr<Tokenizer> open_tokenizer(const JobConfig& job) {
 
 }  // namespace
 
-Trainer::Trainer(const JobConfig& job, const Communicator& world, const std::string& snapshots)
+Trainer::Trainer(const JobConfig& job, const Communicator& world, TrainerOptions trainer_options)
     : job_(job),
+      options_(std::move(trainer_options)),
       trace_(job.logging.trace_steps, world),
       stream_(compute_stream(job)),
       mesh_(with_stream(world, stream_), engine_options(job).layout.mesh, engine_options(job).layout.order),
@@ -114,8 +115,10 @@ Trainer::Trainer(const JobConfig& job, const Communicator& world, const std::str
   if (!job_.precision.deterministic) allow_unrepeatable_attention(stream_);
   gemms.choose(stream_, run_.gemm_choice(), world);
   engine_.emplace(job_.model, options, mesh_, plan, stream_, trace_.timeline());
+  if (options_.progress != nullptr)
+    engine_->set_before_action([this](const pipeline::Action& action) { options_.progress->action(action); });
   if (is_first()) open_metrics();
-  start_or_resume(snapshots);
+  start_or_resume();
   gatherer_.emplace(world, stream_, engine_->pieces());
 }
 
@@ -137,24 +140,29 @@ void Trainer::open_metrics() {
   metrics.facts = {job_.run.name, parameter_count(job_.model), job_.training.total_steps(), mesh_.world().size()};
   metrics.console_interval = job_.logging.interval_steps;
   metrics.tensorboard = job_.logging.tensorboard;
+  metrics.attempt = options_.attempt;
   metrics_.emplace(run_, std::move(metrics));
 }
 
 // A state comes from the memory that outlived the processes before, from a checkpoint, or it starts anew.
-void Trainer::start_or_resume(const std::string& snapshots) {
+void Trainer::start_or_resume() {
+  enter(TrainPhase::resuming);
   if (plan_.checkpoints.empty()) load_initial_weights();
   engine_->start_optimizer(adamw_options(job_));
-  checkpointer_.emplace(*engine_, checkpointer_options(snapshots));
+  checkpointer_.emplace(*engine_, checkpointer_options());
   Clock clock;
-  if (!resume()) return;
+  const bool resumed = resume();
+  if (options_.progress != nullptr) options_.progress->resumed(step_);
+  if (!resumed) return;
+  if (options_.progress != nullptr) options_.progress->committed(step_);
   engine_->refresh_compute_weights();
   event({.event = RunEvent::resume, .step = step_, .seconds = clock.lap()});
 }
 
-CheckpointerOptions Trainer::checkpointer_options(const std::string& snapshots) const {
+CheckpointerOptions Trainer::checkpointer_options() const {
   CheckpointerOptions options;
   options.root = run_.checkpoints();
-  options.memory = snapshots;
+  options.memory = options_.snapshots;
   options.attempt = broadcast_text(mesh_.world(), random_id());
   options.keep = job_.checkpoint.keep;
   options.keep_every_steps = job_.checkpoint.keep_every_steps;
@@ -207,8 +215,13 @@ void Trainer::load_initial_weights() {
   }
 }
 
+void Trainer::enter(TrainPhase phase) {
+  if (options_.progress != nullptr) options_.progress->phase(phase, step_ + 1);
+}
+
 // The most of any rank, in one exchange.
 void Trainer::agree(StepResult& result, bool stop) {
+  enter(TrainPhase::exchange);
   PhaseSeconds& seconds = result.seconds;
   double most[] = {stop ? 1.0 : 0.0,
                    seconds.data,
@@ -239,6 +252,7 @@ Trainer::StepResult Trainer::train_step(int64_t step) {
   StepResult result{};
   Clock clock;
   {
+    enter(TrainPhase::data);
     const Span phase(trace_.timeline(), "data");
     microbatches_.load(share.microbatches, samples, [&](TokenBatch& batch, int64_t offset, int64_t count) {
       data_.fill(batch, samples_ + first + offset, count);
@@ -249,6 +263,7 @@ Trainer::StepResult Trainer::train_step(int64_t step) {
   result.seconds.data = clock.lap();
   const Waited before = waited();
   {
+    enter(TrainPhase::forward_backward);
     const Span phase(trace_.timeline(), "forward and backward");
     const double loss_sum = engine_->forward_backward(microbatches_.views(engine_->stream(), labels_of_a_step()));
     result.loss = loss_sum / static_cast<double>(labels_of_a_step());
@@ -258,10 +273,11 @@ Trainer::StepResult Trainer::train_step(int64_t step) {
   result.seconds.bubble = after.bubble - before.bubble;
   result.seconds.compute = clock.lap() - result.seconds.comm - result.seconds.bubble;
 
+  enter(TrainPhase::optimizer);
   const Span phase(trace_.timeline(), "optimizer");
   result.lr = schedule_.at(step);
   result.grad_norm = engine_->gradient_norm();
-  checkpoint_seconds_ += checkpointer_->wait_copied();
+  wait_copied();
   result.seconds.checkpoint = std::exchange(checkpoint_seconds_, 0.0);
   if (std::isfinite(result.loss) && std::isfinite(result.grad_norm))
     engine_->step(step + 1, result.lr, clip_scale(result.grad_norm, job_.training.clip_grad_norm));
@@ -303,6 +319,7 @@ void Trainer::evaluate_if_due(int64_t step) {
   if (!validation_ || evaluation.interval_steps == 0 || evaluated_step_ == step) return;
   if (!last && step % evaluation.interval_steps != 0) return;
   const int64_t windows = std::min(validation_->windows(), evaluation.batches * job_.training.global_batch_size);
+  enter(TrainPhase::evaluation);
   const Evaluation result = evaluate(*engine_, *validation_, windows);
   EvalMetrics metrics;
   metrics.step = step;
@@ -316,6 +333,7 @@ void Trainer::evaluate_if_due(int64_t step) {
 void Trainer::sample_if_due(int64_t step) {
   const auto& logging = job_.logging;
   if (logging.sample_interval_steps == 0 || step % logging.sample_interval_steps != 0) return;
+  enter(TrainPhase::sampling);
   engine_->wait_parameters();
   const MeshShape& mesh = mesh_.shape();
   if (mesh.tp == 1 && mesh.pp == 1) {
@@ -343,12 +361,24 @@ void Trainer::sample(int64_t step, const Model& model) {
 }
 
 void Trainer::save_if_due() {
+  enter(TrainPhase::checkpoint);
   if (save_timer_.due_by_step(step_) || save_agreed_) {
     save();
   } else if (const int64_t interval = job_.fault.snapshot_interval_steps; interval > 0 && step_ % interval == 0) {
-    checkpointer_->snapshot(step_, samples_);
+    snapshot();
   }
   tell(checkpointer_->poll());
+}
+
+void Trainer::snapshot() {
+  checkpointer_->snapshot(step_, samples_);
+  copied_step_ = step_;
+}
+
+void Trainer::wait_copied() {
+  checkpoint_seconds_ += checkpointer_->wait_copied();
+  if (options_.progress != nullptr && !options_.snapshots.empty() && copied_step_ >= 0)
+    options_.progress->committed(copied_step_);
 }
 
 void Trainer::save() {
@@ -359,7 +389,7 @@ void Trainer::save() {
   }
   if (checkpointer_->save(step_, samples_)) {
     event({.event = RunEvent::checkpoint_begin, .step = step_});
-    saved_step_ = step_;
+    saved_step_ = copied_step_ = step_;
     save_timer_.saved();
     if (!job_.checkpoint.async) tell(checkpointer_->finish());
   } else if (++skipped_saves_ == 1) {
@@ -373,6 +403,7 @@ void Trainer::save() {
 }
 
 void Trainer::save_at_end() {
+  enter(TrainPhase::ending);
   tell(checkpointer_->finish());
   if (saved_step_ == step_) return;
   save();
@@ -384,6 +415,7 @@ void Trainer::tell(const std::vector<SaveOutcome>& outcomes) {
     if (const int64_t skipped = std::exchange(skipped_saves_, 0); skipped > 0 && is_first())
       log::info("storage has caught up; {} checkpoint{} left out", skipped, skipped == 1 ? " was" : "s were");
     if (outcome.error.empty()) {
+      if (options_.progress != nullptr) options_.progress->committed(outcome.step);
       event({.event = RunEvent::checkpoint_commit, .step = outcome.step, .seconds = outcome.seconds});
       if (is_first()) log::info("checkpoint {} in {:.2f} s", run_.checkpoint(outcome.step).string(), outcome.seconds);
       continue;
@@ -404,11 +436,13 @@ void Trainer::train_until(int64_t last, const std::atomic<bool>& stop) {
     Clock clock;
     trace_.begin(step_ + 1);
     StepResult result = train_step(step_);
+    const double busy = result.seconds.data + result.seconds.compute + result.seconds.optimizer;
     agree(result, stop);
     record(step_, result, clock.lap());
     trace_.end(step_ + 1, run_, mesh_, engine_->schedule());
     refuse_divergence(step_, result);
     ++step_;
+    if (options_.progress != nullptr) options_.progress->step_done(step_, result.loss, busy);
     samples_ += job_.training.global_batch_size;
     save_if_due();
     evaluate_if_due(step_);

@@ -15,6 +15,7 @@
 #include "train/metrics/metrics_log.h"
 #include "train/metrics/run_directory.h"
 #include "train/microbatches.h"
+#include "train/progress.h"
 #include "train/resume.h"
 #include "train/save_timer.h"
 #include "train/step_trace.h"
@@ -28,14 +29,20 @@ enum class TrainingEnd {
   preempted,  ///< asked to stop; the state is saved
 };
 
+/// What whoever supervises a gang gives its ranks.
+struct TrainerOptions {
+  std::string snapshots{};            ///< names the shared memory that keeps the state beyond this process; empty: none
+  TrainProgress* progress = nullptr;  ///< told where training is; outlives the trainer
+  int attempt = 0;                    ///< of this start, for metrics and events; 0: one more than the last
+};
+
 /// One rank of a job: steps, evaluation, samples, checkpoints, and on rank 0 metrics. What every rank of the world does
 /// together, all of them must call.
 class Trainer {
  public:
   /// Opens the data, plans memory, builds this rank's part of the model and gives it the state that the run goes on
-  /// from, or its initial weights. `job` has nothing left to `auto`. `snapshots` names the shared memory that keeps the
-  /// state beyond this process; empty: none. Collective. Throws Error.
-  Trainer(const JobConfig& job, const Communicator& world, const std::string& snapshots = {});
+  /// from, or its initial weights. `job` has nothing left to `auto`. Collective. Throws Error.
+  Trainer(const JobConfig& job, const Communicator& world, TrainerOptions options = {});
   ~Trainer();
 
   /// `stop` set on any rank by a signal ends the training after the step that is running. Throws Error, of
@@ -59,8 +66,11 @@ class Trainer {
   [[nodiscard]] bool is_first() const { return mesh_.world().rank() == 0; }
   void open_run();
   void open_metrics();
-  void start_or_resume(const std::string& snapshots);
-  [[nodiscard]] CheckpointerOptions checkpointer_options(const std::string& snapshots) const;
+  void start_or_resume();
+  [[nodiscard]] CheckpointerOptions checkpointer_options() const;
+  void enter(TrainPhase phase);
+  void snapshot();
+  void wait_copied();
   [[nodiscard]] bool resume();
   void go_on_from(const ResumePoint& point);
   void load_initial_weights();
@@ -81,6 +91,7 @@ class Trainer {
   void event(const EventRecord& record);
 
   JobConfig job_;
+  TrainerOptions options_;
   StepTrace trace_;
   Stream stream_;
   DeviceMesh mesh_;
@@ -100,7 +111,8 @@ class Trainer {
   int64_t step_ = 0;     // updates done
   int64_t samples_ = 0;  // consumed
   int64_t tokens_ = 0;
-  int64_t saved_step_ = -1;  // the last that was saved, or that the run goes on from
+  int64_t copied_step_ = -1;  // the last whose snapshot was started
+  int64_t saved_step_ = -1;   // the last that was saved, or that the run goes on from
   int64_t skipped_saves_ = 0;
   std::string failed_save_;        // why the last failed one did
   double checkpoint_seconds_ = 0;  // that training waited for, not yet in a step's record

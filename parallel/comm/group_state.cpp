@@ -41,7 +41,7 @@ Pending GroupState::start_collective(CollectiveCall call, const CommBuffer& in, 
 
 Pending GroupState::start_message(CollectiveOp op, const CommBuffer& buffer, int peer, int tag) {
   auto started = std::make_shared<StartedOperation>();
-  started->record = {name, 0, op, static_cast<int64_t>(buffer.bytes())};
+  started->record = {name, 0, op, static_cast<int64_t>(buffer.bytes()), peer};
   started->message = {peer, tag, buffer.data(), buffer.bytes()};
   started->in = buffer;
   enter(*started);
@@ -221,6 +221,23 @@ void GroupState::fail(const StartedOperation& started) {
   give_up(problem, "look at that rank's log; raise the timeout if it is only slow");
 }
 
+// Tells the sink of a wait; of one that fails, only that it began.
+class GroupState::WaitTold {
+ public:
+  WaitTold(ProgressSink* sink, const ProgressRecord& record) : sink_(sink), record_(record) {
+    if (sink_ != nullptr) sink_->waits(record_);
+  }
+  ~WaitTold() {
+    if (sink_ != nullptr && std::uncaught_exceptions() == 0) sink_->waited(record_);
+  }
+  WaitTold(const WaitTold&) = delete;
+  WaitTold& operator=(const WaitTold&) = delete;
+
+ private:
+  ProgressSink* sink_;
+  const ProgressRecord& record_;
+};
+
 void GroupState::wait(const StartedOperation& started) {
   if (started.done) return;
   // A wait that fails counts too.
@@ -236,6 +253,7 @@ void GroupState::wait(const StartedOperation& started) {
 }
 
 void GroupState::wait_for_others(const StartedOperation& started) {
+  const WaitTold told(options.sink, started.record);
   Backoff backoff(options.timeout);
   while (!started.done) {
     engine->advance();

@@ -58,6 +58,8 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   std::chrono::steady_clock::duration waited{};  // in wait()
 
  private:
+  class WaitTold;
+
   bool advance(StartedOperation& started);
   bool start(StartedOperation& started);
   void complete(const std::shared_ptr<StartedOperation>& started);

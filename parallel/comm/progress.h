@@ -23,12 +23,14 @@ enum class CollectiveOp : uint8_t {
   return names[static_cast<size_t>(op)];
 }
 
-/// One collective call of one rank. `sequence` counts the group's collective calls from 1; send and recv have 0.
+/// One collective call of one rank. `sequence` counts the group's collective calls from 1; send and recv have 0, and
+/// `peer`, the other's rank in the group.
 struct ProgressRecord {
   std::string_view group;
   uint64_t sequence = 0;
   CollectiveOp op = CollectiveOp::barrier;
   int64_t bytes = 0;
+  int peer = -1;
 };
 
 /// Told of every operation by the rank's own thread, from inside the call: must be quick and must not communicate.
@@ -38,6 +40,9 @@ class ProgressSink {
   virtual ~ProgressSink() = default;
   virtual void entered(const ProgressRecord& record) = 0;
   virtual void left(const ProgressRecord& record) = 0;
+  /// The rank stands still until the operation is done; and goes on.
+  virtual void waits(const ProgressRecord& record) { (void)record; }
+  virtual void waited(const ProgressRecord& record) { (void)record; }
 };
 
 }  // namespace trident

@@ -84,6 +84,7 @@ void Executor::await_input(Run& run, const Action& action) const {
 }
 
 void Executor::perform(Run& run, const Action& action) {
+  if (hooks_.before_action) hooks_.before_action(action);
   await_input(run, action);
   const Timeline::Span span(hooks_.timeline, action);
   switch (action.op) {

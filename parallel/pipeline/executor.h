@@ -28,6 +28,8 @@ struct ExecutorHooks {
   std::function<void(StageLayer layer)> before_forward;
   /// The layer has added its weight gradients of this microbatch.
   std::function<void(StageLayer layer, int32_t microbatch)> weight_gradients_added;
+  /// Before each action, and before any wait for its input.
+  std::function<void(const Action& action)> before_action;
   /// Records every action, and every wait for a message; may be null.
   Timeline* timeline = nullptr;
 };

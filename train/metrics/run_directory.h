@@ -36,6 +36,8 @@ class RunDirectory {
   std::filesystem::path gemm_choice() const { return root_ / "gemm.json"; }
   std::filesystem::path metrics() const { return root_ / "metrics.jsonl"; }
   std::filesystem::path events() const { return root_ / "events.jsonl"; }
+  std::filesystem::path epochs() const { return root_ / "epochs.jsonl"; }
+  std::filesystem::path agent_lock() const { return root_ / ".agent"; }
   std::filesystem::path report() const { return root_ / "report.html"; }
   std::filesystem::path tensorboard() const { return root_ / "tb"; }
   std::filesystem::path logs() const { return root_ / "logs"; }

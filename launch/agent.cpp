@@ -1,0 +1,315 @@
+#include "launch/agent.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <utility>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "launch/layout_choice.h"
+#include "launch/process_facts.h"
+
+namespace trident {
+namespace {
+
+constexpr int kFruitlessGangs = 3;
+constexpr double kLookCloser = 1.0;  // seconds without a heartbeat
+constexpr std::chrono::seconds kOwnSleep{1};
+constexpr int kRecoveryLookMs = 10;  // until the first new step, which is timed
+
+double seconds(std::chrono::steady_clock::duration span) { return std::chrono::duration<double>(span).count(); }
+
+std::optional<double> fixed_limit(const JobConfig& job) {
+  const auto& timeout = job.fault.hang_timeout;
+  return timeout.is_auto() ? std::nullopt : std::optional(timeout.value().value);
+}
+
+std::string end_text(int wait_status) {
+  return WIFSIGNALED(wait_status) ? fmt::format("was killed by signal {}", WTERMSIG(wait_status))
+                                  : fmt::format("ended with exit code {}", WEXITSTATUS(wait_status));
+}
+
+// The state that every rank of the gang can go back to.
+int64_t committed_by_all(const GangState& gang) {
+  int64_t least = std::numeric_limits<int64_t>::max();
+  for (const RankState& rank : gang.ranks) least = std::min(least, rank.record.committed);
+  return gang.ranks.empty() ? -1 : least;
+}
+
+MeshShape mesh_of(const JobConfig& job) {
+  const auto& layout = job.parallelism;
+  return {static_cast<int>(layout.dp.value()), static_cast<int>(layout.tp.value()),
+          static_cast<int>(layout.pp.value())};
+}
+
+bool wait_for_launcher(Gang& gang) {
+  constexpr int kTries = 20;
+  for (int i = 0; i < kTries && !gang.launcher_status(); ++i) gang.wait(10, -1);
+  return gang.launcher_status().has_value();
+}
+
+void explain_no_start(Verdict& verdict) {
+  verdict.exit_code = static_cast<int>(ErrorCode::peer_lost);
+  verdict.advice =
+      "no rank has started: its own words are above. More ranks than processors need --mpirun=--oversubscribe; root "
+      "needs OMPI_ALLOW_RUN_AS_ROOT=1 and OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1";
+}
+
+RunDirectory create_run(const JobConfig& job) {
+  RunDirectory run(job.run.dir, job.run.name);
+  run.create();
+  return run;
+}
+
+UniqueDescriptor lock_of(const RunDirectory& run) {
+  UniqueDescriptor lock(::open(run.agent_lock().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  if (lock.is_open() && ::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
+  throw system_error(errno, "launch", "another agent runs " + run.root().string(),
+                     "wait for it, or give this run another run.name");
+}
+
+}  // namespace
+
+Agent::Agent(AgentOptions options, JobPlace place)
+    : options_(std::move(options)),
+      place_(std::move(place)),
+      run_(create_run(options_.job)),
+      lock_(lock_of(run_)),
+      log_(run_.epochs()),
+      events_(run_.events()),
+      limits_(fixed_limit(options_.job)),
+      mesh_(mesh_of(options_.job)),
+      epoch_(std::max<int64_t>(log_.last_epoch(), run_.previous_attempt())) {
+  place_.create();
+  watch_signals();
+}
+
+Agent::~Agent() { place_.remove(); }
+
+void Agent::watch_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP}) sigaddset(&set, signal);
+  sigprocmask(SIG_BLOCK, &set, nullptr);
+  signals_ = UniqueDescriptor(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+int Agent::run() {
+  for (;;) {
+    const End end = run_gang();
+    if (!end.verdict) {
+      place_.remove_snapshots();
+      return end.exit_code;
+    }
+    if (const auto code = give_up(end)) return *code;
+    ++restarts_;
+  }
+}
+
+GangOptions Agent::gang_options() const {
+  GangOptions gang;
+  gang.epoch = epoch_;
+  gang.ranks = static_cast<int>(mesh_.ranks());
+  gang.mpirun = options_.mpirun;
+  gang.command = options_.train;
+  for (const auto& [key, value] : {std::pair("dp", mesh_.dp), std::pair("tp", mesh_.tp), std::pair("pp", mesh_.pp)})
+    gang.command.push_back(fmt::format("parallelism.{}={}", key, value));
+  if (options_.job.fault.snapshot_interval_steps > 0) {
+    gang.command.emplace_back("--snapshots");
+    gang.command.push_back(place_.snapshots());
+  }
+  if (!options_.faults.empty()) gang.environment.push_back("TRIDENT_INJECT=" + options_.faults);
+  return gang;
+}
+
+Agent::End Agent::run_gang() {
+  ++epoch_;
+  log_.begin(epoch_, mesh_);
+  log::info("epoch {}: {} ranks, {}", epoch_, mesh_.ranks(), mesh_.to_string());
+  pulses_.assign(static_cast<size_t>(mesh_.ranks()), {0, Clock::now()});
+  last_look_ = Clock::now();
+  workers_logged_ = false;
+  kills_before_ = kernel_kills();
+  Gang gang(gang_options(), place_);
+  End end = supervise(gang);
+  const auto fencing = Clock::now();
+  if (end.verdict) {
+    gang.kill();
+    recovery_ = {end.seen, seconds(Clock::now() - fencing), std::max(end.committed, committed_)};
+    tell(*end.verdict);
+  }
+  limits_.keep();
+  const char* outcome = end.verdict ? "fault" : end.exit_code == 0 ? "finished" : "preempted";
+  log_.end(epoch_, outcome, end.committed, end.verdict ? &*end.verdict : nullptr);
+  return end;
+}
+
+Agent::End Agent::supervise(Gang& gang) {
+  const int interval = std::max(1, static_cast<int>(options_.job.fault.heartbeat.value * 1e3));
+  for (;;) {
+    const bool launcher_gone = gang.launcher_status().has_value();
+    gang.wait(launcher_gone ? 1 : recovery_ ? std::min(interval, kRecoveryLookMs) : interval, signals_.get());
+    take_signals(gang);
+    const GangState state = look(gang, launcher_gone);
+    End end{.seen = Clock::now(), .committed = committed_by_all(state)};
+    if (const auto code = ended_well(gang)) {
+      end.exit_code = *code;
+      return end;
+    }
+    const bool lost = std::any_of(state.ranks.begin(), state.ranks.end(), [](const RankState& r) { return r.lost; });
+    // The launcher's end, which explains it, may take a moment to show.
+    if (lost && !launcher_gone && wait_for_launcher(gang)) continue;
+    end.verdict = find_verdict(state);
+    if (end.verdict && !gang.any_started()) explain_no_start(*end.verdict);
+    if (end.verdict) return end;
+    learn(state);
+    tell_recovery(state);
+    if (gang.all_started() && !std::exchange(workers_logged_, true)) {
+      std::vector<int64_t> pids;
+      for (const Worker& worker : gang.workers()) pids.push_back(worker.pid);
+      log_.workers(epoch_, pids);
+      if (stopping_) gang.signal(SIGUSR1);
+    }
+  }
+}
+
+// All ranks have the same one: 0, or that of a stop on demand.
+std::optional<int> Agent::ended_well(const Gang& gang) const {
+  if (!gang.all_ended()) return std::nullopt;
+  int code = 0;
+  for (int rank = 0; rank < std::ssize(gang.workers()); ++rank) {
+    const int status = gang.workers()[static_cast<size_t>(rank)].wait_status;
+    const bool told = gang.heartbeats().read(rank).state == RankRecord::State::finished;
+    if (!told || !WIFEXITED(status)) return std::nullopt;
+    code = std::max(code, WEXITSTATUS(status));
+  }
+  return code == 0 || code == static_cast<int>(ErrorCode::preempted) ? std::optional(code) : std::nullopt;
+}
+
+GangState Agent::look(const Gang& gang, bool launcher_gone) {
+  const auto now = Clock::now();
+  // If this process slept, the ranks' silence proves nothing.
+  const auto slept = now - std::exchange(last_look_, now);
+  GangState state;
+  state.mesh = mesh_;
+  state.order = options_.job.parallelism.rank_order;
+  state.kernel_killed = kernel_kills() > kills_before_;
+  if (launcher_gone) state.launcher_end = end_text(*gang.launcher_status());
+  for (size_t rank = 0; rank < gang.workers().size(); ++rank) {
+    const Worker& worker = gang.workers()[rank];
+    Pulse& pulse = pulses_[rank];
+    RankState seen;
+    seen.rank = static_cast<int>(rank);
+    seen.pid = worker.pid;
+    seen.host = host_name();
+    seen.record = gang.heartbeats().read(static_cast<int>(rank));
+    seen.ended = worker.ended;
+    seen.wait_status = worker.wait_status;
+    seen.end_order = worker.end_order;
+    seen.lost = worker.lost;
+    if (std::exchange(pulse.beats, seen.record.beats) != seen.record.beats) pulse.last = now;
+    if (slept > kOwnSleep) pulse.last += slept;
+    seen.idle_s = std::max(0.0, seconds(now - pulse.last));
+    seen.limit_s = limits_.seconds(seen.record.phase);
+    seen.stopped = seen.idle_s > kLookCloser && worker.pid > 0 && is_stopped(static_cast<pid_t>(worker.pid));
+    state.ranks.push_back(std::move(seen));
+  }
+  return state;
+}
+
+void Agent::learn(const GangState& state) {
+  std::array<DurationCounts, kTrainPhases> all{};
+  for (const RankState& rank : state.ranks) {
+    for (size_t i = 0; i < kTrainPhases; ++i) all[i].add(rank.record.phases[i]);
+  }
+  limits_.update(all);
+}
+
+void Agent::tell_recovery(const GangState& state) {
+  if (!recovery_) return;
+  for (const RankState& rank : state.ranks) {
+    if (rank.record.resumed < 0 || rank.record.done <= rank.record.resumed) return;
+  }
+  const double whole = seconds(Clock::now() - recovery_->seen);
+  const int64_t resumed = state.ranks.front().record.resumed;
+  const std::string detail =
+      fmt::format("went on from step {}; ranks gone after {:.3f} s, first new step after {:.3f} s", resumed,
+                  recovery_->fence_s, whole);
+  EventRecord record{.event = RunEvent::restart, .attempt = static_cast<int>(epoch_), .step = resumed};
+  record.detail = detail;
+  record.seconds = whole;
+  record.host = host_name();
+  record.pid = process_id();
+  events_.append(to_json_line(record));
+  log::info("epoch {}: {}", epoch_, detail);
+  recovery_.reset();
+}
+
+void Agent::take_signals(const Gang& gang) {
+  signalfd_siginfo info{};
+  while (::read(signals_.get(), &info, sizeof(info)) == sizeof(info)) {
+    if (info.ssi_signo == SIGHUP) continue;
+    if (!std::exchange(stopping_, true)) log::info("asked to stop: the ranks save at the end of the step");
+    gang.signal(SIGUSR1);
+  }
+}
+
+void Agent::tell(const Verdict& verdict) {
+  log::error("{}", verdict.sentence());
+  event(RunEvent::fault, verdict, verdict.evidence.empty() ? verdict.what : verdict.what + ": " + verdict.evidence);
+  event(RunEvent::verdict, verdict, verdict.sentence());
+}
+
+void Agent::event(RunEvent event, const Verdict& verdict, const std::string& detail) {
+  EventRecord record{.event = event, .attempt = static_cast<int>(epoch_), .step = verdict.step};
+  if (verdict.rank >= 0) record.rank = verdict.rank, record.pid = verdict.pid;
+  record.host = verdict.host;
+  record.phase = verdict.phase;
+  record.cause = to_string(verdict.cause);
+  record.detail = detail;
+  record.seconds = verdict.idle_s;
+  events_.append(to_json_line(record));
+}
+
+std::optional<int> Agent::give_up(const End& end) {
+  const Verdict& verdict = *end.verdict;
+  const int code = static_cast<int>(ErrorCode::peer_lost);
+  const bool fruitful = end.committed > committed_;
+  committed_ = std::max(committed_, end.committed);
+  fruitless_ = fruitful ? 0 : fruitless_ + 1;
+  failed_step_ = fruitless_ <= 1 || failed_step_ == verdict.step ? verdict.step : -2;
+  if (verdict.exit_code != 0) return verdict.exit_code;
+  if (fruitless_ >= kFruitlessGangs) {
+    log::error(
+        "{} starts in a row have committed no step{}: giving up; mend the cause and start the same command again",
+        fruitless_,
+        failed_step_ >= 0 ? fmt::format(", and all failed at step {}: the fault follows the data or the program, "
+                                        "not a machine",
+                                        failed_step_)
+                          : "");
+    return code;
+  }
+  if (restarts_ >= options_.job.fault.max_restarts) {
+    log::error("{} restarts are enough (fault.max_restarts): giving up", restarts_);
+    return code;
+  }
+  const LayoutLimits limits{static_cast<int>(mesh_.ranks()), static_cast<int>(options_.job.fault.min_ranks)};
+  const auto mesh = choose_layout(mesh_of(options_.job), limits, options_.legal);
+  if (!mesh) {
+    log::error("{} ranks are left, and no layout of at least {} (fault.min_ranks) is legal", limits.ranks,
+               limits.min_ranks);
+    return code;
+  }
+  mesh_ = *mesh;
+  return std::nullopt;
+}
+
+}  // namespace trident

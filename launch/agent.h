@@ -1,0 +1,104 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launch/epoch_log.h"
+#include "launch/gang.h"
+#include "launch/job_place.h"
+#include "launch/progress_limits.h"
+#include "launch/unique_descriptor.h"
+#include "launch/verdict.h"
+#include "parallel/comm/device_mesh.h"
+#include "train/config/job_config.h"
+#include "train/metrics/append_file.h"
+#include "train/metrics/events_file.h"
+#include "train/metrics/run_directory.h"
+
+namespace trident {
+
+struct AgentOptions {
+  JobConfig job;                    ///< mesh decided
+  std::vector<std::string> train;   ///< the command that every rank runs, but for the mesh
+  std::vector<std::string> mpirun;  ///< further words for mpirun
+  std::string faults;               ///< to inject
+  /// Whether the job can run on a mesh.
+  std::function<bool(const MeshShape&)> legal;
+};
+
+/// Runs a job to its end, through as many gangs as it takes: starts one, watches it, and where it fails says who and
+/// why, ends all of it and starts the next from the newest state. One agent a run.
+class Agent {
+ public:
+  /// Takes the run's lock. Throws Error.
+  Agent(AgentOptions options, JobPlace place);
+  ~Agent();
+  Agent(const Agent&) = delete;
+  Agent& operator=(const Agent&) = delete;
+
+  /// The program's exit code.
+  int run();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  /// When a rank was last heard of.
+  struct Pulse {
+    uint64_t beats = 0;
+    Clock::time_point last;
+  };
+  /// How a gang ended.
+  struct End {
+    int exit_code = 0;
+    std::optional<Verdict> verdict{};  ///< where it did not end by itself
+    Clock::time_point seen;
+    int64_t committed = -1;
+  };
+  /// From a fault to the first new step.
+  struct Recovery {
+    Clock::time_point seen;
+    double fence_s = 0;
+    int64_t from_step = 0;
+  };
+
+  void watch_signals();
+  [[nodiscard]] End run_gang();
+  [[nodiscard]] End supervise(Gang& gang);
+  [[nodiscard]] GangState look(const Gang& gang, bool launcher_gone);
+  void learn(const GangState& state);
+  void tell_recovery(const GangState& state);
+  void take_signals(const Gang& gang);
+  [[nodiscard]] std::optional<int> ended_well(const Gang& gang) const;
+  /// An exit code where there is nothing to go on with.
+  [[nodiscard]] std::optional<int> give_up(const End& end);
+  void tell(const Verdict& verdict);
+  void event(RunEvent event, const Verdict& verdict, const std::string& detail);
+  [[nodiscard]] GangOptions gang_options() const;
+
+  AgentOptions options_;
+  JobPlace place_;
+  RunDirectory run_;
+  UniqueDescriptor lock_;
+  UniqueDescriptor signals_;
+  EpochLog log_;
+  AppendFile events_;
+  ProgressLimits limits_;
+  MeshShape mesh_;
+  int64_t epoch_;
+  int64_t restarts_ = 0;
+  int64_t committed_ = -1;    // by any gang so far
+  int fruitless_ = 0;         // gangs in a row that committed nothing
+  int64_t failed_step_ = -1;  // of the last of them; -2: of several
+  int64_t kills_before_ = 0;
+  bool stopping_ = false;
+  bool workers_logged_ = false;
+  std::vector<Pulse> pulses_;
+  Clock::time_point last_look_;
+  std::optional<Recovery> recovery_;
+};
+
+}  // namespace trident

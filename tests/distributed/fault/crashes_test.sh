@@ -1,0 +1,110 @@
+#!/bin/bash
+# Ranks that die: named, and the run goes on bit for bit. Scenarios of a node: kill9-worker, segv-in-backward,
+# exit0-early, a crash loop, kill9-mpirun, kill9-agent.
+#   crashes_test.sh PROGRAM JSON_KEYS
+set -euo pipefail
+# shellcheck source=tests/distributed/fault/fault.sh
+source "$(dirname "${BASH_SOURCE[0]}")/fault.sh"
+
+# until_step NAME STEP
+until_step() {
+  local waited=0
+  until grep -qs "\"step\":$2," "runs/$1/metrics.jsonl" || [ $waited -ge 1200 ]; do sleep 0.05; waited=$((waited + 1)); done
+}
+
+# last_pids NAME: the workers' process ids by rank, of the newest gang.
+last_pids() { grep '"event":"workers"' "runs/$1/epochs.jsonl" | tail -n 1 | grep -oE '\[.*\]' | tr -d '[]' | tr ',' ' '; }
+
+kill9_worker() {
+  local pids status=0
+  start kill9-worker training.steps=400
+  until_step kill9-worker 3
+  read -ra pids <<<"$(last_pids kill9-worker)"
+  kill -KILL "${pids[2]}"
+  wait "$watchdog" || status=$?
+  [ $status -eq 0 ] || report "kill9-worker: exit $status: $(tail -n 20 kill9-worker.log)"
+  verdict kill9-worker 2 killed
+  lost_at_most kill9-worker 1 1
+  launch whole-400 training.steps=400 || report "whole-400: exit $?"
+  same_run whole-400 kill9-worker
+  clean kill9-worker
+}
+
+crash_loop() {
+  local status=0
+  launch crash-loop --inject 'kill@rank=1,step=4,epoch=0,phase=exchange' || status=$?
+  [ $status -eq 69 ] || report "crash-loop: exit $status: $(tail -n 20 crash-loop.log)"
+  grep -q '3 starts in a row have committed no step, and all failed at step 4' crash-loop.log ||
+    report "crash-loop: the reason is not said: $(tail -n 5 crash-loop.log)"
+  [ "$(grep -c '"event":"verdict"' runs/crash-loop/events.jsonl)" -eq 4 ] || report "crash-loop: not 4 verdicts"
+  # The state in memory is kept for whoever mends the cause; so is a run that goes on then.
+  launch crash-loop || report "crash-loop: does not go on: $(tail -n 20 crash-loop.log)"
+  same_run whole crash-loop
+  clean crash-loop
+}
+
+kill9_mpirun() {
+  local status=0
+  start kill9-mpirun training.steps=400
+  until_step kill9-mpirun 3
+  kill -KILL "$(pgrep -P "$(agent)" mpirun)"
+  wait "$watchdog" || status=$?
+  [ $status -eq 0 ] || report "kill9-mpirun: exit $status: $(tail -n 20 kill9-mpirun.log)"
+  grep -q '"event":"verdict".*"cause":"launcher lost"' runs/kill9-mpirun/events.jsonl || report "kill9-mpirun: not named"
+  same_run whole-400 kill9-mpirun
+  clean kill9-mpirun
+}
+
+kill9_agent() {
+  local status=0 waited=0
+  start kill9-agent training.steps=400
+  until_step kill9-agent 3
+  kill -KILL "$(agent)"
+  wait "$watchdog" || status=$?
+  while [ -n "$(our_ranks)" ] && [ $waited -lt 20 ]; do sleep 0.1; waited=$((waited + 1)); done
+  [ -z "$(our_ranks)" ] || report "kill9-agent: ranks outlive it by 2 s: $(our_ranks)"
+  [ -z "$(find /dev/shm -name 'trident.*' ! -name '*.snapshot.*')" ] || report "kill9-agent: left $(ls /dev/shm)"
+  launch kill9-agent training.steps=400 || report "kill9-agent: does not go on: exit $?"
+  grep -q 'resumed step [0-9]* from memory' kill9-agent.log || report "kill9-agent: the snapshots are not used"
+  lost_at_most kill9-agent 1 1
+  same_run whole-400 kill9-agent
+  clean kill9-agent
+}
+
+stop_on_demand() {
+  local status=0
+  start stopped training.steps=400
+  until_step stopped 3
+  kill -TERM "$(agent)"
+  wait "$watchdog" || status=$?
+  [ $status -eq 75 ] || report "SIGTERM: exit $status: $(tail -n 20 stopped.log)"
+  launch stopped training.steps=400 || report "stopped: does not go on"
+  same_run whole-400 stopped
+  clean stopped
+}
+
+# What a restart would only repeat ends the job with its own code.
+no_restart() {
+  local status=0
+  launch diverges optimizer.lr=1e30 training.clip_grad_norm=0 || status=$?
+  [ $status -eq 76 ] || report "diverges: exit $status"
+  [ "$(grep -c '"event":"begin"' runs/diverges/epochs.jsonl)" -eq 1 ] || report "diverges: restarted"
+  status=0
+  launch refused parallelism.tp=3 || status=$?
+  [ $status -eq 78 ] || report "refused: exit $status"
+  [ ! -e runs/refused ] || report "refused: left a run directory"
+}
+
+small_job
+launch whole || report "whole: exit $?: $(tail -n 20 whole.log)"
+kill9_worker
+recovers segv-in-backward 1 crash 'segfault@rank=1,step=6'
+grep -q 'trident(' segv-in-backward.log || report "segv-in-backward: no stack: $(cat segv-in-backward.log)"
+recovers exit0-early 3 exit 'exit@rank=3,step=6'
+recovers exit3-in-optimizer 0 exit 'exit@rank=0,step=6,code=3,phase=optimizer'
+crash_loop
+kill9_mpirun
+kill9_agent
+stop_on_demand
+no_restart
+finish "ranks may die"

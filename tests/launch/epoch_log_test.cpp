@@ -1,0 +1,51 @@
+#include "launch/epoch_log.h"
+
+#include <gmock/gmock.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "tests/checkpoint/scratch_dir.h"
+
+namespace trident {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::ScratchDir;
+
+std::string content(const std::filesystem::path& path) {
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+TEST(EpochLog, GoesOnWhereItWas) {
+  const ScratchDir scratch;
+  const auto path = scratch.path() / "epochs.jsonl";
+  {
+    EpochLog log(path);
+    EXPECT_EQ(log.last_epoch(), 0);
+    log.begin(3, {2, 1, 2});
+    log.workers(3, {11, 12, 13, 14});
+    EXPECT_EQ(log.last_epoch(), 3);
+  }
+  std::ofstream(path, std::ios::app) << R"({"v":1,"event":"begin","epo)";
+  EpochLog log(path);
+  EXPECT_EQ(log.last_epoch(), 3);
+  EXPECT_ANY_THROW(log.begin(3, {1, 1, 1}));
+  Verdict verdict;
+  verdict.rank = 2;
+  verdict.what = "crashed \"badly\"";
+  log.end(3, "fault", 17, &verdict);
+  const std::string text = content(path);
+  EXPECT_THAT(text, HasSubstr(R"("event":"begin","epoch":3,"ranks":4,"dp":2,"tp":1,"pp":2})"));
+  EXPECT_THAT(text, HasSubstr(R"("pids":[11,12,13,14]})"));
+  EXPECT_THAT(text, HasSubstr(R"("outcome":"fault","committed":17,"rank":2,"cause":"hang","verdict":)"));
+  EXPECT_THAT(text, HasSubstr(R"(crashed \"badly\")"));
+}
+
+TEST(EpochLog, AFullDiskStopsIt) { EXPECT_ANY_THROW(EpochLog("/dev/full").begin(1, {1, 1, 1})); }
+
+}  // namespace
+}  // namespace trident
