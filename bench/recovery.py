@@ -36,15 +36,15 @@ def rows(path):
     return [json.loads(line) for line in text]
 
 
-def wait_for(find):
+def wait_for(run, find):
     """What `find` finds, and when."""
     end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
+    while time.monotonic() < end and run.agent.poll() is None:
         found = find()
         if found:
             return found, time.time()
         time.sleep(POLL_S)
-    raise SystemExit("recovery: nothing happened in time")
+    raise SystemExit("recovery: nothing happened in time: " + pathlib.Path(run.log.name).read_text()[-3000:])
 
 
 class Run:
@@ -80,15 +80,15 @@ class Run:
 
 def one_fault(run, rank, number):
     """Seconds to the fault's line, and to the first new step; whether the right rank was named."""
-    gang, _ = wait_for(run.gang)
+    gang, _ = wait_for(run, run.gang)
     epoch = gang["epoch"]
-    wait_for(lambda: len(run.steps(epoch)) >= 5)
+    wait_for(run, lambda: len(run.steps(epoch)) >= 5)
     known = len(run.events("verdict"))
     begun = time.time()
     os.kill(gang["pids"][rank], number)
-    verdicts, seen = wait_for(lambda: run.events("verdict")[known:])
-    _, stepped = wait_for(lambda: run.steps(epoch + 1))
-    wait_for(lambda: (run.gang() or {"epoch": 0})["epoch"] == epoch + 1)
+    verdicts, seen = wait_for(run, lambda: run.events("verdict")[known:])
+    _, stepped = wait_for(run, lambda: run.steps(epoch + 1))
+    wait_for(run, lambda: (run.gang() or {"epoch": 0})["epoch"] == epoch + 1)
     return seen - begun, stepped - begun, verdicts[0].get("rank") == rank
 
 
@@ -127,7 +127,7 @@ training: {{sequence_length: {model.context}, global_batch_size: {model.batch}, 
 optimizer: {{lr: 1.0e-4}}
 lr_schedule: {{name: constant, warmup_steps: 0}}
 evaluation: {{interval_steps: 0}}
-logging: {{tensorboard: false, interval_steps: 0}}
+logging: {{tensorboard: false, interval_steps: 100000}}
 """,
         encoding="utf-8",
     )
@@ -136,7 +136,7 @@ logging: {{tensorboard: false, interval_steps: 0}}
 def heartbeat_cost(options, folder):
     run = Run(options, folder, "heartbeat")
     try:
-        wait_for(lambda: len(run.steps(1)) >= 5)
+        wait_for(run, lambda: len(run.steps(1)) >= 5)
         names = [path.name for path in pathlib.Path("/dev/shm").glob("trident.*.heartbeat.1")]
         if len(names) == 1:
             subprocess.run([str(options.build / "bench" / "bench_heartbeat"), "/" + names[0]], check=True)

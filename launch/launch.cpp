@@ -96,8 +96,7 @@ void add_launch(CLI::App& program, Action& action) {
       ->type_name("N");
   verb->add_option("--mpirun", arguments->mpirun, "A further word for mpirun, as often as wanted")
       ->type_name("WORD")
-      ->take_all()
-      ->expected(1);
+      ->allow_extra_args(false);
   verb->add_option("--inject", arguments->faults, "Faults to make, for tests: kind@rank=R,step=S;…")
       ->type_name("FAULTS");
   verb->footer(

@@ -9,9 +9,9 @@ source "$here/../mpirun.sh"
 unset OMPI_MCA_pml OMPI_MCA_btl OMPI_MCA_btl_vader_single_copy_mechanism
 trap 'end_of_ranks; rm -rf "$work"' EXIT
 
-ranks=4
+# Steps are so short that storage would lag behind, and a save that lags keeps both of a rank's snapshots.
 job=(parallelism.dp=2 parallelism.pp=2 parallelism.schedule=1f1b training.steps=16 evaluation.interval_steps=0
-  checkpoint.interval_steps=5)
+  checkpoint.interval_steps=0)
 
 # launch NAME WORDS...: the job as the run of that name, within the watchdog's time; its exit code.
 start() {
