@@ -86,7 +86,9 @@ Agent::Agent(AgentOptions options, JobPlace place)
       log_(run_.epochs()),
       events_(run_.events()),
       limits_(fixed_limit(options_.job)),
+      faults_(parse_faults(options_.faults)),
       mesh_(mesh_of(options_.job)),
+      places_(static_cast<int>(mesh_.ranks())),
       epoch_(std::max<int64_t>(log_.last_epoch(), run_.previous_attempt())) {
   place_.create();
   watch_signals();
@@ -105,6 +107,11 @@ void Agent::watch_signals() {
 int Agent::run() {
   for (;;) {
     const End end = run_gang();
+    if (!end.verdict && growing_ && !stopping_ && end.exit_code != 0) {
+      growing_ = false;
+      change_layout(layout_for_what_is_left().value_or(mesh_));
+      continue;
+    }
     if (!end.verdict) {
       place_.remove_snapshots();
       return end.exit_code;
@@ -137,6 +144,7 @@ Agent::End Agent::run_gang() {
   pulses_.assign(static_cast<size_t>(mesh_.ranks()), {0, Clock::now()});
   last_look_ = Clock::now();
   workers_logged_ = false;
+  stragglers_ = StragglerWatch(pulses_.size());
   kills_before_ = kernel_kills();
   Gang gang(gang_options(), place_);
   End end = supervise(gang);
@@ -172,6 +180,8 @@ Agent::End Agent::supervise(Gang& gang) {
     if (end.verdict) return end;
     learn(state);
     tell_recovery(state);
+    tell_stragglers(state);
+    grow_if_due(gang, state);
     if (gang.all_started() && !std::exchange(workers_logged_, true)) {
       std::vector<int64_t> pids;
       for (const Worker& worker : gang.workers()) pids.push_back(worker.pid);
@@ -301,15 +311,65 @@ std::optional<int> Agent::give_up(const End& end) {
     log::error("{} restarts are enough (fault.max_restarts): giving up", restarts_);
     return code;
   }
-  const LayoutLimits limits{static_cast<int>(mesh_.ranks()), static_cast<int>(options_.job.fault.min_ranks)};
-  const auto mesh = choose_layout(mesh_of(options_.job), limits, options_.legal);
+  lose_place(verdict);
+  const auto mesh = layout_for_what_is_left();
   if (!mesh) {
-    log::error("{} ranks are left, and no layout of at least {} (fault.min_ranks) is legal", limits.ranks,
-               limits.min_ranks);
+    log::error("places for {} ranks are left, and no layout of at least {} (fault.min_ranks) is legal", places_,
+               options_.job.fault.min_ranks);
     return code;
   }
-  mesh_ = *mesh;
+  change_layout(*mesh);
   return std::nullopt;
+}
+
+std::optional<MeshShape> Agent::layout_for_what_is_left() const {
+  const LayoutLimits limits{places_, static_cast<int>(options_.job.fault.min_ranks)};
+  return choose_layout(mesh_of(options_.job), limits, options_.legal);
+}
+
+// Snapshots in memory are of a layout; another one goes on from the newest checkpoint.
+void Agent::change_layout(const MeshShape& mesh) {
+  if (mesh == std::exchange(mesh_, mesh)) return;
+  place_.remove_snapshots();
+  committed_ = -1;
+  fruitless_ = 0;
+  log::warning("places for {} ranks: going on with {}", places_, mesh_.to_string());
+}
+
+void Agent::lose_place(const Verdict& verdict) {
+  for (const InjectedFault& fault : faults_) {
+    if (fault.kind == InjectedFault::Kind::lose && fault.epoch == epoch_ && fault.rank == verdict.rank) --places_;
+  }
+}
+
+// At the end of a step, with a checkpoint, so that nothing is lost.
+void Agent::grow_if_due(const Gang& gang, const GangState& state) {
+  const auto due = [&](const InjectedFault& fault) {
+    const auto past = [&](const RankState& rank) { return rank.record.done >= fault.step; };
+    return fault.kind == InjectedFault::Kind::restore && fault.epoch == epoch_ &&
+           std::all_of(state.ranks.begin(), state.ranks.end(), past);
+  };
+  if (growing_ || std::none_of(faults_.begin(), faults_.end(), due)) return;
+  places_ = static_cast<int>(mesh_of(options_.job).ranks());
+  if (layout_for_what_is_left() == mesh_) return;
+  growing_ = true;
+  log::info("places for {} ranks again: the gang saves and makes room for a wider one", places_);
+  gang.signal(SIGUSR1);
+}
+
+void Agent::tell_stragglers(const GangState& state) {
+  for (const Straggler& found : stragglers_.look(state)) {
+    const RankState& rank = state.ranks[static_cast<size_t>(found.rank)];
+    EventRecord record{.event = RunEvent::straggler, .attempt = static_cast<int>(epoch_), .step = rank.record.done};
+    record.rank = found.rank;
+    record.host = rank.host;
+    record.pid = rank.pid;
+    record.seconds = found.busy_seconds;
+    record.detail = found.over ? "keeps up again"
+                               : fmt::format("works {:.1f} times as long at a step as its peers' median", found.ratio);
+    events_.append(to_json_line(record));
+    log::warning("rank {} (pid {} on {}) {}", found.rank, rank.pid, rank.host, record.detail);
+  }
 }
 
 }  // namespace trident

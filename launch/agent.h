@@ -8,9 +8,11 @@
 #include <vector>
 
 #include "launch/epoch_log.h"
+#include "launch/fault_injection.h"
 #include "launch/gang.h"
 #include "launch/job_place.h"
 #include "launch/progress_limits.h"
+#include "launch/straggler.h"
 #include "launch/unique_descriptor.h"
 #include "launch/verdict.h"
 #include "parallel/comm/device_mesh.h"
@@ -75,6 +77,11 @@ class Agent {
   [[nodiscard]] std::optional<int> ended_well(const Gang& gang) const;
   /// An exit code where there is nothing to go on with.
   [[nodiscard]] std::optional<int> give_up(const End& end);
+  [[nodiscard]] std::optional<MeshShape> layout_for_what_is_left() const;
+  void change_layout(const MeshShape& mesh);
+  void lose_place(const Verdict& verdict);
+  void grow_if_due(const Gang& gang, const GangState& state);
+  void tell_stragglers(const GangState& state);
   void tell(const Verdict& verdict);
   void event(RunEvent event, const Verdict& verdict, const std::string& detail);
   [[nodiscard]] GangOptions gang_options() const;
@@ -87,7 +94,10 @@ class Agent {
   EpochLog log_;
   AppendFile events_;
   ProgressLimits limits_;
+  std::vector<InjectedFault> faults_;
   MeshShape mesh_;
+  int places_;            // ranks that this machine takes
+  bool growing_ = false;  // the gang was asked to stop, so that a wider one can start
   int64_t epoch_;
   int64_t restarts_ = 0;
   int64_t committed_ = -1;    // by any gang so far
@@ -97,6 +107,7 @@ class Agent {
   bool stopping_ = false;
   bool workers_logged_ = false;
   std::vector<Pulse> pulses_;
+  StragglerWatch stragglers_{0};
   Clock::time_point last_look_;
   std::optional<Recovery> recovery_;
 };

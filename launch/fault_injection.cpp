@@ -26,11 +26,13 @@ constexpr std::array kKinds{
     std::pair{Kind::segfault, std::string_view("segfault")}, std::pair{Kind::exit, std::string_view("exit")},
     std::pair{Kind::skip, std::string_view("skip")},         std::pair{Kind::mismatch, std::string_view("mismatch")},
     std::pair{Kind::livelock, std::string_view("livelock")}, std::pair{Kind::slow, std::string_view("slow")},
+    std::pair{Kind::lose, std::string_view("lose")},         std::pair{Kind::restore, std::string_view("restore")},
 };
 
 [[noreturn]] void refuse(std::string_view what) {
   throw Error(ErrorCode::usage, "--inject", fmt::format("'{}' is no fault", what),
-              "write it like kill@rank=2,step=5; kinds: kill, stop, segfault, exit, skip, mismatch, livelock, slow; "
+              "write it like kill@rank=2,step=5; kinds: kill, stop, segfault, exit, skip, mismatch, livelock, slow, "
+              "lose, restore; "
               "keys: rank, step, epoch, phase, code, seconds");
 }
 
@@ -116,7 +118,9 @@ void FaultInjector::phase(TrainPhase phase, int64_t step) {
 void FaultInjector::happen(const InjectedFault& fault) {
   const bool culprit = fault.rank == rank_;
   switch (fault.kind) {
-    case Kind::kill: std::raise(SIGKILL); return;
+    case Kind::kill:
+    case Kind::lose: std::raise(SIGKILL); return;
+    case Kind::restore: return;  // the agent's
     case Kind::stop: std::raise(SIGSTOP); return;
     case Kind::segfault: std::raise(SIGSEGV); return;
     case Kind::exit: std::_Exit(fault.code);

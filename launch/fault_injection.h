@@ -20,6 +20,8 @@ struct InjectedFault {
     mismatch,  ///< makes another call than the others
     livelock,  ///< the training thread computes for ever
     slow,      ///< takes `seconds` longer at every step from there on
+    lose,      ///< SIGKILL, and its place is gone: the next gang has one rank fewer
+    restore,   ///< once all ranks have done the step, all places are there again
   };
   Kind kind = Kind::kill;
   int rank = 0;

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <vector>
+
+#include "launch/verdict.h"
+
+namespace trident {
+
+/// A rank that works longer at its steps than those that do the same work.
+struct Straggler {
+  int rank = 0;
+  double ratio = 0;         ///< to the median of its peers
+  double busy_seconds = 0;  ///< of its last step
+  bool over = false;        ///< it has caught up again
+};
+
+/// Compares what ranks work at a step, without their waiting, with the same number of their peers: the data-parallel
+/// replicas of the same part of the model, else the tensor-parallel ranks. Who has none is not judged. Says a rank's
+/// name once when 9 of its last 10 steps seen were 1.2 times as long, and once when 9 of 10 are below 1.1 again: ranks
+/// that share processors are slow now and then.
+class StragglerWatch {
+ public:
+  static constexpr size_t kSteps = 10;
+  static constexpr size_t kMost = 9;
+  static constexpr double kSlow = 1.2;
+  static constexpr double kFine = 1.1;
+
+  explicit StragglerWatch(size_t ranks) : ranks_(ranks) {}
+
+  [[nodiscard]] std::vector<Straggler> look(const GangState& gang);
+
+ private:
+  struct Rank {
+    int64_t step = -1;
+    std::deque<double> ratios;
+    bool slow = false;
+  };
+  [[nodiscard]] static std::optional<double> ratio_of(const GangState& gang, int rank);
+
+  std::vector<Rank> ranks_;
+};
+
+}  // namespace trident

@@ -1,0 +1,54 @@
+#!/bin/bash
+# Fewer places for ranks, and as many again: the layout follows, and no bit changes. Scenario of a node: replan
+# (4 -> 3 -> 4 ranks). A slow rank is named: slow-rank-2x.
+#   elastic_test.sh PROGRAM JSON_KEYS
+set -euo pipefail
+# shellcheck source=tests/distributed/fault/fault.sh
+source "$(dirname "${BASH_SOURCE[0]}")/fault.sh"
+
+wide=(parallelism.dp=4 parallelism.pp=1 training.global_batch_size=12 training.micro_batch_size=1
+  checkpoint.interval_steps=3 checkpoint.async=false training.steps=40 fault.heartbeat=0.02s)
+
+# meshes NAME: the layouts of a run's gangs.
+meshes() { grep '"event":"begin"' "runs/$1/epochs.jsonl" | grep -oE '"dp":[0-9]+,"tp":[0-9]+,"pp":[0-9]+' | tr -d '"' | tr '\n' ' '; }
+
+replan() {
+  launch wide "${wide[@]}" || report "wide: exit $?: $(tail -n 20 wide.log)"
+  launch replan "${wide[@]}" --inject 'lose@rank=3,step=6;restore@epoch=2,step=9' ||
+    report "replan: exit $?: $(tail -n 20 replan.log)"
+  [ "$(meshes replan)" = "dp:4,tp:1,pp:1 dp:3,tp:1,pp:1 dp:4,tp:1,pp:1 " ] || report "replan: $(meshes replan)"
+  same_run wide replan
+  # Another layout goes on from a checkpoint, and growing loses nothing.
+  lost_at_most replan 3 1
+  clean replan
+}
+
+# Two of three places are used, and the pipeline stays.
+replan_pipeline() {
+  launch cut --inject 'lose@rank=3,step=6' checkpoint.interval_steps=3 checkpoint.async=false ||
+    report "cut: exit $?: $(tail -n 20 cut.log)"
+  [ "$(meshes cut)" = "dp:2,tp:1,pp:2 dp:1,tp:1,pp:2 " ] || report "cut: $(meshes cut)"
+  same_run whole cut
+  clean cut
+}
+
+too_few() {
+  local status=0
+  launch few "${wide[@]}" fault.min_ranks=4 --inject 'lose@rank=3,step=6' || status=$?
+  [ $status -eq 69 ] || report "few: exit $status"
+  grep -q 'places for 3 ranks are left, and no layout of at least 4' few.log || report "few: $(tail -n 3 few.log)"
+}
+
+slow_rank() {
+  launch slow "${wide[@]}" --inject 'slow@rank=1,step=3,seconds=0.1' || report "slow: exit $?"
+  grep -q '"event":"straggler".*"rank":1,' runs/slow/events.jsonl || report "slow: not named: $(cat runs/slow/events.jsonl)"
+  ! grep '"event":"straggler"' runs/slow/events.jsonl | grep -qv '"rank":1,' || report "slow: others are named"
+}
+
+small_job
+launch whole || report "whole: exit $?: $(tail -n 20 whole.log)"
+replan
+replan_pipeline
+too_few
+slow_rank
+finish "layouts follow what is left"
