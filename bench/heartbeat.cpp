@@ -44,6 +44,7 @@ double measure_beats() {
   Heartbeat heartbeat(std::move(memory), 0, 0);
   const std::array<std::string, 6> groups{"world", "dp", "tp", "pp", "tp replicas", "tied"};
   std::vector<ProgressRecord> records;
+  records.reserve(groups.size());
   for (const std::string& group : groups) records.push_back({group, 1, CollectiveOp::all_reduce, 4096});
   const auto record = [&](int i) -> const ProgressRecord& { return records[static_cast<size_t>(i) % records.size()]; };
   return std::max({
@@ -62,6 +63,7 @@ double measure_beats() {
 void watch(const std::string& name, double dearest_ns) {
   const HeartbeatMemory memory = HeartbeatMemory::attach(name);
   std::vector<RankRecord> before;
+  before.reserve(static_cast<size_t>(memory.slots()));
   for (int i = 0; i < memory.slots(); ++i) before.push_back(memory.read(i));
   std::this_thread::sleep_for(std::chrono::duration<double>(kWatchSeconds));
   for (int i = 0; i < memory.slots(); ++i) {

@@ -112,6 +112,8 @@ def measure(options, folder, title, number):
     report(title, results)
     again = len([row for row in rows(run.folder / "metrics.jsonl") if "loss" in row])
     again -= len({row["step"] for row in rows(run.folder / "metrics.jsonl") if "loss" in row})
+    if options.verbose:
+        print("\n".join(row["detail"] for row in run.events("restart")))
     print(f"{title:12} steps done again {again} in {options.faults} restarts", flush=True)
 
 
@@ -154,6 +156,7 @@ def main():
     parser.add_argument("--checkpoint", type=int, default=100, help="steps between checkpoints on disk")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", choices=("heartbeat", "crash", "hang"))
+    parser.add_argument("--verbose", action="store_true", help="the agent's own words for each restart")
     parser.add_argument("--build", type=pathlib.Path, default=HERE.parent / "build")
     parser.add_argument("--folder", type=pathlib.Path)
     options = parser.parse_args()

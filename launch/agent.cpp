@@ -210,6 +210,7 @@ GangState Agent::look(const Gang& gang, bool launcher_gone) {
   const auto slept = now - std::exchange(last_look_, now);
   GangState state;
   state.mesh = mesh_;
+  const std::string host = host_name();
   state.order = options_.job.parallelism.rank_order;
   state.kernel_killed = kernel_kills() > kills_before_;
   if (launcher_gone) state.launcher_end = end_text(*gang.launcher_status());
@@ -219,7 +220,7 @@ GangState Agent::look(const Gang& gang, bool launcher_gone) {
     RankState seen;
     seen.rank = static_cast<int>(rank);
     seen.pid = worker.pid;
-    seen.host = host_name();
+    seen.host = host;
     seen.record = gang.heartbeats().read(static_cast<int>(rank));
     seen.ended = worker.ended;
     seen.wait_status = worker.wait_status;

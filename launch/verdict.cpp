@@ -171,12 +171,17 @@ Verdict of_standstill(const GangState& gang, const RankState& rank) {
   return verdict;
 }
 
-// All wait for one another. Who skipped a call is ahead of those who wait in it.
+// All wait for one another. Who skipped a call is ahead of those who wait in it, or, in the same phase, has more of
+// them waiting for it than each of them.
 Verdict of_cycle(const GangState& gang) {
   const RankState* culprit = nullptr;
+  std::tuple<int64_t, TrainPhase, size_t> furthest;
   for (const RankState& rank : gang.ranks) {
-    if (waiters_for(gang, rank.rank).empty()) continue;
-    if (culprit == nullptr || position(rank) > position(*culprit)) culprit = &rank;
+    const size_t waiters = waiters_for(gang, rank.rank).size();
+    const std::tuple at(rank.record.step, rank.record.phase, waiters);
+    if (waiters == 0 || (culprit != nullptr && at <= furthest)) continue;
+    culprit = &rank;
+    furthest = at;
   }
   Verdict verdict = about(*culprit, FaultCause::skipped_collective);
   verdict.what = "has skipped a call";

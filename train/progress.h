@@ -34,7 +34,8 @@ inline constexpr int kTrainPhases = 10;
 /// communicator's sink it sees every operation too. Must be quick: it is called many times a step.
 class TrainProgress : public ProgressSink {
  public:
-  /// `step` counts from 1: the one being worked on.
+  /// `step` counts from 1: the one being worked on, or, from the checkpoint on, just done. Steps and, within a step,
+  /// phases follow one another in this order.
   virtual void phase(TrainPhase phase, int64_t step) = 0;
   virtual void action(const pipeline::Action& action) = 0;
   /// Training goes on from the state after `step`; 0: it starts.

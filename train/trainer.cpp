@@ -216,7 +216,8 @@ void Trainer::load_initial_weights() {
 }
 
 void Trainer::enter(TrainPhase phase) {
-  if (options_.progress != nullptr) options_.progress->phase(phase, step_ + 1);
+  const bool after = phase >= TrainPhase::checkpoint;
+  if (options_.progress != nullptr) options_.progress->phase(phase, after ? step_ : step_ + 1);
 }
 
 // The most of any rank, in one exchange.

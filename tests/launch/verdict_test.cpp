@@ -222,6 +222,20 @@ TEST(Verdict, SkippedCollective) {
   EXPECT_THAT(verdict->evidence, HasSubstr("it is in all_reduce #4"));
 }
 
+// All in one phase: three wait in the call that the fourth has passed by, one for each of them.
+TEST(Verdict, SkippedCollectiveOfTheSamePhase) {
+  GangState gang = gang_of_4();
+  for (RankState& rank : gang.ranks) {
+    const bool skipper = rank.rank == 2;
+    collective(rank, "injected", skipper ? 0 : 1, 0, CollectiveOp::barrier, 0);
+    if (!skipper) wait_in_last(rank, 5);
+    collective(rank, "world", skipper ? 4 : 3, 3);
+    if (skipper) wait_in_last(rank, 5);
+  }
+  EXPECT_THAT(waits_for(gang, 2), ElementsAre(0, 1, 3));
+  EXPECT_EQ(find_verdict(gang)->rank, 2);
+}
+
 TEST(Verdict, MismatchedCollective) {
   GangState gang = gang_of_4();
   for (RankState& rank : gang.ranks) {

@@ -44,6 +44,11 @@ from_disk() {
   clean from-disk
 }
 
+# One rank alone, with the bits of four.
+one_rank() {
+  recovers one-rank 0 killed 'kill@rank=0,step=6' parallelism.dp=1 parallelism.pp=1 parallelism.logical_shards=2
+}
+
 crash_loop() {
   local status=0
   launch crash-loop --inject 'kill@rank=1,step=4,epoch=0,phase=exchange' || status=$?
@@ -117,6 +122,7 @@ recovers segv-in-backward 1 crash 'segfault@rank=1,step=6'
 grep -q 'trident(' segv-in-backward.log || report "segv-in-backward: no stack: $(cat segv-in-backward.log)"
 recovers exit0-early 3 exit 'exit@rank=3,step=6'
 recovers exit3-in-optimizer 0 exit 'exit@rank=0,step=6,code=3,phase=optimizer'
+one_rank
 from_disk
 crash_loop
 kill9_mpirun

@@ -17,7 +17,7 @@ job=(parallelism.dp=2 parallelism.pp=2 parallelism.schedule=1f1b training.steps=
 start() {
   local name=$1
   shift
-  timeout --kill-after=5 120 "$program" launch job.yaml run.name="$name" "${job[@]}" --mpirun=--oversubscribe "$@" \
+  timeout --kill-after=5 "${watchdog_s:-120}" "$program" launch job.yaml run.name="$name" "${job[@]}" --mpirun=--oversubscribe "$@" \
     2>>"$name.log" &
   watchdog=$!
 }
