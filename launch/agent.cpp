@@ -21,6 +21,7 @@ namespace trident {
 namespace {
 
 constexpr int kFruitlessGangs = 3;
+constexpr int kInterrupted = 128 + SIGINT;
 constexpr double kLookCloser = 1.0;  // seconds without a heartbeat
 constexpr std::chrono::seconds kOwnSleep{1};
 constexpr int kRecoveryLookMs = 10;  // until the first new step, which is timed
@@ -113,7 +114,7 @@ int Agent::run() {
       continue;
     }
     if (!end.verdict) {
-      place_.remove_snapshots();
+      if (!abandoned_) place_.remove_snapshots();
       return end.exit_code;
     }
     if (const auto code = give_up(end)) return *code;
@@ -155,7 +156,10 @@ Agent::End Agent::run_gang() {
     tell(*end.verdict);
   }
   limits_.keep();
-  const char* outcome = end.verdict ? "fault" : end.exit_code == 0 ? "finished" : "preempted";
+  const char* outcome = end.verdict          ? "fault"
+                        : end.exit_code == 0 ? "finished"
+                        : abandoned_         ? "interrupted"
+                                             : "preempted";
   log_.end(epoch_, outcome, end.committed, end.verdict ? &*end.verdict : nullptr);
   return end;
 }
@@ -168,7 +172,7 @@ Agent::End Agent::supervise(Gang& gang) {
     take_signals(gang);
     const GangState state = look(gang, launcher_gone);
     End end{.seen = Clock::now(), .committed = committed_by_all(state)};
-    if (const auto code = ended_well(gang)) {
+    if (const auto code = abandoned_ ? std::optional(kInterrupted) : ended_well(gang)) {
       end.exit_code = *code;
       return end;
     }
@@ -268,6 +272,7 @@ void Agent::take_signals(const Gang& gang) {
   signalfd_siginfo info{};
   while (::read(signals_.get(), &info, sizeof(info)) == sizeof(info)) {
     if (info.ssi_signo == SIGHUP) continue;
+    abandoned_ = abandoned_ || (stopping_ && info.ssi_signo == SIGINT);
     if (!std::exchange(stopping_, true)) log::info("asked to stop: the ranks save at the end of the step");
     gang.signal(SIGUSR1);
   }

@@ -105,6 +105,7 @@ class Agent {
   int64_t failed_step_ = -1;  // of the last of them; -2: of several
   int64_t kills_before_ = 0;
   bool stopping_ = false;
+  bool abandoned_ = false;  // by a second Ctrl-C
   bool workers_logged_ = false;
   std::vector<Pulse> pulses_;
   StragglerWatch stragglers_{0};

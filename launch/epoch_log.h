@@ -25,7 +25,7 @@ class EpochLog {
   /// All workers run: their process ids, by rank.
   void workers(int64_t epoch, const std::vector<int64_t>& pids);
   /// `committed`: the last step that a restart finds again, -1 where there is none. `outcome`: finished, preempted,
-  /// fault, and where it was a fault the verdict.
+  /// interrupted, fault, and where it was a fault the verdict.
   void end(int64_t epoch, const std::string& outcome, int64_t committed, const Verdict* verdict);
 
  private:

@@ -1,6 +1,7 @@
 #include "launch/straggler.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace trident {
 namespace {
@@ -23,7 +24,8 @@ std::optional<double> StragglerWatch::ratio_of(const GangState& gang, int rank) 
   auto peers = median_of_others(gang, rank, "dp");
   if (!peers) peers = median_of_others(gang, rank, "tp");
   if (!peers) return std::nullopt;
-  return gang.ranks[static_cast<size_t>(rank)].record.busy_seconds / *peers;
+  const double busy = gang.ranks[static_cast<size_t>(rank)].record.busy_seconds;
+  return std::abs(busy - *peers) < kLeastSeconds ? 1.0 : busy / *peers;
 }
 
 std::vector<Straggler> StragglerWatch::look(const GangState& gang) {

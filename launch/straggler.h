@@ -27,6 +27,7 @@ class StragglerWatch {
   static constexpr size_t kMost = 9;
   static constexpr double kSlow = 1.2;
   static constexpr double kFine = 1.1;
+  static constexpr double kLeastSeconds = 0.01;  ///< less of a difference is none: one rank writes logs
 
   explicit StragglerWatch(size_t ranks) : ranks_(ranks) {}
 

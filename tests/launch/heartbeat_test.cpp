@@ -23,7 +23,7 @@ using State = RankRecord::State;
 
 class HeartbeatTest : public testing::Test {
  protected:
-  ~HeartbeatTest() override { HeartbeatMemory::remove(name_); }
+  void TearDown() override { HeartbeatMemory::remove(name_); }
 
   const std::string name_ = "/trident.test.heartbeat." + std::to_string(getpid());
   HeartbeatMemory memory_ = HeartbeatMemory::create(name_, 3, 5);

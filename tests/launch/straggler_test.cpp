@@ -41,6 +41,11 @@ TEST(Straggler, AStepCountsOnce) {
   for (int i = 0; i < 100; ++i) EXPECT_TRUE(watch.look(gang_of({2, 1, 1}, {1.0, 5.0}, 1)).empty());
 }
 
+TEST(Straggler, MillisecondsAreNone) {
+  StragglerWatch watch(2);
+  for (int step = 1; step <= 20; ++step) EXPECT_TRUE(watch.look(gang_of({2, 1, 1}, {0.001, 0.004}, step)).empty());
+}
+
 // Stages differ; only replicas of the same one are peers.
 TEST(Straggler, StagesAreNotCompared) {
   StragglerWatch watch(4);

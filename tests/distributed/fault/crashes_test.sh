@@ -23,15 +23,15 @@ pid_of() {
 
 kill9_worker() {
   local status=0
-  start kill9-worker training.steps=400
+  start kill9-worker training.steps=1200
   until_step kill9-worker 3 || return 0
   kill -KILL "$(pid_of kill9-worker 2)"
   wait "$watchdog" || status=$?
   [ $status -eq 0 ] || report "kill9-worker: exit $status: $(tail -n 20 kill9-worker.log)"
   verdict kill9-worker 2 killed
   lost_at_most kill9-worker 1 1
-  launch whole-400 training.steps=400 || report "whole-400: exit $?"
-  same_run whole-400 kill9-worker
+  launch whole-long training.steps=1200 || report "whole-long: exit $?"
+  same_run whole-long kill9-worker
   clean kill9-worker
 }
 
@@ -42,6 +42,33 @@ from_disk() {
   grep -q 'resumed step 4 from .*step_00000004' from-disk.log || report "from-disk: $(grep resumed from-disk.log)"
   same_run whole from-disk
   clean from-disk
+}
+
+# Two gangs die before they have gone on from where the first was.
+kill_during_recovery() {
+  launch kill-during-recovery \
+    --inject 'kill@rank=2,step=6;kill@rank=1,step=1,epoch=2,phase=resume;segfault@rank=0,step=1,epoch=3,phase=resume' ||
+    report "kill-during-recovery: exit $?: $(tail -n 20 kill-during-recovery.log)"
+  [ "$(grep -c '"event":"verdict"' runs/kill-during-recovery/events.jsonl)" -eq 3 ] ||
+    report "kill-during-recovery: not 3 verdicts"
+  same_run whole kill-during-recovery
+  lost_at_most kill-during-recovery 1 1
+  clean kill-during-recovery
+}
+
+interrupted() {
+  local status=0
+  start interrupted training.steps=1200
+  until_step interrupted 3 || return 0
+  kill -STOP "$(pid_of interrupted 1)"  # it cannot save any more
+  kill -INT "$(agent)"
+  sleep 0.2
+  kill -INT "$(agent)"
+  wait "$watchdog" || status=$?
+  [ $status -eq 130 ] || report "a second Ctrl-C: exit $status: $(tail -n 20 interrupted.log)"
+  launch interrupted training.steps=1200 || report "interrupted: does not go on"
+  same_run whole-long interrupted
+  clean interrupted
 }
 
 # One rank alone, with the bits of four.
@@ -64,19 +91,19 @@ crash_loop() {
 
 kill9_mpirun() {
   local status=0
-  start kill9-mpirun training.steps=400
+  start kill9-mpirun training.steps=1200
   until_step kill9-mpirun 3 || return 0
   kill -KILL "$(pgrep -P "$(agent)" mpirun)"
   wait "$watchdog" || status=$?
   [ $status -eq 0 ] || report "kill9-mpirun: exit $status: $(tail -n 20 kill9-mpirun.log)"
   grep -q '"event":"verdict".*"cause":"launcher lost"' runs/kill9-mpirun/events.jsonl || report "kill9-mpirun: not named"
-  same_run whole-400 kill9-mpirun
+  same_run whole-long kill9-mpirun
   clean kill9-mpirun
 }
 
 kill9_agent() {
   local status=0 waited=0
-  start kill9-agent training.steps=400
+  start kill9-agent training.steps=1200
   until_step kill9-agent 3 || return 0
   kill -KILL "$(agent)"
   wait "$watchdog" 2>/dev/null || status=$?
@@ -84,22 +111,22 @@ kill9_agent() {
   while [ -n "$(our_ranks)" ] && [ $waited -lt 20 ]; do sleep 0.1; waited=$((waited + 1)); done
   [ -z "$(our_ranks)" ] || report "kill9-agent: ranks outlive it by 2 s: $(our_ranks)"
   [ -z "$(find /dev/shm -name 'trident.*' ! -name '*.snapshot.*')" ] || report "kill9-agent: left $(ls /dev/shm)"
-  launch kill9-agent training.steps=400 || report "kill9-agent: does not go on: exit $?"
+  launch kill9-agent training.steps=1200 || report "kill9-agent: does not go on: exit $?"
   grep -q 'resumed step [0-9]* from memory' kill9-agent.log || report "kill9-agent: the snapshots are not used"
   lost_at_most kill9-agent 1 1
-  same_run whole-400 kill9-agent
+  same_run whole-long kill9-agent
   clean kill9-agent
 }
 
 stop_on_demand() {
   local status=0
-  start stopped training.steps=400
+  start stopped training.steps=1200
   until_step stopped 3 || return 0
   kill -TERM "$(agent)"
   wait "$watchdog" || status=$?
   [ $status -eq 75 ] || report "SIGTERM: exit $status: $(tail -n 20 stopped.log)"
-  launch stopped training.steps=400 || report "stopped: does not go on"
-  same_run whole-400 stopped
+  launch stopped training.steps=1200 || report "stopped: does not go on"
+  same_run whole-long stopped
   clean stopped
 }
 
@@ -123,10 +150,12 @@ grep -q 'trident(' segv-in-backward.log || report "segv-in-backward: no stack: $
 recovers exit0-early 3 exit 'exit@rank=3,step=6'
 recovers exit3-in-optimizer 0 exit 'exit@rank=0,step=6,code=3,phase=optimizer'
 one_rank
+kill_during_recovery
 from_disk
 crash_loop
 kill9_mpirun
 kill9_agent
 stop_on_demand
+interrupted
 no_restart
 finish "ranks may die"
