@@ -176,6 +176,7 @@ bool Trainer::resume() {
   mesh_.world().broadcast(std::span<int64_t>(on_disk), 0);
   if (const auto step = checkpointer_->newest_in_memory(); step && *step >= on_disk[0]) {
     go_on_from({*step, checkpointer_->restore(*step), "memory"});
+    if (*step == on_disk[0] && plan_.checkpoints.front().parent_path() == run_.checkpoints()) saved_step_ = step_;
     return true;
   }
   checkpointer_->forget_memory();

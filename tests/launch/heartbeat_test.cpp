@@ -25,7 +25,7 @@ class HeartbeatTest : public testing::Test {
  protected:
   void TearDown() override { HeartbeatMemory::remove(name_); }
 
-  const std::string name_ = "/trident.test.heartbeat." + std::to_string(getpid());
+  const std::string name_ = "/heartbeat_test." + std::to_string(getpid());
   HeartbeatMemory memory_ = HeartbeatMemory::create(name_, 3, 5);
 };
 
@@ -161,7 +161,7 @@ TEST_F(HeartbeatTest, ReadsWholeRecords) {
 }
 
 TEST_F(HeartbeatTest, RefusesWhatIsNone) {
-  EXPECT_THROW((void)HeartbeatMemory::attach("/trident.test.nothing"), Error);
+  EXPECT_THROW((void)HeartbeatMemory::attach("/heartbeat_test.nothing"), Error);
   const int file = shm_open(name_.c_str(), O_RDWR, 0);
   ASSERT_EQ(ftruncate(file, 200), 0);
   EXPECT_THROW((void)HeartbeatMemory::attach(name_), Error);

@@ -6,6 +6,9 @@ set -euo pipefail
 # shellcheck source=tests/distributed/fault/fault.sh
 source "$(dirname "${BASH_SOURCE[0]}")/fault.sh"
 
+# The first gang of a run takes 20 s for 400 steps, so that something can happen to it.
+slowly=(--inject 'slow@rank=0,step=4,seconds=0.05')
+
 # until_step NAME STEP: fails where that step does not come.
 until_step() {
   local waited=0
@@ -23,14 +26,14 @@ pid_of() {
 
 kill9_worker() {
   local status=0
-  start kill9-worker training.steps=1200
+  start kill9-worker training.steps=400 "${slowly[@]}"
   until_step kill9-worker 3 || return 0
   kill -KILL "$(pid_of kill9-worker 2)"
   wait "$watchdog" || status=$?
   [ $status -eq 0 ] || report "kill9-worker: exit $status: $(tail -n 20 kill9-worker.log)"
   verdict kill9-worker 2 killed
   lost_at_most kill9-worker 1 1
-  launch whole-long training.steps=1200 || report "whole-long: exit $?"
+  launch whole-long training.steps=400 || report "whole-long: exit $?"
   same_run whole-long kill9-worker
   clean kill9-worker
 }
@@ -58,7 +61,7 @@ kill_during_recovery() {
 
 interrupted() {
   local status=0
-  start interrupted training.steps=1200
+  start interrupted training.steps=400 "${slowly[@]}"
   until_step interrupted 3 || return 0
   kill -STOP "$(pid_of interrupted 1)"  # it cannot save any more
   kill -INT "$(agent)"
@@ -66,7 +69,7 @@ interrupted() {
   kill -INT "$(agent)"
   wait "$watchdog" || status=$?
   [ $status -eq 130 ] || report "a second Ctrl-C: exit $status: $(tail -n 20 interrupted.log)"
-  launch interrupted training.steps=1200 || report "interrupted: does not go on"
+  launch interrupted training.steps=400 || report "interrupted: does not go on"
   same_run whole-long interrupted
   clean interrupted
 }
@@ -91,7 +94,7 @@ crash_loop() {
 
 kill9_mpirun() {
   local status=0
-  start kill9-mpirun training.steps=1200
+  start kill9-mpirun training.steps=400 "${slowly[@]}"
   until_step kill9-mpirun 3 || return 0
   kill -KILL "$(pgrep -P "$(agent)" mpirun)"
   wait "$watchdog" || status=$?
@@ -103,7 +106,7 @@ kill9_mpirun() {
 
 kill9_agent() {
   local status=0 waited=0
-  start kill9-agent training.steps=1200
+  start kill9-agent training.steps=400 "${slowly[@]}"
   until_step kill9-agent 3 || return 0
   kill -KILL "$(agent)"
   wait "$watchdog" 2>/dev/null || status=$?
@@ -111,7 +114,7 @@ kill9_agent() {
   while [ -n "$(our_ranks)" ] && [ $waited -lt 20 ]; do sleep 0.1; waited=$((waited + 1)); done
   [ -z "$(our_ranks)" ] || report "kill9-agent: ranks outlive it by 2 s: $(our_ranks)"
   [ -z "$(find /dev/shm -name 'trident.*' ! -name '*.snapshot.*')" ] || report "kill9-agent: left $(ls /dev/shm)"
-  launch kill9-agent training.steps=1200 || report "kill9-agent: does not go on: exit $?"
+  launch kill9-agent training.steps=400 || report "kill9-agent: does not go on: exit $?"
   grep -q 'resumed step [0-9]* from memory' kill9-agent.log || report "kill9-agent: the snapshots are not used"
   lost_at_most kill9-agent 1 1
   same_run whole-long kill9-agent
@@ -120,12 +123,12 @@ kill9_agent() {
 
 stop_on_demand() {
   local status=0
-  start stopped training.steps=1200
+  start stopped training.steps=400 "${slowly[@]}"
   until_step stopped 3 || return 0
   kill -TERM "$(agent)"
   wait "$watchdog" || status=$?
   [ $status -eq 75 ] || report "SIGTERM: exit $status: $(tail -n 20 stopped.log)"
-  launch stopped training.steps=1200 || report "stopped: does not go on"
+  launch stopped training.steps=400 || report "stopped: does not go on"
   same_run whole-long stopped
   clean stopped
 }
