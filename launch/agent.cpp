@@ -64,6 +64,13 @@ void explain_no_start(Verdict& verdict) {
       "needs OMPI_ALLOW_RUN_AS_ROOT=1 and OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1";
 }
 
+// Every rank has done a step that the gangs before had not.
+bool has_gone_on(const GangState& gang) {
+  return std::all_of(gang.ranks.begin(), gang.ranks.end(), [](const RankState& rank) {
+    return rank.record.resumed >= 0 && rank.record.done > rank.record.resumed;
+  });
+}
+
 RunDirectory create_run(const JobConfig& job) {
   RunDirectory run(job.run.dir, job.run.name);
   run.create();
@@ -173,6 +180,7 @@ Agent::End Agent::supervise(Gang& gang) {
     const GangState state = look(gang, launcher_gone);
     End end{.seen = Clock::now(), .committed = committed_by_all(state)};
     if (const auto code = abandoned_ ? std::optional(kInterrupted) : ended_well(gang)) {
+      if (!abandoned_ && recovery_) tell_recovery(state);
       end.exit_code = *code;
       return end;
     }
@@ -183,7 +191,7 @@ Agent::End Agent::supervise(Gang& gang) {
     if (end.verdict && !gang.any_started()) explain_no_start(*end.verdict);
     if (end.verdict) return end;
     learn(state);
-    tell_recovery(state);
+    if (recovery_ && has_gone_on(state)) tell_recovery(state);
     tell_stragglers(state);
     grow_if_due(gang, state);
     if (gang.all_started() && !std::exchange(workers_logged_, true)) {
@@ -249,15 +257,11 @@ void Agent::learn(const GangState& state) {
 }
 
 void Agent::tell_recovery(const GangState& state) {
-  if (!recovery_) return;
-  for (const RankState& rank : state.ranks) {
-    if (rank.record.resumed < 0 || rank.record.done <= rank.record.resumed) return;
-  }
   const double whole = seconds(Clock::now() - recovery_->seen);
   const int64_t resumed = state.ranks.front().record.resumed;
   const std::string detail =
-      fmt::format("went on from step {}; ranks gone after {:.3f} s, first new step after {:.3f} s", resumed,
-                  recovery_->fence_s, whole);
+      fmt::format("went on from step {}; ranks gone after {:.3f} s, {} after {:.3f} s", resumed, recovery_->fence_s,
+                  has_gone_on(state) ? "first new step" : "nothing left to do", whole);
   EventRecord record{.event = RunEvent::restart, .attempt = static_cast<int>(epoch_), .step = resumed};
   record.detail = detail;
   record.seconds = whole;

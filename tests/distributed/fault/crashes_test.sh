@@ -47,6 +47,12 @@ from_disk() {
   clean from-disk
 }
 
+# After the last step was saved: memory and disk hold the same.
+killed_at_the_end() {
+  recovers killed-at-the-end 0 killed 'kill@rank=0,step=16,phase=end' checkpoint.interval_steps=4 checkpoint.async=false
+  grep -q 'resumed step 16 from memory' killed-at-the-end.log || report "killed-at-the-end: not resumed at the end"
+}
+
 # Two gangs die before they have gone on from where the first was.
 kill_during_recovery() {
   launch kill-during-recovery \
@@ -153,6 +159,7 @@ grep -q 'trident(' segv-in-backward.log || report "segv-in-backward: no stack: $
 recovers exit0-early 3 exit 'exit@rank=3,step=6'
 recovers exit3-in-optimizer 0 exit 'exit@rank=0,step=6,code=3,phase=optimizer'
 one_rank
+killed_at_the_end
 kill_during_recovery
 from_disk
 crash_loop
