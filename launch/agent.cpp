@@ -159,7 +159,7 @@ Agent::End Agent::run_gang() {
   const auto fencing = Clock::now();
   if (end.verdict) {
     gang.kill();
-    recovery_ = {end.seen, seconds(Clock::now() - fencing), std::max(end.committed, committed_)};
+    recovery_ = {end.seen, seconds(Clock::now() - fencing)};
     tell(*end.verdict);
   }
   limits_.keep();
@@ -306,7 +306,11 @@ std::optional<int> Agent::give_up(const End& end) {
   committed_ = std::max(committed_, end.committed);
   fruitless_ = fruitful ? 0 : fruitless_ + 1;
   failed_step_ = fruitless_ <= 1 || failed_step_ == verdict.step ? verdict.step : -2;
-  if (verdict.exit_code != 0) return verdict.exit_code;
+  if (verdict.exit_code != 0) {
+    // The state before the bad step is on disk. After any other error what memory holds may be newer.
+    if (verdict.exit_code == static_cast<int>(ErrorCode::diverged)) place_.remove_snapshots();
+    return verdict.exit_code;
+  }
   if (fruitless_ >= kFruitlessGangs) {
     log::error(
         "{} starts in a row have committed no step{}: giving up; mend the cause and start the same command again",

@@ -64,7 +64,6 @@ class Agent {
   struct Recovery {
     Clock::time_point seen;
     double fence_s = 0;
-    int64_t from_step = 0;
   };
 
   void watch_signals();

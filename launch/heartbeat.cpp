@@ -70,11 +70,6 @@ std::string get_text(const std::array<Cell<uint64_t>, N>& cells) {
   return text;
 }
 
-uint64_t mix(uint64_t history, uint64_t value) {
-  history = (history ^ value) * 0x9E3779B97F4A7C15U;
-  return history ^ (history >> 32);
-}
-
 int64_t steady_ns() { return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 uint64_t pack(const pipeline::Action& action) {
@@ -95,7 +90,6 @@ struct alignas(64) GroupCells {
   Cell<uint64_t> entered;
   Cell<uint64_t> left;
   Cell<int64_t> bytes;
-  Cell<uint64_t> history;
 };
 static_assert(sizeof(GroupCells) == 64);
 
@@ -245,7 +239,6 @@ GroupRecord read_group(const GroupCells& cells) {
   group.entered = get(cells.entered);
   group.left = get(cells.left);
   group.bytes = get(cells.bytes);
-  group.history = get(cells.history);
   return group;
 }
 
@@ -377,8 +370,6 @@ void Heartbeat::entered(const ProgressRecord& record) {
   GroupCells& group = slot_.group[*number];
   put(group.op, static_cast<uint32_t>(record.op));
   put(group.bytes, record.bytes);
-  put(group.history,
-      mix(get(group.history), uint64_t{static_cast<uint8_t>(record.op)} << 56 ^ static_cast<uint64_t>(record.bytes)));
   increase(group.entered);
 }
 

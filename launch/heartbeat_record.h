@@ -34,7 +34,6 @@ struct GroupRecord {
   uint64_t entered = 0;  ///< calls begun
   uint64_t left = 0;     ///< calls done
   int64_t bytes = 0;     ///< of the call begun last
-  uint64_t history = 0;  ///< hash of all calls begun: ranks that made the same ones have the same
 };
 
 /// What a rank's heartbeat says.

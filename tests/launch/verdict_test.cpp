@@ -38,11 +38,11 @@ GangState gang_of_4() {
 
 void collective(RankState& rank, const std::string& group, uint64_t entered, uint64_t left,
                 CollectiveOp op = CollectiveOp::all_reduce, int64_t bytes = 8) {
-  rank.record.groups.push_back({group, -1, op, entered, left, bytes, 0});
+  rank.record.groups.push_back({group, -1, op, entered, left, bytes});
 }
 
 void message(RankState& rank, CollectiveOp op, int peer, uint64_t entered, uint64_t left) {
-  rank.record.groups.push_back({"pp", peer, op, entered, left, 64, 0});
+  rank.record.groups.push_back({"pp", peer, op, entered, left, 64});
 }
 
 void wait_in_last(RankState& rank, double idle_s) {

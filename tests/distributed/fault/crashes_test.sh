@@ -145,6 +145,7 @@ no_restart() {
   launch diverges optimizer.lr=1e30 training.clip_grad_norm=0 || status=$?
   [ $status -eq 76 ] || report "diverges: exit $status"
   [ "$(grep -c '"event":"begin"' runs/diverges/epochs.jsonl)" -eq 1 ] || report "diverges: restarted"
+  clean diverges
   status=0
   launch refused parallelism.tp=3 || status=$?
   [ $status -eq 78 ] || report "refused: exit $status"

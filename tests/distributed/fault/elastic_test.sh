@@ -37,6 +37,9 @@ too_few() {
   launch few "${wide[@]}" fault.min_ranks=4 --inject 'lose@rank=3,step=6' || status=$?
   [ $status -eq 69 ] || report "few: exit $status"
   grep -q 'places for 3 ranks are left, and no layout of at least 4' few.log || report "few: $(tail -n 3 few.log)"
+  launch few "${wide[@]}" || report "few: does not go on"
+  same_run wide few
+  clean few
 }
 
 slow_rank() {

@@ -7,7 +7,10 @@ source "$here/../../launch/small_job.sh"
 # shellcheck source=tests/distributed/mpirun.sh
 source "$here/../mpirun.sh"
 unset OMPI_MCA_pml OMPI_MCA_btl OMPI_MCA_btl_vader_single_copy_mechanism
-trap 'end_of_ranks; rm -rf "$work"' EXIT
+shared_before=$(find /dev/shm -name 'trident.*' | sort)
+# What a test that failed leaves.
+forget_shared() { comm -13 <(echo "$shared_before") <(find /dev/shm -name 'trident.*' | sort) | xargs -r rm -rf; }
+trap 'end_of_ranks; forget_shared; rm -rf "$work"' EXIT
 
 # Steps are so short that storage would lag behind, and a save that lags keeps both of a rank's snapshots.
 job=(parallelism.dp=2 parallelism.pp=2 parallelism.schedule=1f1b training.steps=16 evaluation.interval_steps=0
