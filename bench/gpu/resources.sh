@@ -5,7 +5,7 @@
 #   bench/gpu/resources.sh [LIBRARY|PROGRAM|CUBIN]
 #
 # Default: kernels/libtrident_kernels.a in TRIDENT_BUILD_DIR, else build/. CUOBJDUMP names cuobjdump where it is neither
-# on the PATH nor with the toolkit. A stack is memory off the chip: spilled registers, or an array indexed at run time.
+# on the PATH, with the toolkit nor in the environment of tests/interop/setup_venv.sh. A stack is memory off the chip: spilled registers, or an array indexed at run time.
 # Exit code: 1 when a kernel has a stack and spills.txt gives no reason for it, 77 without cuobjdump.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -17,7 +17,9 @@ case ${1:-} in
 esac
 library=${1:-${TRIDENT_BUILD_DIR:-$root/build}/kernels/libtrident_kernels.a}
 [ -e "$library" ] || { echo "resources: there is no $library" >&2; exit 66; }
-cuobjdump=${CUOBJDUMP:-$(command -v cuobjdump || compgen -G '/usr/local/cuda*/bin/cuobjdump' | head -n 1 || true)}
+cuobjdump=${CUOBJDUMP:-$(command -v cuobjdump || compgen -G '/usr/local/cuda*/bin/cuobjdump' ||
+  compgen -G "$root/.venv/lib/python3*/site-packages/nvidia/*/bin/cuobjdump" || true)}
+cuobjdump=${cuobjdump%%$'\n'*}
 [ -n "$cuobjdump" ] || { echo "resources: no cuobjdump here; it comes with the CUDA toolkit, and CUOBJDUMP may name it" >&2; exit 77; }
 type c++filt >/dev/null 2>&1 || c++filt() { cat; }
 
