@@ -124,6 +124,13 @@ uint64_t entered(const RankRecord& record, std::string_view name, int peer = -1,
   return group == nullptr ? 0 : group->entered;
 }
 
+// It has begun the call but does not move it on: calls move only while their ranks wait or begin others.
+bool neglects(const RankRecord& record, uint64_t call, std::string_view name, int peer = -1,
+              CollectiveOp op = CollectiveOp::barrier) {
+  const GroupRecord* group = find_group(record, name, peer, op);
+  return group != nullptr && group->entered >= call && group->left < call && !record.waits_in;
+}
+
 std::string call_text(const GroupRecord& group) {
   if (group.peer >= 0)
     return fmt::format("message {} {} rank {} of group {}", group.left + 1,
@@ -373,13 +380,19 @@ std::vector<int> waits_for(const GangState& gang, int rank) {
       const bool part = in->group == "tp replicas" && find_group(other, in->group, -1, in->op) == nullptr;
       if (member != rank && !part && entered(other, in->group) < call) targets.push_back(member);
     }
+    if (!targets.empty()) return targets;
+    for (const int member : members) {
+      if (member != rank && neglects(state_of(gang, member).record, call, in->group)) targets.push_back(member);
+    }
     return targets;
   }
   if (in->peer >= static_cast<int>(members.size())) return {};
   const int own = static_cast<int>(std::find(members.begin(), members.end(), rank) - members.begin());
   const int peer = members[static_cast<size_t>(in->peer)];
   const auto counterpart = in->op == CollectiveOp::send ? CollectiveOp::recv : CollectiveOp::send;
-  if (entered(state_of(gang, peer).record, in->group, own, counterpart) < call) targets.push_back(peer);
+  const RankRecord& other = state_of(gang, peer).record;
+  if (entered(other, in->group, own, counterpart) < call || neglects(other, call, in->group, own, counterpart))
+    targets.push_back(peer);
   return targets;
 }
 

@@ -182,6 +182,22 @@ TEST(Verdict, FollowsChainsAcrossGroups) {
   EXPECT_EQ(verdict->cause, FaultCause::stopped);
 }
 
+// 3 began to gather in dp and then computes for ever, so that 2 waits for a call that both have begun; 0 waits for 2.
+TEST(Verdict, ACallThatIsBegunAndNeglected) {
+  GangState gang = gang_of_4();
+  message(gang.ranks[0], CollectiveOp::recv, 1, 6, 5);
+  wait_in_last(gang.ranks[0], 3.05);
+  collective(gang.ranks[2], "dp", 8, 7);
+  wait_in_last(gang.ranks[2], 3.1);
+  collective(gang.ranks[3], "dp", 8, 7);
+  gang.ranks[3].idle_s = 3.2;
+  EXPECT_THAT(waits_for(gang, 2), ElementsAre(3));
+  const auto verdict = find_verdict(gang);
+  ASSERT_TRUE(verdict);
+  EXPECT_EQ(verdict->rank, 3);
+  EXPECT_EQ(verdict->cause, FaultCause::hang);
+}
+
 // Stopped while it waited for a message that has been sent since.
 TEST(Verdict, AWaiterThatIsStopped) {
   GangState gang = gang_of_4();
