@@ -26,7 +26,7 @@ class TouchedRows {
   void move_to(const Stream& stream, Tensor& table);
 
  private:
-  Tensor values_;                     // [rows, columns], the first ones in use
+  Tensor values_;  // [rows, columns], the first ones in use
   Tensor slots_;
   std::vector<int32_t> slot_of_row_;  // -1: untouched
   std::vector<int32_t> row_of_slot_;
