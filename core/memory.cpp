@@ -82,7 +82,7 @@ void set_zero(const Stream& stream, const Tensor& tensor) {
 
 Tensor to_host(const Stream& stream, const Tensor& tensor) {
   if (tensor.device().kind != DeviceKind::cuda) return tensor;
-  const Tensor host(allocate_pinned(tensor.bytes()), 0, tensor.shape(), tensor.dtype());
+  Tensor host(allocate_pinned(tensor.bytes()), 0, tensor.shape(), tensor.dtype());
   copy(stream, tensor, host);
   stream.synchronize();
   return host;

@@ -13,7 +13,7 @@ Tensor TouchedRows::slots(const Tensor& tokens, TableShard shard) {
   // Not an activation: what is planned on paper must suit devices that need none.
   if (!slots_.defined() || slots_.elements() < tokens.elements())
     slots_ = HeapAllocator(tokens.device()).allocate({tokens.elements()}, DType::int32);
-  const Tensor slots = slots_.flat_view(0, tokens.shape());
+  Tensor slots = slots_.flat_view(0, tokens.shape());
   if (tokens.raw() == nullptr) return slots;
   const auto* token = tokens.data<int32_t>();
   auto* slot = slots.data<int32_t>();

@@ -15,6 +15,7 @@ struct Library {
       use(CommGetAsyncError) use(CommInitRankConfig) use(CommRegister) use(CommSplit) use(GetErrorString)             \
           use(GetLastError) use(GetUniqueId) use(GetVersion) use(GroupEnd) use(GroupStart) use(MemAlloc) use(MemFree) \
               use(Recv) use(ReduceScatter) use(Send)
+// NOLINTNEXTLINE(bugprone-macro-parentheses): a declaration
 #define TRIDENT_NCCL_MEMBER(name) decltype(&::nccl##name) name = nullptr;
   TRIDENT_NCCL_FUNCTIONS(TRIDENT_NCCL_MEMBER)
 #undef TRIDENT_NCCL_MEMBER

@@ -46,7 +46,7 @@ class CudaLinear : public GpuTest {
   [[nodiscard]] Tensor place(const Tensor& host, Place where) const {
     if (where == Place::aligned) return upload(host);
     const Tensor memory = allocate_zeroed(gpu.device(), {host.elements() + 1}, host.dtype());
-    const Tensor view = memory.flat_view(1, host.shape());
+    Tensor view = memory.flat_view(1, host.shape());
     copy(gpu, host, view);
     gpu.synchronize();
     return view;

@@ -115,6 +115,7 @@ class TreeSumOnGpu : public ::testing::Test {
 TEST_F(TreeSumOnGpu, HasTheBitsOfTheTree) {
   for (const int shards : {1, 2, 3, 4, 5, 7, 8, 13, 19, 64, 100}) {
     std::vector<ShardRun> leaves;
+    leaves.reserve(static_cast<size_t>(shards));
     for (int shard = 0; shard < shards; ++shard) leaves.push_back({shard, shard + 1});
     const TreeSum sum(ReductionTree(shards), leaves);
     for (const int64_t count : {0, 1, 3, 1025, 4097}) {
@@ -142,6 +143,7 @@ TEST_F(TreeSumOnGpu, SumsInnerNodes) {
 
 TEST_F(TreeSumOnGpu, RefusesMoreSourcesThanItTakes) {
   std::vector<ShardRun> leaves;
+  leaves.reserve(129);
   for (int shard = 0; shard < 129; ++shard) leaves.push_back({shard, shard + 1});
   EXPECT_THROW(tree_sum(TreeSum(ReductionTree(129), leaves), made_up<float>(129, 4), 0, false), Error);
 }
