@@ -31,14 +31,17 @@ template <class T>
 using Cell = std::atomic<T>;
 
 // One thread of one process writes; plain stores are enough.
+// Whoever sees a value that was put sees all that was put before it, the odd version of an unfinished update too: so a
+// reader that finds the version unchanged has read nothing newer (Boehm, "Can seqlocks get along with programming
+// language memory models?", 2012).
 template <class T>
 void put(Cell<T>& cell, T value) {
-  cell.store(value, std::memory_order_relaxed);
+  cell.store(value, std::memory_order_release);
 }
 
 template <class T>
 T get(const Cell<T>& cell) {
-  return cell.load(std::memory_order_relaxed);
+  return cell.load(std::memory_order_acquire);
 }
 
 template <class T>
@@ -279,7 +282,6 @@ RankRecord HeartbeatMemory::read(int index) const {
   for (int i = 0; i < kTries; ++i) {
     const uint64_t before = from.version.load(std::memory_order_acquire);
     record = read_once(from);
-    std::atomic_thread_fence(std::memory_order_acquire);
     if (before % 2 == 0 && get(from.version) == before) break;
   }
   return record;
@@ -290,7 +292,6 @@ class Heartbeat::Update {
  public:
   explicit Update(HeartbeatSlot& slot) : slot_(slot), version_(get(slot.version) | 1U) {
     put(slot_.version, version_);
-    std::atomic_thread_fence(std::memory_order_release);
     increase(slot_.beats);
   }
   ~Update() { slot_.version.store(version_ + 1, std::memory_order_release); }
