@@ -185,7 +185,7 @@ hangs() {
   pid=$(pid_of_rank 1)
   kill -s STOP "$pid"
   ended 69 hung
-  grep -qE "group (dp|world) \(rank [02] of 3\): [a-z_]+ $call.*(not arrived|from or to): rank 1 on " hung.log ||
+  grep -qE "group (dp|world) \(rank [02] of 3\): [a-z_]+ $call.*(not arrived|called it, but does not move on|from or to): rank 1 on " hung.log ||
     report "hung: the call and the rank are not named: $(cat hung.log)"
 }
 
