@@ -44,7 +44,7 @@ class PartCosts {
 
   double product(const Product& p, double output_element) const {
     const double bytes = element_ * (p.m * p.k + p.k * p.n) + output_element * p.m * p.n;
-    return std::max(p.flops() / rate_ + bytes / bandwidth_, cluster_.kernel_time);
+    return std::max(std::hypot(p.flops() / rate_, bytes / bandwidth_), cluster_.kernel_time);
   }
   double forward(const Product& p) const { return product(p, element_); }
   double input_gradient(const Product& p) const { return product({p.m, p.k, p.n}, element_); }

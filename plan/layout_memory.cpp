@@ -16,14 +16,23 @@ int64_t rank_of(const Layout& layout, int64_t stage) {
   return stage % layout.pp;
 }
 
-// Most microbatches at once in a rank's stages, in stages: the bounds in parallel/pipeline/schedules.h, by rank.
-int64_t most_live(const Layout& layout, int64_t microbatches, int64_t rank) {
+// Microbatches at once in a stage: before and after their input gradient.
+struct Live {
+  int64_t until_input = 0;
+  int64_t until_weight = 0;
+};
+
+// When a rank holds the most: the warm-up of each schedule (parallel/pipeline/schedules.cpp) and one more. `number`
+// counts the rank's stages.
+Live live(const Layout& layout, int64_t microbatches, int64_t rank, int64_t number) {
   const int64_t p = layout.pp, v = layout.virtual_stages, m = microbatches;
-  if (layout.schedule == "gpipe") return m;
-  if (layout.schedule == "zb-v") return std::min(2 * m, 2 * p);
-  if (layout.schedule == "zb-h1") return std::min(m, p);
-  if (v == 1) return std::min(m, p - rank);
-  return std::min(m * v, (p - rank - 1) * 2 + (v - 1) * p + 1);
+  if (layout.schedule == "gpipe") return {m};
+  if (layout.schedule == "zb-h1") return {std::min(m, p - rank), std::min(std::max<int64_t>(0, m - (p - rank)), rank)};
+  if (layout.schedule == "zb-v") return {std::min(m, number == 0 ? 2 * p - 1 - rank : rank + 1)};
+  if (v == 1) return {std::min(m, p - rank)};
+  // Groups of p go around; the first stage may begin with the second group before the last one's first backward.
+  const int64_t last = 2 * (p - rank) - 1, again = std::max<int64_t>(0, last - p);
+  return {std::min(m, number + 1 == v ? std::min(p, last) : number == 0 ? p + again : p)};
 }
 
 class MemoryModel {
@@ -37,7 +46,7 @@ class MemoryModel {
         element_(static_cast<double>(size_of(workload.compute))),
         master_(static_cast<double>(size_of(accumulation_dtype(workload.compute)))) {}
 
-  MemoryByKind of_rank(int64_t rank, const pipeline::Schedule* schedule) const {
+  MemoryByKind of_rank(int64_t rank) const {
     MemoryByKind memory;
     const double held = held_parameters(workload_, layout_, layers_, rank);
     const bool sharded = layout_.zero_stage == 1 && layout_.dp > 1;
@@ -48,7 +57,7 @@ class MemoryModel {
     memory.snapshots = 2 * 3 * owned * master_;
     memory.gradients = gradients(held, rank);
     memory.other = arriving(held);
-    memory.activations = activations(rank, schedule);
+    memory.activations = activations(rank);
     return memory;
   }
 
@@ -99,33 +108,20 @@ class MemoryModel {
     return size;
   }
 
-  double activations(int64_t rank, const pipeline::Schedule* schedule) const {
-    double peak = 0, passing = sizes_.layer.backward;
-    std::vector<pipeline::SavedSize> own;
-    for (int64_t stage = 0; stage < layout_.stages(); ++stage) {
-      const bool here = rank_of(layout_, stage) == rank;
-      own.push_back(here ? saved(stage) : pipeline::SavedSize{0, 0});
-      if (here && has_head(stage)) passing = std::max(passing, sizes_.head.backward);
-    }
-    if (schedule != nullptr) {
-      peak = pipeline::peak_memory(*schedule, own)[static_cast<size_t>(rank)];
-    } else {
-      peak = closed_form(rank);
-    }
-    return peak + passing + boundaries(rank) * sizes_.boundary;
-  }
-
-  // Microbatches are spread over a rank's stages as evenly as they go, the first stages first.
-  double closed_form(int64_t rank) const {
-    const int64_t live = most_live(layout_, microbatches_, rank), stages = layout_.virtual_stages;
-    double bytes = 0;
+  // All that waits, while one pass runs. A microbatch's head is done when its layers' backward passes begin.
+  double activations(int64_t rank) const {
+    double waiting = 0, passing = sizes_.layer.backward;
     int64_t number = 0;
     for (int64_t stage = 0; stage < layout_.stages(); ++stage) {
       if (rank_of(layout_, stage) != rank) continue;
-      const int64_t here = live / stages + (number++ < live % stages ? 1 : 0);
-      bytes += static_cast<double>(here) * saved(stage).until_input;
+      const Live count = live(layout_, microbatches_, rank, number++);
+      const pipeline::SavedSize size = saved(stage);
+      waiting += static_cast<double>(count.until_input) * size.until_input +
+                 static_cast<double>(count.until_weight) * size.until_weight;
+      if (has_head(stage))
+        passing = std::max(sizes_.layer.backward - sizes_.head.saved.until_input, sizes_.head.backward);
     }
-    return bytes;
+    return waiting + passing + boundaries(rank) * sizes_.boundary;
   }
 
   // An output that is being sent and a gradient that arrives.
@@ -226,14 +222,13 @@ ActivationSizes activation_sizes(const Workload& workload, const Layout& layout)
   return sizes;
 }
 
-MemoryByKind layout_memory(const Workload& workload, const Layout& layout, std::span<const int32_t> layers_per_stage,
-                           const pipeline::Schedule* schedule) {
+MemoryByKind layout_memory(const Workload& workload, const Layout& layout, std::span<const int32_t> layers_per_stage) {
   const MemoryModel model(workload, layout, layers_per_stage);
-  MemoryByKind most = model.of_rank(0, schedule);
+  MemoryByKind most = model.of_rank(0);
   for (int64_t rank = 1; rank < layout.pp; ++rank) {
-    // Ranks in the middle have fewer microbatches than the first and no head.
-    if (schedule == nullptr && rank + 1 < layout.pp && rank > 1) continue;
-    const MemoryByKind other = model.of_rank(rank, schedule);
+    // Those in the middle hold fewer microbatches than the first and have no head.
+    if (rank > 1 && rank + 1 < layout.pp) continue;
+    const MemoryByKind other = model.of_rank(rank);
     if (other.on_device() > most.on_device()) most = other;
   }
   return most;

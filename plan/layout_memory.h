@@ -33,11 +33,8 @@ struct ActivationSizes {
 [[nodiscard]] double held_parameters(const Workload& workload, const Layout& layout,
                                      std::span<const int32_t> layers_per_stage, int64_t rank);
 
-/// The memory of the pipeline rank that needs the most, by the rules of docs/architecture.md, "Memory". `live`: most
-/// microbatches at once in the stages of each rank, counted in stages. With a schedule, exactly as it goes; without,
-/// by the schedule's closed form.
+/// The memory of the pipeline rank that needs the most, by the rules of docs/architecture.md, "Memory".
 [[nodiscard]] MemoryByKind layout_memory(const Workload& workload, const Layout& layout,
-                                         std::span<const int32_t> layers_per_stage,
-                                         const pipeline::Schedule* schedule = nullptr);
+                                         std::span<const int32_t> layers_per_stage);
 
 }  // namespace trident::plan
