@@ -27,9 +27,9 @@ struct PartTimes {
   PassTimes layer, embedding, head;
 };
 
-/// A product takes its FLOPs at the fitted part of the peak and its bytes at the fitted part of the bandwidth, one partly
-/// behind the other (the root of the sum of squares), so that efficiency falls with the size; other kernels take their
-/// bytes. Attention counts the causal half, which is what kernels compute.
+/// A product takes its FLOPs at the fitted part of the peak and its bytes at the fitted part of the bandwidth, one
+/// partly behind the other (the root of the sum of squares), so that efficiency falls with the size; other kernels take
+/// their bytes. Attention counts the causal half, which is what kernels compute.
 [[nodiscard]] PartTimes part_times(const Workload& workload, const Layout& layout, const ClusterSpec& cluster);
 
 /// The optimizer's pass over `owned` parameters of the `held` ones on a rank: gradient norm, update, zeroed gradients,

@@ -121,6 +121,11 @@ class MemoryModel {
       if (has_head(stage))
         passing = std::max(sizes_.layer.backward - sizes_.head.saved.until_input, sizes_.head.backward);
     }
+    if (layout_.schedule == "zb-v") {
+      // Or one more of the first stage, and one less of the second.
+      const double other = waiting + saved(rank).until_input - saved(2 * layout_.pp - 1 - rank).until_input;
+      if (microbatches_ >= 2 * layout_.pp) waiting = std::max(waiting, other + sizes_.layer.backward - passing);
+    }
     return waiting + passing + boundaries(rank) * sizes_.boundary;
   }
 

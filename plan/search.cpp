@@ -35,18 +35,31 @@ std::vector<T> given_or(const std::optional<T>& given, std::vector<T> all) {
 class Search {
  public:
   Search(const Workload& workload, const ClusterSpec& cluster, const SearchSpace& space)
-      : workload_(workload), cluster_(cluster), space_(space) {}
+      : workload_(workload), cluster_(cluster), space_(space), even_only_(!space.use_all_ranks) {}
 
   SearchResult run() {
     for (const int64_t tp : tensor_widths())
       for (const int64_t pp : pipeline_depths(tp))
         for (const int64_t dp : data_widths(tp, pp)) mesh(dp, tp, pp);
+    if (result_.layouts.empty() && even_only_) return all_cuts();
     if (result_.layouts.empty() && result_.refused.empty()) refuse_all();
     rank();
     return std::move(result_);
   }
 
  private:
+  SearchResult all_cuts() {
+    even_only_ = false;
+    result_ = {};
+    return run();
+  }
+
+  // The longest stage has less than a third more layers than the mean.
+  bool is_even(int64_t stages) const {
+    const int64_t layers = workload_.model.num_hidden_layers, longest = (layers + stages - 1) / stages;
+    return 3 * longest * stages < 4 * layers;
+  }
+
   // The nearest miss of a mesh: least memory, or else the first reason.
   struct Nearest {
     bool fits = false;
@@ -68,7 +81,7 @@ class Search {
     std::vector<int64_t> depths;
     const int64_t most = std::min(space_.ranks / tp, workload_.model.num_hidden_layers);
     for (int64_t pp = 1; pp <= most; ++pp)
-      if (!space_.use_all_ranks || (space_.ranks / tp) % pp == 0) depths.push_back(pp);
+      if (space_.use_all_ranks ? (space_.ranks / tp) % pp == 0 : !even_only_ || is_even(pp)) depths.push_back(pp);
     return depths;
   }
   std::vector<int64_t> data_widths(int64_t tp, int64_t pp) const {
@@ -109,7 +122,8 @@ class Search {
       } else {
         const int64_t most = workload_.model.num_hidden_layers / pp;
         std::vector<int64_t> all;
-        for (int64_t v = 2; v <= most; ++v) all.push_back(v);
+        for (int64_t v = 2; v <= most; ++v)
+          if (!even_only_ || is_even(pp * v)) all.push_back(v);
         for (const int64_t v : given_or(space_.virtual_stages, all)) found.emplace_back(name, v);
       }
     }
@@ -207,6 +221,7 @@ class Search {
   const Workload& workload_;
   const ClusterSpec& cluster_;
   const SearchSpace& space_;
+  bool even_only_;
   std::map<int64_t, std::vector<int32_t>> cuts_;
   SearchResult result_;
 };

@@ -13,7 +13,9 @@ namespace trident::plan {
 /// What a search may decide: what has a value stays as it is.
 struct SearchSpace {
   int64_t ranks = 1;
-  bool use_all_ranks = true;  ///< false: up to `ranks`, where fewer do better or no layout has just so many
+  /// For an answer at once: false takes up to `ranks`, where no good layout has just so many, and leaves out uneven
+  /// cuts into stages if there are even ones.
+  bool use_all_ranks = true;
   std::optional<int64_t> dp, tp, pp, virtual_stages, micro_batch_size;
   std::optional<std::string> schedule;
   std::optional<Recompute> recompute;
