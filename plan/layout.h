@@ -44,6 +44,12 @@ struct Layout {
 
   [[nodiscard]] int64_t ranks() const { return dp * tp * pp * cp; }
   [[nodiscard]] int64_t stages() const { return pp * virtual_stages; }
+  /// The pipeline rank's stage number `number`: around over all ranks, or for zb-v there and back.
+  [[nodiscard]] int64_t stage_of(int64_t rank, int64_t number) const {
+    return schedule == "zb-v" && number == 1 ? 2 * pp - 1 - rank : number * pp + rank;
+  }
+  /// Of the last stage.
+  [[nodiscard]] int64_t last_rank() const { return schedule == "zb-v" ? 0 : pp - 1; }
   /// Ranks between neighbours along an axis; context-parallel ranks lie beside tensor-parallel ones.
   [[nodiscard]] int64_t stride(Axis axis) const;
   /// "dp 2 · tp 1 · pp 2 · 1f1b · micro batch 2 · recompute none · zero 1"

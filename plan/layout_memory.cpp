@@ -10,12 +10,6 @@ namespace {
 
 double divide_up(double value, double by) { return std::ceil(value / by); }
 
-// The rank of a stage: around over all ranks, or for zb-v there and back.
-int64_t rank_of(const Layout& layout, int64_t stage) {
-  if (layout.schedule == "zb-v" && stage >= layout.pp) return 2 * layout.pp - 1 - stage;
-  return stage % layout.pp;
-}
-
 // Microbatches at once in a stage: before and after their input gradient.
 struct Live {
   int64_t until_input = 0;
@@ -73,7 +67,7 @@ class MemoryModel {
     double bytes = buffers * held * master_;
     if (!workload_.model.tie_word_embeddings) return bytes;
     const double table = part_parameters(workload_.model, layout_.tp).table;
-    const bool first = rank == rank_of(layout_, 0), last = rank == rank_of(layout_, layout_.stages() - 1);
+    const bool first = rank == 0, last = rank == layout_.last_rank();
     if ((first || last) && layout_.stages() > 1 && run.size() > 1) bytes += run.size() * table * master_;
     if (first && last) bytes += touched_rows(run) * static_cast<double>(workload_.model.hidden_size) * master_;
     return bytes;
@@ -111,10 +105,9 @@ class MemoryModel {
   // All that waits, while one pass runs. A microbatch's head is done when its layers' backward passes begin.
   double activations(int64_t rank) const {
     double waiting = 0, passing = sizes_.layer.backward;
-    int64_t number = 0;
-    for (int64_t stage = 0; stage < layout_.stages(); ++stage) {
-      if (rank_of(layout_, stage) != rank) continue;
-      const Live count = live(layout_, microbatches_, rank, number++);
+    for (int64_t number = 0; number < layout_.virtual_stages; ++number) {
+      const int64_t stage = layout_.stage_of(rank, number);
+      const Live count = live(layout_, microbatches_, rank, number);
       const pipeline::SavedSize size = saved(stage);
       waiting += static_cast<double>(count.until_input) * size.until_input +
                  static_cast<double>(count.until_weight) * size.until_weight;
@@ -167,8 +160,8 @@ double held_parameters(const Workload& workload, const Layout& layout, std::span
   const PartParameters parts = part_parameters(workload.model, layout.tp);
   double elements = 0;
   bool first = false, last = false;
-  for (int64_t stage = 0; stage < layout.stages(); ++stage) {
-    if (rank_of(layout, stage) != rank) continue;
+  for (int64_t number = 0; number < layout.virtual_stages; ++number) {
+    const int64_t stage = layout.stage_of(rank, number);
     elements += layers_per_stage[static_cast<size_t>(stage)] * parts.layer;
     first = first || stage == 0;
     last = last || stage + 1 == layout.stages();

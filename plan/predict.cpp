@@ -60,17 +60,17 @@ class Prediction {
     rank_forward_.assign(p, 0);
     rank_backward_.assign(p, 0);
     rank_weight_.assign(p, 0);
-    for (size_t stage = 0; stage < costs_.stages.size(); ++stage) {
-      const size_t rank = rank_of(stage);
-      rank_forward_[rank] += costs_.stages[stage].forward;
-      rank_backward_[rank] += costs_.stages[stage].input + costs_.stages[stage].weight;
-      rank_weight_[rank] += costs_.stages[stage].weight;
-    }
+    for (size_t rank = 0; rank < p; ++rank)
+      for (int64_t number = 0; number < layout_.virtual_stages; ++number) {
+        const pipeline::StageCost& cost = costs_.stages[stage_of(rank, number)];
+        rank_forward_[rank] += cost.forward;
+        rank_backward_[rank] += cost.input + cost.weight;
+        rank_weight_[rank] += cost.weight;
+      }
   }
 
-  size_t rank_of(size_t stage) const {
-    const auto p = static_cast<size_t>(layout_.pp);
-    return layout_.schedule == "zb-v" && stage >= p ? 2 * p - 1 - stage : stage % p;
+  size_t stage_of(size_t rank, int64_t number) const {
+    return static_cast<size_t>(layout_.stage_of(static_cast<int64_t>(rank), number));
   }
   double work(size_t rank) const { return rank_forward_[rank] + rank_backward_[rank]; }
   double slowest() const { return work(slowest_rank()); }
@@ -124,8 +124,8 @@ class Prediction {
     const auto m = static_cast<double>(plan_.microbatches);
     const size_t rank = slowest_rank();
     const PassTimes& layer = parts_.layer;
-    for (size_t stage = 0; stage < layers_.size(); ++stage) {
-      if (rank_of(stage) != rank) continue;
+    for (int64_t number = 0; number < layout_.virtual_stages; ++number) {
+      const size_t stage = stage_of(rank, number);
       add(layer, m * layers_[stage]);
       if (stage == 0) add(parts_.embedding, m);
       if (stage + 1 == layers_.size()) add(parts_.head, m);
