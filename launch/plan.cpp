@@ -6,8 +6,10 @@
 
 #include "core/atomic_file.h"
 #include "core/error.h"
+#include "launch/plan_goodput.h"
 #include "launch/plan_report.h"
 #include "launch/verbs.h"
+#include "parallel/comm/launch_environment.h"
 #include "parallel/pipeline/render.h"
 #include "plan/predict.h"
 #include "plan/search.h"
@@ -30,6 +32,7 @@ struct Arguments {
   size_t top = 10;
   size_t explained = 0;
   std::string write, trace, svg;
+  GoodputArguments goodput;
 };
 
 Error usage(std::string problem, std::string remedy) {
@@ -82,10 +85,16 @@ void draw(const Arguments& arguments, const plan::Workload& workload, const plan
     write_file_atomically(arguments.trace, pipeline::to_chrome_trace(step.schedule, step.simulation, 1e6));
 }
 
+plan::ClusterSpec cluster_of(const Arguments& arguments, const JobConfig& job) {
+  if (!arguments.cluster.empty()) return load_cluster(arguments.cluster);
+  if (auto cluster = local_cluster(job, detect_launch())) return std::move(*cluster);
+  throw usage("this machine's GPUs are not described", "give --cluster, e.g. configs/clusters/h100.yaml");
+}
+
 int run(const Arguments& arguments) {
   ResolvedOrigins origins;
   const JobConfig job = open_layout(load_job(arguments.job, arguments.overrides, &origins), origins);
-  const plan::ClusterSpec cluster = arguments.cluster.empty() ? local_cluster() : load_cluster(arguments.cluster);
+  const plan::ClusterSpec cluster = cluster_of(arguments, job);
   const int64_t ranks = ranks_of(arguments, job, cluster);
   if (!cluster.shared && ranks > cluster.accelerators())
     throw usage(fmt::format("{} ranks on the {} accelerators of {}", ranks, cluster.accelerators(), cluster.name),
@@ -96,7 +105,16 @@ int run(const Arguments& arguments) {
   if (arguments.explained > result.layouts.size() || (arguments.json && arguments.explained > 0))
     throw usage(fmt::format("--explain {}: there are {} layouts", arguments.explained, result.layouts.size()),
                 "give the number of a layout in the table, without --json");
-  std::cout << (arguments.json ? to_json(report).dump(2) + "\n" : to_text(report));
+  const bool with_goodput = arguments.goodput.wanted && !result.layouts.empty();
+  const plan::GoodputJob goodput = goodput_job(arguments.goodput, job, cluster, result, ranks);
+  if (arguments.json) {
+    nlohmann::ordered_json json = to_json(report);
+    if (with_goodput) json["goodput"] = goodput_json(goodput, plan::simulate_goodput(goodput));
+    std::cout << json.dump(2) << '\n';
+  } else {
+    std::cout << to_text(report);
+    if (with_goodput) std::cout << '\n' << goodput_text(goodput, plan::simulate_goodput(goodput));
+  }
   if (result.layouts.empty())
     throw Error(ErrorCode::config, "plan", fmt::format("no layout of {} ranks fits {}", ranks, cluster.name),
                 "the reasons are listed; take more ranks, a smaller batch or model, or leave keys to auto");
@@ -129,10 +147,12 @@ void add_plan(CLI::App& program, Action& action) {
   verb->add_option("--svg", arguments->svg, "Draw its pipeline step into this file")->type_name("FILE");
   verb->add_option("--trace", arguments->trace, "Write its pipeline step for Perfetto (Chrome trace JSON)")
       ->type_name("FILE");
+  add_goodput(*verb, arguments->goodput);
   verb->footer(
       "What the job fixes stays; `auto` is searched, and everything where the job has no section parallelism.\n"
       "Examples:\n  trident plan configs/llama-7b-64.yaml --cluster configs/clusters/h100.yaml --gpus 64 --tokens 1T\n"
-      "  trident plan job.yaml parallelism=auto --cluster configs/clusters/h100.yaml --gpus 16384 --explain 1");
+      "  trident plan job.yaml parallelism=auto --cluster configs/clusters/h100.yaml --gpus 16384 --explain 1\n"
+      "  trident plan job.yaml --cluster configs/clusters/h100.yaml --gpus 16384 --goodput --days 54 --spares 16");
   verb->callback([&action, arguments] { action = [arguments] { return run(*arguments); }; });
 }
 

@@ -135,7 +135,8 @@ class Search {
     Layout layout;
     layout.dp = dp, layout.tp = tp, layout.pp = pp, layout.order = space_.order;
     const auto cuts = tp == 1 ? std::vector{false} : given_or(space_.sequence_parallel, {true, false});
-    const auto zeros = dp == 1 && !space_.zero_stage ? std::vector{1} : given_or(space_.zero_stage, {1, 0});
+    const auto zeros =
+        (dp == 1 || even_only_) && !space_.zero_stage ? std::vector{1} : given_or(space_.zero_stage, {1, 0});
     const auto recomputes = given_or(space_.recompute, {Recompute::none, Recompute::selective, Recompute::full});
     for (const int64_t size : micro_batches(dp)) {
       layout.micro_batch_size = size;

@@ -1,24 +1,36 @@
 #include "train/local_cluster.h"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <cstdlib>
 
-#include "core/thread_pool.h"
+#include "core/cuda_devices.h"
 #include "train/config/cluster_file.h"
-#include "train/job_setup.h"
 
 namespace trident {
+namespace {
 
-plan::ClusterSpec local_cluster() {
+double physical_memory() {
+  return static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+}
+
+}  // namespace
+
+std::optional<plan::ClusterSpec> local_cluster(const JobConfig& job, const LaunchEnvironment& launch) {
   if (const char* file = std::getenv("TRIDENT_CLUSTER"); file != nullptr && *file != '\0') return load_cluster(file);
+  if (job.device != config::Device::cpu && !cuda_device_names().empty()) return std::nullopt;
+  const int here = std::max(1, launch.local_size.value_or(std::max(1, launch.size)));
   plan::ClusterSpec spec;
-  spec.name = "this machine, not measured";
+  spec.name = "this machine (rates assumed, see trident doctor --calibrate)";
+  spec.nodes = std::max(1, launch.size / here);
+  spec.accelerators_per_node = std::max<int64_t>(1, sysconf(_SC_NPROCESSORS_ONLN));
   spec.shared = true;
   spec.overlap = false;
-  spec.accelerators_per_node = available_cpus();
   spec.peak_fp32 = 60e9;
-  spec.peak_bf16 = 30e9;
-  spec.peak_fp64 = 30e9;
-  spec.memory = static_cast<double>(available_memory()) / static_cast<double>(spec.accelerators_per_node);
+  spec.peak_bf16 = spec.peak_fp64 = 30e9;
+  // The rest is the system's, and the page cache's.
+  spec.memory = 0.75 * physical_memory() / static_cast<double>(spec.accelerators_per_node);
   spec.memory_bandwidth = 8e9;
   spec.kernel_time = 5e-6;
   spec.inside = {4e9, 1, 10e-6};

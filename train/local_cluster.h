@@ -1,11 +1,16 @@
 #pragma once
 
+#include <optional>
+
+#include "parallel/comm/launch_environment.h"
 #include "plan/cluster_spec.h"
+#include "train/config/job_config.h"
 
 namespace trident {
 
-/// This machine, as `trident doctor --calibrate` measured it where TRIDENT_CLUSTER names its file, else by the
-/// processor's count and rates that usual ones have. Its memory is what the system could give now.
-[[nodiscard]] plan::ClusterSpec local_cluster();
+/// The machine on which a job is about to run: the file that TRIDENT_CLUSTER names (`trident doctor --calibrate` writes
+/// this machine's), else this machine's processors at rates that usual ones have. Nothing where the job runs on GPUs
+/// and no file describes them. The same on all ranks of like nodes, however they are bound and whatever else runs.
+[[nodiscard]] std::optional<plan::ClusterSpec> local_cluster(const JobConfig& job, const LaunchEnvironment& launch);
 
 }  // namespace trident
