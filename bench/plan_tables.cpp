@@ -10,34 +10,22 @@
 #include <vector>
 
 #include "bench/plan_published.h"
+#include "plan/fit.h"
 #include "plan/predict.h"
 #include "train/config/cluster_file.h"
 
 namespace trident::plan {
 namespace {
 
-double error_of(const PublishedRow& row, const ClusterSpec& cluster) {
-  return predict(row.workload, row.layout, cluster).step_s / row.step_s - 1;
-}
-
-// Least squares of the relative errors over a grid, which leaves no doubt about the minimum.
-FittedConstants fit(const std::vector<PublishedRow>& rows, ClusterSpec cluster) {
-  FittedConstants best;
-  double least = 1e300;
-  for (int matmul = 50; matmul <= 95; ++matmul)
-    for (int memory = 40; memory <= 90; memory += 5)
-      for (int attention = 10; attention <= 90; attention += 5) {
-        cluster.fitted = {matmul / 100.0, memory / 100.0, attention / 100.0};
-        double sum = 0;
-        for (const PublishedRow& row : rows)
-          if (row.fitted) sum += std::pow(error_of(row, cluster), 2);
-        if (sum < least) least = sum, best = cluster.fitted;
-      }
-  return best;
+FittedConstants fit(const std::vector<PublishedRow>& rows, const ClusterSpec& cluster) {
+  std::vector<MeasuredStep> steps;
+  for (const PublishedRow& row : rows)
+    if (row.fitted) steps.push_back({row.workload, row.layout, row.step_s});
+  return fit_constants(cluster, steps);
 }
 
 void print(const std::string& title, const std::vector<PublishedRow>& rows, const ClusterSpec& cluster) {
-  fmt::print("### {}\n\nmatmul {:.2f}, memory {:.2f}, attention {:.2f}\n\n", title, cluster.fitted.matmul,
+  fmt::print("### {}\n\nmatmul {:.3g}, memory {:.3g}, attention {:.3g}\n\n", title, cluster.fitted.matmul,
              cluster.fitted.memory, cluster.fitted.attention);
   fmt::print("| table | row | published s | predicted s | error % | predicted MFU % (full) | bubble % |\n");
   fmt::print("|---|---|--:|--:|--:|--:|--:|\n");

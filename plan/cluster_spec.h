@@ -47,6 +47,8 @@ struct ClusterSpec {
   double peak_bf16 = 0, peak_fp32 = 0, peak_fp64 = 0;  ///< FLOP/s of one accelerator
   double memory = 0;                                   ///< bytes of one accelerator
   double memory_bandwidth = 0;                         ///< bytes/s of one accelerator
+  double cache = 0;                                    ///< bytes that an accelerator's next kernel finds much sooner
+  double element_rate = 0;                             ///< elements that kernels read or write per second; 0: no bound
   double kernel_time = 0;                              ///< seconds that no kernel goes below
   bool overlap = true;                                 ///< communication runs beside computation
   Link inside;                                         ///< between accelerators of a node

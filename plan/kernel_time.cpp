@@ -12,6 +12,9 @@ struct Product {
   [[nodiscard]] double flops() const { return 2 * m * n * k; }
 };
 
+// Bandwidth of a core's own cache over its share of the memory's.
+constexpr double kCacheSpeed = 4;
+
 class PartCosts {
  public:
   PartCosts(const Workload& workload, const Layout& layout, const ClusterSpec& cluster)
@@ -23,6 +26,7 @@ class PartCosts {
         share_(accelerators_of_a_rank(cluster, layout.ranks())),
         rate_(cluster.peak(workload.compute) * cluster.fitted.matmul * share_),
         bandwidth_(cluster.memory_bandwidth * cluster.fitted.memory * share_),
+        cache_(cluster.cache * share_),
         element_(static_cast<double>(size_of(workload.compute))),
         gradient_(static_cast<double>(size_of(accumulation_dtype(workload.compute)))),
         sequence_(static_cast<double>(workload.sequence_length)),
@@ -42,15 +46,24 @@ class PartCosts {
   [[nodiscard]] bool cuts_rows() const { return layout_.sequence_parallel && layout_.tp > 1; }
   [[nodiscard]] bool gated() const { return model_.architecture == Architecture::llama; }
 
+  // What one kernel leaves in the cache the next one finds there, the more of it the less there is.
+  double transfer(double bytes) const {
+    const double found = cache_ > 0 ? cache_ / (cache_ + bytes) : 0;
+    return bytes / (bandwidth_ * (1 + (kCacheSpeed - 1) * found));
+  }
+
   double product(const Product& p, double output_element) const {
     const double bytes = element_ * (p.m * p.k + p.k * p.n) + output_element * p.m * p.n;
-    return std::max(std::hypot(p.flops() / rate_, bytes / bandwidth_), cluster_.kernel_time);
+    return std::max(std::hypot(p.flops() / rate_, transfer(bytes)), cluster_.kernel_time);
   }
   double forward(const Product& p) const { return product(p, element_); }
   double input_gradient(const Product& p) const { return product({p.m, p.k, p.n}, element_); }
   // Adds to gradients: reads and writes them.
   double weight_gradient(const Product& p) const { return product({p.n, p.k, p.m}, 2 * gradient_); }
-  double move(double elements) const { return std::max(elements * element_ / bandwidth_, cluster_.kernel_time); }
+  double move(double elements) const {
+    const double work = cluster_.element_rate > 0 ? elements / (cluster_.element_rate * share_) : 0;
+    return std::max({transfer(elements * element_), work, cluster_.kernel_time});
+  }
 
   // Sums over tp; with sequence parallelism half of it: every rank keeps its rows, or brings all rows together.
   double reduce_rows() const {
@@ -148,7 +161,7 @@ class PartCosts {
   const ClusterSpec& cluster_;
   Network network_;
   RankGroup tp_;
-  double share_, rate_, bandwidth_, element_, gradient_, sequence_, t_;
+  double share_, rate_, bandwidth_, cache_, element_, gradient_, sequence_, t_;
   double tokens_, rows_;                                 // of a microbatch: all, and between the products
   double hidden_, queries_, keys_, inner_, vocabulary_;  // columns on this rank
 };

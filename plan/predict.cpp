@@ -15,6 +15,7 @@ namespace {
 
 // The gradients of the last bucket wait for the last product.
 constexpr double kBucketElements = 1 << 20;
+constexpr double kLostToCrowding = 0.3;
 
 bool splits_backward(const Layout& layout) { return layout.schedule == "zb-h1" || layout.schedule == "zb-v"; }
 
@@ -111,13 +112,17 @@ class Prediction {
   }
   double makespan(int64_t microbatches) const { return simulate(lowered(layout_, microbatches), costs_).makespan; }
 
-  // Where ranks share fewer processors than they are, no schedule is faster than all work together.
+  // Where ranks share fewer processors than they are: no schedule is faster than all work together, and a list schedule
+  // takes up to (1 − 1/processors) of the longest chain more (Graham 1969). How much of it is lost grows with the
+  // chain's length; measured in docs/measurements/planner.md.
   double crowded(double pipeline) const {
     if (!cluster_.shared) return pipeline;
-    const double here = static_cast<double>((layout_.ranks() + cluster_.nodes - 1) / cluster_.nodes);
-    const double excess = here / static_cast<double>(cluster_.accelerators_per_node);
-    return excess <= 1 ? pipeline : std::max(pipeline, mean_work() * excess);
+    const double excess = ranks_on_node() / static_cast<double>(cluster_.accelerators_per_node);
+    if (excess <= 1) return pipeline;
+    const double together = mean_work() * excess, chain = pipeline / together;
+    return std::max(pipeline, together) * (1 + kLostToCrowding * std::min(1.0, chain * chain));
   }
+  double ranks_on_node() const { return static_cast<double>((layout_.ranks() + cluster_.nodes - 1) / cluster_.nodes); }
 
   // Of the rank that works longest.
   void add_parts() {
@@ -159,8 +164,7 @@ class Prediction {
     if (cluster_.shared) plan_.time.optimizer = crowded_time(plan_.time.optimizer);
   }
   double crowded_time(double time) const {
-    const double here = static_cast<double>((layout_.ranks() + cluster_.nodes - 1) / cluster_.nodes);
-    return time * std::max(1.0, here / static_cast<double>(cluster_.accelerators_per_node));
+    return time * std::max(1.0, ranks_on_node() / static_cast<double>(cluster_.accelerators_per_node));
   }
 
   double beyond(double communication, double held, double window) const {
@@ -198,8 +202,7 @@ class Prediction {
   double peak_of_a_rank() const {
     const double peak = cluster_.peak(workload_.compute);
     if (!cluster_.shared) return peak;
-    const auto here = static_cast<double>((layout_.ranks() + cluster_.nodes - 1) / cluster_.nodes);
-    return peak * static_cast<double>(cluster_.accelerators_per_node) / here;
+    return peak * static_cast<double>(cluster_.accelerators_per_node) / ranks_on_node();
   }
 
   const Workload& workload_;
