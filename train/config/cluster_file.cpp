@@ -54,7 +54,7 @@ const std::vector<NumberKey>& number_keys() {
        1},
       {"network.between.latency_us", [](ClusterSpec& c) -> double& { return c.between.latency; }, 1e-6, "5", false},
       {"fitted.matmul", [](ClusterSpec& c) -> double& { return c.fitted.matmul; }, 1, "0.75", false, 2},
-      {"fitted.memory", [](ClusterSpec& c) -> double& { return c.fitted.memory; }, 1, "0.8", false, 8},
+      {"fitted.memory", [](ClusterSpec& c) -> double& { return c.fitted.memory; }, 1, "0.8", false, 2},
       {"fitted.attention", [](ClusterSpec& c) -> double& { return c.fitted.attention; }, 1, "0.6", false, 1},
       {"cost_per_accelerator_hour", [](ClusterSpec& c) -> double& { return c.cost_per_hour; }, 1, "2.5", false},
       {"failures.per_accelerator_hour", [](ClusterSpec& c) -> double& { return c.failures.per_accelerator_hour; }, 1,
