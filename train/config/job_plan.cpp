@@ -63,6 +63,22 @@ plan::SearchSpace search_space(const JobConfig& job, int64_t ranks) {
   return space;
 }
 
+plan::Layout layout_of(const JobConfig& job) {
+  const auto& keys = job.parallelism;
+  plan::Layout layout;
+  layout.dp = keys.dp.value();
+  layout.tp = keys.tp.value();
+  layout.pp = keys.pp.value();
+  layout.schedule = config::name_of(keys.schedule.value());
+  layout.virtual_stages = keys.virtual_stages.value();
+  layout.micro_batch_size = job.training.micro_batch_size.value();
+  layout.recompute = kRecomputes.at(static_cast<size_t>(job.training.recompute.value()));
+  layout.sequence_parallel = keys.sequence_parallel.value();
+  layout.zero_stage = static_cast<int>(keys.zero_stage.value());
+  layout.order = keys.rank_order;
+  return layout;
+}
+
 JobConfig with_layout(JobConfig job, const plan::Layout& layout) {
   auto& keys = job.parallelism;
   keys.dp = layout.dp;

@@ -10,6 +10,8 @@ namespace trident {
 /// What the job trains.
 [[nodiscard]] plan::Workload workload_of(const JobConfig& job);
 [[nodiscard]] plan::SearchSpace search_space(const JobConfig& job, int64_t ranks);
+/// The layout that a job's keys fix; all of them must be decided.
+[[nodiscard]] plan::Layout layout_of(const JobConfig& job);
 /// The job with the layout's values in its keys.
 [[nodiscard]] JobConfig with_layout(JobConfig job, const plan::Layout& layout);
 
