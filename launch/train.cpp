@@ -46,7 +46,11 @@ JobConfig read_job(const Arguments& arguments, const LaunchEnvironment& launch) 
 
 int train(const JobConfig& job, const std::string& snapshots, const Communicator& world, const StopSignals& signals,
           AgentLink& agent) {
-  Trainer trainer(job, world, {.snapshots = snapshots, .progress = agent.progress(), .attempt = agent.attempt()});
+  Trainer trainer(job, world,
+                  {.snapshots = snapshots,
+                   .progress = agent.progress(),
+                   .attempt = agent.attempt(),
+                   .predicted_step_s = predicted_step(job)});
   const TrainingEnd end = trainer.run(signals.requested());
   return end == TrainingEnd::preempted ? static_cast<int>(ErrorCode::preempted) : 0;
 }

@@ -59,8 +59,8 @@ double product_rate(DType dtype) {
   };
   const GemmSetup setup;
   multiply(setup.meta_stream(), Device::meta())();
-  Stream stream = Stream::cpu(available_cpus());
-  stream.attach(setup.choose({}));
+  const Stream stream = Stream::cpu(available_cpus());
+  setup.choose(stream, {});
   const double seconds = fastest(kRounds, multiply(stream, Device::cpu()));
   return 2.0 * kSize * kSize * kSize / seconds / available_cpus();
 }
@@ -164,8 +164,8 @@ double measure(const plan::MeasuredStep& step) {
   options.sequence_length = work.sequence_length;
   const GemmSetup setup;
   const DryRun plan = dry_run(work.model, options, 0, setup.meta_stream());
-  Stream stream = Stream::cpu(available_cpus());
-  stream.attach(setup.choose({}));
+  const Stream stream = Stream::cpu(available_cpus());
+  setup.choose(stream, {});
   Communicator world = Communicator::self("world");
   world.set_stream(stream);
   const DeviceMesh mesh(world, options.layout.mesh, options.layout.order);

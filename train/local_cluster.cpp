@@ -6,10 +6,17 @@
 #include <cstdlib>
 
 #include "core/cuda_devices.h"
+#include "plan/predict.h"
 #include "train/config/cluster_file.h"
+#include "train/config/job_plan.h"
 
 namespace trident {
 namespace {
+
+const char* described() {
+  const char* file = std::getenv("TRIDENT_CLUSTER");
+  return file != nullptr && *file != '\0' ? file : nullptr;
+}
 
 double physical_memory() {
   return static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
@@ -18,7 +25,7 @@ double physical_memory() {
 }  // namespace
 
 std::optional<plan::ClusterSpec> local_cluster(const JobConfig& job, const LaunchEnvironment& launch) {
-  if (const char* file = std::getenv("TRIDENT_CLUSTER"); file != nullptr && *file != '\0') return load_cluster(file);
+  if (const char* file = described()) return load_cluster(file);
   if (job.device != config::Device::cpu && !cuda_device_names().empty()) return std::nullopt;
   const int here = std::max(1, launch.local_size.value_or(std::max(1, launch.size)));
   plan::ClusterSpec spec;
@@ -37,6 +44,12 @@ std::optional<plan::ClusterSpec> local_cluster(const JobConfig& job, const Launc
   spec.between = {1e9, 1, 50e-6};
   spec.fitted = {0.7, 0.7, 0.5};
   return spec;
+}
+
+double predicted_step(const JobConfig& job) {
+  const char* file = described();
+  if (file == nullptr) return 0;
+  return plan::predict(workload_of(job), layout_of(job), load_cluster(file)).step_s;
 }
 
 }  // namespace trident

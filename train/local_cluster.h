@@ -13,4 +13,8 @@ namespace trident {
 /// and no file describes them. The same on all ranks of like nodes, however they are bound and whatever else runs.
 [[nodiscard]] std::optional<plan::ClusterSpec> local_cluster(const JobConfig& job, const LaunchEnvironment& launch);
 
+/// Seconds that a step of the job should take here: where TRIDENT_CLUSTER describes the machine; otherwise 0. Nothing
+/// of the job may be left to `auto`.
+[[nodiscard]] double predicted_step(const JobConfig& job);
+
 }  // namespace trident

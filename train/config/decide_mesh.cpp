@@ -83,7 +83,7 @@ class MeshDecision {
         reading_(reading_of(origins, diagnostics_)) {}
 
   JobConfig run() {
-    if (cluster_ != nullptr && job_.parallelism.schedule.is_auto()) {
+    if (cluster_ != nullptr && job_.parallelism.schedule.is_auto() && !is_another_mesh()) {
       take_best_layout();
       diagnostics_.throw_if_failed();
       return std::move(job_);
@@ -103,6 +103,13 @@ class MeshDecision {
   }
 
  private:
+  // All of the mesh is given, and of another number of ranks.
+  [[nodiscard]] bool is_another_mesh() const {
+    const auto& layout = job_.parallelism;
+    if (layout.dp.is_auto() || layout.tp.is_auto() || layout.pp.is_auto()) return false;
+    return layout.dp.value() * layout.tp.value() * layout.pp.value() != launch_.size;
+  }
+
   void take_best_layout() {
     const plan::SearchResult found = plan::search(workload_of(job_), *cluster_, search_space(job_, launch_.size));
     if (!found.layouts.empty()) {

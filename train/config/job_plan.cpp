@@ -70,7 +70,7 @@ plan::Layout layout_of(const JobConfig& job) {
   layout.tp = keys.tp.value();
   layout.pp = keys.pp.value();
   layout.schedule = config::name_of(keys.schedule.value());
-  layout.virtual_stages = keys.virtual_stages.value();
+  layout.virtual_stages = layout.schedule == "zb-v" ? 2 : keys.virtual_stages.value();
   layout.micro_batch_size = job.training.micro_batch_size.value();
   layout.recompute = kRecomputes.at(static_cast<size_t>(job.training.recompute.value()));
   layout.sequence_parallel = keys.sequence_parallel.value();
