@@ -151,11 +151,11 @@ void add_llama3(std::vector<PublishedRow>& rows) {
 // NVIDIA NeMo's performance summary, bf16: tokens per second and GPU. Batches are what the summary gives.
 void add_nemo(std::vector<PublishedRow>& rows) {
   struct Entry {
-    const char* name;
+    const char* name = "";
     ModelConfig model;
-    int64_t gpus, tp, pp, cp, virtual_stages, length, batch;
-    double tokens;
-    bool fitted;
+    int64_t gpus = 0, tp = 0, pp = 0, cp = 0, virtual_stages = 0, length = 0, batch = 0;
+    double tokens = 0;
+    bool fitted = false;
   };
   ModelConfig gpt3 = published_gpt(96, 12288, 96);
   const Entry entries[] = {{"Llama 3.1 8B", preset("llama-3-8b"), 8, 1, 1, 2, 1, 8192, 128, 10253, false},

@@ -22,6 +22,6 @@ struct PlanReport {
 /// A table, what was refused, and the conventions behind the numbers.
 [[nodiscard]] std::string to_text(const PlanReport& report);
 /// Everything about one layout.
-[[nodiscard]] std::string explain(const PlanReport& report, const plan::LayoutPlan& layout);
+[[nodiscard]] std::string explain(const PlanReport& report, const plan::LayoutPlan& plan);
 
 }  // namespace trident

@@ -16,8 +16,7 @@ double ClusterSpec::peak(DType dtype) const {
 Network::Network(const ClusterSpec& cluster, int64_t ranks)
     : cluster_(cluster),
       ranks_(ranks),
-      per_node_(
-          std::max(cluster.accelerators_per_node, cluster.shared ? (ranks + cluster.nodes - 1) / cluster.nodes : 0)) {}
+      per_node_(std::max(cluster.accelerators_per_node, cluster.shared ? cluster.ranks_on_node(ranks) : 0)) {}
 
 bool Network::within_node(const RankGroup& group) const {
   return ranks_ <= per_node_ || group.size * group.stride <= per_node_;

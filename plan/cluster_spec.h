@@ -60,6 +60,8 @@ struct ClusterSpec {
 
   [[nodiscard]] int64_t accelerators() const { return nodes * accelerators_per_node; }
   [[nodiscard]] double peak(DType dtype) const;
+  /// Of a job, on the node that has most of them.
+  [[nodiscard]] int64_t ranks_on_node(int64_t ranks) const { return (ranks + nodes - 1) / nodes; }
 };
 
 /// Ranks rank, rank + stride, … of a job: one group along a mesh axis.

@@ -17,7 +17,7 @@ class Simulation {
   explicit Simulation(const GoodputJob& job)
       : job_(job),
         numbers_(job.seed, "goodput"),
-        nodes_(static_cast<double>((job.accelerators + job.accelerators_per_node - 1) / job.accelerators_per_node)),
+        nodes_(std::ceil(static_cast<double>(job.accelerators) / static_cast<double>(job.accelerators_per_node))),
         spares_(job.spare_nodes),
         end_(job.days * kDay) {
     result_.checkpoint_interval_s = interval();

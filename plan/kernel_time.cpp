@@ -183,7 +183,7 @@ double optimizer_time(const Workload& workload, double held, double owned, doubl
 
 double accelerators_of_a_rank(const ClusterSpec& cluster, int64_t ranks) {
   if (!cluster.shared) return 1;
-  const auto here = static_cast<double>((ranks + cluster.nodes - 1) / cluster.nodes);
+  const auto here = static_cast<double>(cluster.ranks_on_node(ranks));
   // Ranks that wait leave the processors to the others, so those in excess are accounted for over the whole step.
   return std::max(1.0, static_cast<double>(cluster.accelerators_per_node) / here);
 }

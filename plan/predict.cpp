@@ -122,7 +122,7 @@ class Prediction {
     const double together = mean_work() * excess, chain = pipeline / together;
     return std::max(pipeline, together) * (1 + kLostToCrowding * std::min(1.0, chain * chain));
   }
-  double ranks_on_node() const { return static_cast<double>((layout_.ranks() + cluster_.nodes - 1) / cluster_.nodes); }
+  double ranks_on_node() const { return static_cast<double>(cluster_.ranks_on_node(layout_.ranks())); }
 
   // Of the rank that works longest.
   void add_parts() {

@@ -246,7 +246,7 @@ std::optional<LayoutPlan> best_layout(const Workload& workload, const ClusterSpe
 
 double memory_of_a_rank(const ClusterSpec& cluster, int64_t ranks) {
   if (!cluster.shared) return cluster.memory;
-  const auto here = static_cast<double>((ranks + cluster.nodes - 1) / cluster.nodes);
+  const auto here = static_cast<double>(cluster.ranks_on_node(ranks));
   return cluster.memory * static_cast<double>(cluster.accelerators_per_node) / here;
 }
 

@@ -19,7 +19,6 @@ namespace trident {
 namespace {
 
 using config::Diagnostics;
-using config::Place;
 using config::YamlNode;
 using plan::ClusterSpec;
 using plan::TopologyLevel;
@@ -248,8 +247,10 @@ std::string to_yaml(const plan::ClusterSpec& cluster) {
   for (const NumberKey& key : number_keys()) {
     std::string path = key.path;
     std::vector<std::string> parts;
-    for (size_t dot; (dot = path.find('.')) != std::string::npos; path.erase(0, dot + 1))
+    for (size_t dot = path.find('.'); dot != std::string::npos; dot = path.find('.')) {
       parts.push_back(path.substr(0, dot));
+      path.erase(0, dot + 1);
+    }
     if (!parts.empty() && parts[0] != section) text += parts[0] + ":\n", below.clear();
     section = parts.empty() ? "" : parts[0];
     if (parts.size() > 1 && parts[1] != below) text += "  " + parts[1] + ":\n";

@@ -34,7 +34,7 @@ config::PipelineSchedule schedule_of(const std::string& name) {
 
 plan::Workload workload_of(const JobConfig& job) {
   plan::Workload workload;
-  workload.model = job.model;
+  workload.model = static_cast<const ModelConfig&>(job.model);
   workload.compute = dtype_of(job.precision.compute);
   workload.sequence_length = job.training.sequence_length;
   workload.global_batch_size = job.training.global_batch_size;
