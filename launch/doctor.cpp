@@ -12,10 +12,14 @@
 #include <vector>
 
 #include "core/allocator.h"
+#include "core/atomic_file.h"
 #include "core/build_features.h"
 #include "core/cuda_devices.h"
 #include "kernels/gemm_tuning.h"
 #include "launch/verbs.h"
+#include "plan/predict.h"
+#include "train/calibrate.h"
+#include "train/config/cluster_file.h"
 #include "train/job_setup.h"
 
 namespace trident {
@@ -115,6 +119,27 @@ std::string word(Verdict verdict) {
   return verdict == Verdict::ok ? "ok" : verdict == Verdict::note ? "note" : "missing";
 }
 
+// The planner's description of this machine, and how well it fits what was measured.
+int write_calibration(const std::string& path) {
+  const Calibration found = calibrate();
+  const plan::ClusterSpec& cluster = found.cluster;
+  write_file_atomically(path, "# Measured by `trident doctor --calibrate` on " + cpu_field("model name") + ", " +
+                                  std::to_string(cluster.accelerators_per_node) +
+                                  " processors. Peaks are those of a large matrix product.\n" + to_yaml(cluster));
+  std::cout << fmt::format(
+      "{} processors: products {:.1f} GFLOP/s and memory {:.1f} GB/s each, messages {:.2f} GB/s and {:.1f} us\n",
+      cluster.accelerators_per_node, 1e-9 * cluster.peak_fp32, 1e-9 * cluster.memory_bandwidth,
+      1e-9 * cluster.inside.bandwidth, 1e6 * cluster.inside.latency);
+  std::cout << fmt::format("fitted: matmul {:.3g}, memory {:.3g}, attention {:.3g}\n", cluster.fitted.matmul,
+                           cluster.fitted.memory, cluster.fitted.attention);
+  for (const plan::MeasuredStep& step : found.steps)
+    std::cout << fmt::format("  {} wide, {} tokens: measured {:.1f} ms, predicted {:.1f} ms\n",
+                             step.workload.model.hidden_size, step.workload.tokens(), 1e3 * step.step_s,
+                             1e3 * plan::predict(step.workload, step.layout, cluster).step_s);
+  std::cout << fmt::format("written to {}; `trident plan --cluster {}` or TRIDENT_CLUSTER takes it\n", path, path);
+  return 0;
+}
+
 int run(bool as_json) {
   const std::vector<Finding> findings = {processors(),
                                          memory(),
@@ -147,8 +172,13 @@ void add_doctor(CLI::App& program, Action& action) {
   CLI::App* verb = program.add_subcommand("doctor", "What this machine has and lacks");
   auto json = std::make_shared<bool>(false);
   verb->add_flag("--json", *json, "Report as JSON");
+  auto file = std::make_shared<std::string>();
+  verb->add_option("--calibrate", *file, "Measure this machine for the planner and write its cluster file")
+      ->type_name("FILE");
   verb->footer("Exit code 1 where something is missing that every job needs.");
-  verb->callback([&action, json] { action = [json] { return run(*json); }; });
+  verb->callback([&action, json, file] {
+    action = [json, file] { return file->empty() ? run(*json) : write_calibration(*file); };
+  });
 }
 
 }  // namespace trident

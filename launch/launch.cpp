@@ -15,6 +15,7 @@
 #include "train/config/config.h"
 #include "train/config/decide_mesh.h"
 #include "train/job_setup.h"
+#include "train/local_cluster.h"
 #include "train/resume.h"
 
 namespace trident {
@@ -73,7 +74,9 @@ int run(const Arguments& arguments) {
   (void)parse_faults(arguments.faults);
   const LaunchEnvironment launch = ranks_on_this_node(ranks_of(read->job, arguments.ranks));
   AgentOptions options;
-  options.job = decide_auto(adopt_saved(decide_mesh(read->job, read->origins, launch)), launch);
+  const auto cluster = local_cluster(read->job, launch);
+  const JobConfig decided = decide_mesh(read->job, read->origins, launch, cluster ? &*cluster : nullptr);
+  options.job = decide_auto(adopt_saved(decided), launch);
   for (const std::string& warning : read->origins.warnings) log::warning("{}", warning);
   options.train = train_command(arguments, options.job);
   options.mpirun = arguments.mpirun;

@@ -37,6 +37,7 @@ int run(int argc, char** argv) {
   add_report(program, action);
   add_doctor(program, action);
   add_schedule(program, action);
+  add_plan(program, action);
 
   try {
     program.parse(argc, argv);

@@ -17,6 +17,7 @@
 #include "train/config/config.h"
 #include "train/config/decide_mesh.h"
 #include "train/job_setup.h"
+#include "train/local_cluster.h"
 #include "train/resume.h"
 #include "train/trainer.h"
 
@@ -35,7 +36,9 @@ struct Arguments {
 
 JobConfig read_job(const Arguments& arguments, const LaunchEnvironment& launch) {
   ResolvedOrigins origins;
-  const JobConfig job = decide_mesh(load_job(arguments.job, arguments.overrides, &origins), origins, launch);
+  const JobConfig given = load_job(arguments.job, arguments.overrides, &origins);
+  const auto cluster = local_cluster(given, launch);
+  const JobConfig job = decide_mesh(given, origins, launch, cluster ? &*cluster : nullptr);
   if (launch.rank == 0)
     for (const std::string& warning : origins.warnings) log::warning("{}", warning);
   return decide_auto(adopt_saved(job), launch);
@@ -43,7 +46,11 @@ JobConfig read_job(const Arguments& arguments, const LaunchEnvironment& launch) 
 
 int train(const JobConfig& job, const std::string& snapshots, const Communicator& world, const StopSignals& signals,
           AgentLink& agent) {
-  Trainer trainer(job, world, {.snapshots = snapshots, .progress = agent.progress(), .attempt = agent.attempt()});
+  Trainer trainer(job, world,
+                  {.snapshots = snapshots,
+                   .progress = agent.progress(),
+                   .attempt = agent.attempt(),
+                   .predicted_step_s = predicted_step(job)});
   const TrainingEnd end = trainer.run(signals.requested());
   return end == TrainingEnd::preempted ? static_cast<int>(ErrorCode::preempted) : 0;
 }

@@ -315,6 +315,18 @@ void Trainer::record(int64_t step, const StepResult& result, double step_s) {
   metrics_->record(metrics);
 }
 
+void Trainer::compare_with_prediction(double step_s) {
+  constexpr size_t kSteps = 10;
+  if (!is_first() || options_.predicted_step_s <= 0 || first_steps_.size() == kSteps) return;
+  first_steps_.push_back(step_s);
+  if (first_steps_.size() < kSteps) return;
+  std::vector<double> sorted = first_steps_;
+  std::nth_element(sorted.begin(), sorted.begin() + kSteps / 2, sorted.end());
+  const double measured = sorted[kSteps / 2];
+  log::info("step of {:.4g} s, median of the first {}; predicted {:.4g} s ({:+.1f} %)", measured, kSteps,
+            options_.predicted_step_s, 100 * (options_.predicted_step_s / measured - 1));
+}
+
 void Trainer::evaluate_if_due(int64_t step) {
   const auto& evaluation = job_.evaluation;
   const bool last = step == job_.training.total_steps();
@@ -440,7 +452,9 @@ void Trainer::train_until(int64_t last, const std::atomic<bool>& stop) {
     StepResult result = train_step(step_);
     const double busy = result.seconds.data + result.seconds.compute + result.seconds.optimizer;
     agree(result, stop);
-    record(step_, result, clock.lap());
+    const double step_s = clock.lap();
+    record(step_, result, step_s);
+    compare_with_prediction(step_s);
     trace_.end(step_ + 1, run_, mesh_, engine_->schedule());
     refuse_divergence(step_, result);
     ++step_;

@@ -34,6 +34,7 @@ struct TrainerOptions {
   std::string snapshots{};            ///< names the shared memory that keeps the state beyond this process; empty: none
   TrainProgress* progress = nullptr;  ///< told where training is; outlives the trainer
   int attempt = 0;                    ///< of this start, for metrics and events; 0: one more than the last
+  double predicted_step_s = 0;        ///< the planner's, reported beside the median of the first ten; 0: none
 };
 
 /// One rank of a job: steps, evaluation, samples, checkpoints, and on rank 0 metrics. What every rank of the world does
@@ -78,6 +79,7 @@ class Trainer {
   [[nodiscard]] int64_t labels_of_a_step() const;
   void refuse_divergence(int64_t step, const StepResult& result) const;
   void record(int64_t step, const StepResult& result, double step_s);
+  void compare_with_prediction(double step_s);
   void evaluate_if_due(int64_t step);
   void sample_if_due(int64_t step);
   void sample(int64_t step, const Model& model);
@@ -119,6 +121,7 @@ class Trainer {
   bool stop_agreed_ = false;
   bool save_agreed_ = false;
   int64_t evaluated_step_ = -1;
+  std::vector<double> first_steps_;  // seconds of up to ten, for compare_with_prediction
 };
 
 }  // namespace trident

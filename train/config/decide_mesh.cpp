@@ -7,7 +7,9 @@
 #include <optional>
 #include <utility>
 
+#include "plan/search.h"
 #include "train/config/complete.h"
+#include "train/config/job_plan.h"
 #include "train/config/reading.h"
 
 namespace trident {
@@ -72,10 +74,20 @@ std::string command(const ResolvedOrigins& origins, int64_t ranks, LaunchEnviron
 
 class MeshDecision {
  public:
-  MeshDecision(JobConfig job, const ResolvedOrigins& origins, const LaunchEnvironment& launch)
-      : job_(std::move(job)), origins_(origins), launch_(launch), reading_(reading_of(origins, diagnostics_)) {}
+  MeshDecision(JobConfig job, const ResolvedOrigins& origins, const LaunchEnvironment& launch,
+               const plan::ClusterSpec* cluster)
+      : job_(std::move(job)),
+        origins_(origins),
+        launch_(launch),
+        cluster_(cluster),
+        reading_(reading_of(origins, diagnostics_)) {}
 
   JobConfig run() {
+    if (cluster_ != nullptr && job_.parallelism.schedule.is_auto() && !is_another_mesh()) {
+      take_best_layout();
+      diagnostics_.throw_if_failed();
+      return std::move(job_);
+    }
     const auto& layout = job_.parallelism;
     const int64_t tp = layout.tp.value_or(1), pp = layout.pp.value_or(1), others = tp * pp;
     const int64_t dp = layout.dp.value_or(launch_.size / others);
@@ -91,6 +103,26 @@ class MeshDecision {
   }
 
  private:
+  // All of the mesh is given, and of another number of ranks.
+  [[nodiscard]] bool is_another_mesh() const {
+    const auto& layout = job_.parallelism;
+    if (layout.dp.is_auto() || layout.tp.is_auto() || layout.pp.is_auto()) return false;
+    return layout.dp.value() * layout.tp.value() * layout.pp.value() != launch_.size;
+  }
+
+  void take_best_layout() {
+    const plan::SearchResult found = plan::search(workload_of(job_), *cluster_, search_space(job_, launch_.size));
+    if (!found.layouts.empty()) {
+      job_ = with_layout(std::move(job_), found.layouts.front().layout);
+      return check_layout(job_, reading_);
+    }
+    const plan::RefusedMesh& nearest = found.refused.front();
+    diagnostics_.add(reading_.place_of({"parallelism"}), "E126",
+                     fmt::format("no layout of {} ranks fits: dp {} tp {} pp {} {}", launch_.size, nearest.dp,
+                                 nearest.tp, nearest.pp, nearest.reason),
+                     "start another number of ranks; `trident plan` lists what each layout lacks");
+  }
+
   void refuse(const MeshShape& shape) {
     const int64_t others = int64_t{shape.tp} * shape.pp;
     const std::string started = launch_.size == 1 ? "1 rank" : fmt::format("{} ranks", launch_.size);
@@ -111,14 +143,16 @@ class MeshDecision {
   JobConfig job_;
   const ResolvedOrigins& origins_;
   const LaunchEnvironment& launch_;
+  const plan::ClusterSpec* cluster_;
   Diagnostics diagnostics_;
   Reading reading_;
 };
 
 }  // namespace
 
-JobConfig decide_mesh(JobConfig job, const ResolvedOrigins& origins, const LaunchEnvironment& launch) {
-  return launch.size < 1 ? job : MeshDecision(std::move(job), origins, launch).run();
+JobConfig decide_mesh(JobConfig job, const ResolvedOrigins& origins, const LaunchEnvironment& launch,
+                      const plan::ClusterSpec* cluster) {
+  return launch.size < 1 ? job : MeshDecision(std::move(job), origins, launch, cluster).run();
 }
 
 }  // namespace trident

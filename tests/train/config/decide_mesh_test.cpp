@@ -52,6 +52,46 @@ TEST(DecideMesh, AutoDpTakesWhatIsLeft) {
   EXPECT_EQ(mesh_of(decide(kSmallJob + "parallelism: auto\n", started(4))), (MeshShape{4, 1, 1}));
 }
 
+plan::ClusterSpec small_cluster() {
+  plan::ClusterSpec spec;
+  spec.accelerators_per_node = 8;
+  spec.peak_bf16 = spec.peak_fp32 = spec.peak_fp64 = 1e12;
+  spec.memory = 1e10;
+  spec.memory_bandwidth = 1e11;
+  spec.inside = spec.between = {1e10, 1, 1e-6};
+  return spec;
+}
+
+JobConfig planned(const std::string& text, int ranks, const plan::ClusterSpec& cluster) {
+  ResolvedOrigins origins;
+  const JobConfig job = parse_job(text, "job.yaml", {}, &origins);
+  return decide_mesh(job, origins, started(ranks), &cluster);
+}
+
+TEST(DecideMesh, ThePlannerDecidesEverythingThatAutoLeavesOpen) {
+  const JobConfig job = planned(kSmallJob + "parallelism: auto\n", 4, small_cluster());
+  EXPECT_EQ(mesh_of(job).ranks(), 4);
+  EXPECT_FALSE(job.parallelism.schedule.is_auto() || job.parallelism.virtual_stages.is_auto());
+  EXPECT_FALSE(job.parallelism.sequence_parallel.is_auto() || job.parallelism.zero_stage.is_auto());
+  EXPECT_FALSE(job.training.micro_batch_size.is_auto() || job.training.recompute.is_auto());
+}
+
+TEST(DecideMesh, ThePlannerLeavesGivenMeshesAlone) {
+  EXPECT_EQ(mesh_of(planned(kSmallJob + "parallelism: {dp: auto, pp: 2}\n", 8, small_cluster())), (MeshShape{4, 1, 2}));
+}
+
+TEST(DecideMesh, WhatFitsNowhereIsRefusedWithItsNeed) {
+  plan::ClusterSpec tiny = small_cluster();
+  tiny.memory = 1e3;
+  try {
+    static_cast<void>(planned(kSmallJob + "parallelism: auto\n", 2, tiny));
+    FAIL() << "a job fits a kilobyte";
+  } catch (const ConfigErrors& error) {
+    EXPECT_THAT(error.what(), HasSubstr("GiB even with"));
+    EXPECT_THAT(error.what(), HasSubstr("E126"));
+  }
+}
+
 TEST(DecideMesh, TheDefaultMicroBatchFollowsTheDpThatWasDecided) {
   const auto text = kSmallJob + "parallelism: {dp: auto}\n";
   EXPECT_EQ(decide(text, started(4)).training.micro_batch_size.value(), 4);

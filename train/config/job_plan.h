@@ -1,0 +1,18 @@
+#pragma once
+
+#include "plan/search.h"
+#include "train/config/job_config.h"
+
+namespace trident {
+
+// Between a job's keys and the planner's values.
+
+/// What the job trains.
+[[nodiscard]] plan::Workload workload_of(const JobConfig& job);
+[[nodiscard]] plan::SearchSpace search_space(const JobConfig& job, int64_t ranks);
+/// The layout that a job's keys fix; all of them must be decided.
+[[nodiscard]] plan::Layout layout_of(const JobConfig& job);
+/// The job with the layout's values in its keys.
+[[nodiscard]] JobConfig with_layout(JobConfig job, const plan::Layout& layout);
+
+}  // namespace trident
