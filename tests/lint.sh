@@ -28,6 +28,9 @@ format() { ours '\.(h|cpp|cu|cuh)$' | xargs -r clang-format-14 --dry-run -Werror
 
 scripts() { ours '(\.sh|^\.ci/run)$' | xargs -r shellcheck; }
 
+# `grep -q` leaves at the first match; a command before it that still writes dies of SIGPIPE, and pipefail calls that a failure.
+pipes() { ! ours '(\.sh|^\.ci/run)$' | xargs -r grep -nE '[^|]\| *grep -[a-zA-Z]*q'; }
+
 headers() { cmake --build "$build" --target all_verify_interface_header_sets --parallel "$(nproc)" >"$stamps/headers.log" 2>&1 ||
   { cat "$stamps/headers.log"; return 1; } }
 
@@ -95,6 +98,7 @@ tidy() {
 
 check "format" format
 check "shell scripts" scripts
+check "no pipe into grep -q" pipes
 check "headers stand alone" headers
 check "clang-tidy's plugin" make_plugin
 check "clang-tidy's plugin changes no finding" plugin_agrees

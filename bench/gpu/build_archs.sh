@@ -33,6 +33,6 @@ generator=()
 cmake -S "$root" -B "$build" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release -DTRIDENT_CUDA=ON \
   "-DCMAKE_CUDA_ARCHITECTURES=$(IFS=';'; echo "${real[*]}")"
 targets=(trident_core trident_kernels bench_gpu_kernels)
-! cmake --build "$build" --target help | grep -q cuda_kernel_tests || targets+=(cuda_kernel_tests)
+! cmake --build "$build" --target help | grep cuda_kernel_tests >/dev/null || targets+=(cuda_kernel_tests)
 cmake --build "$build" --parallel "$jobs" --target "${targets[@]}"
 echo "build_archs: ${targets[*]} built for $archs in $build"

@@ -43,7 +43,7 @@ done
 build=$(realpath "$build")
 out=$(realpath -m "${out:-$build/gpu-pack.tar.xz}")
 
-has_gpu_tests() { "$1" --gtest_list_tests --gtest_filter="$gpu_tests" 2>/dev/null | grep -q '^  '; }
+has_gpu_tests() { "$1" --gtest_list_tests --gtest_filter="$gpu_tests" 2>/dev/null | grep '^  ' >/dev/null; }
 
 if [ ${#programs[@]} -eq 0 ]; then
   programs=(trident)

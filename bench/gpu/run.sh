@@ -175,7 +175,7 @@ result() { printf 'result: %s\n' "$*"; }
 step_tests() {
   local program passed=0 skipped=0 failed=0 programs=0 log
   for program in "$tests"/*_tests; do
-    ours "$program" --gtest_list_tests --gtest_filter="$gpu_tests" 2>/dev/null | grep -q '^  ' || continue
+    ours "$program" --gtest_list_tests --gtest_filter="$gpu_tests" 2>/dev/null | grep '^  ' >/dev/null || continue
     programs=$((programs + 1)) log=$logs/tests-${program##*/}.log
     ours "$program" --gtest_filter="$gpu_tests" >"$log" 2>&1 || {
       failed=$((failed + 1))

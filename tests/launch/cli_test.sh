@@ -35,9 +35,9 @@ usage() {
   done
   for verb in train generate eval tokenize checkpoint 'checkpoint '{list,show,verify,diff,export,import} 'config show'; do
     # shellcheck disable=SC2086
-    "$program" $verb --help | grep -q 'Example' || report "trident $verb --help has no example"
+    "$program" $verb --help | grep 'Example' >/dev/null || report "trident $verb --help has no example"
   done
-  "$program" --version | grep -qE '^trident [0-9]+\.[0-9]+\.[0-9]+$' || report "--version does not name the version"
+  "$program" --version | grep -E '^trident [0-9]+\.[0-9]+\.[0-9]+$' >/dev/null || report "--version does not name the version"
 }
 
 configuration() {

@@ -49,7 +49,7 @@ grep -q '"F mb1"' "$scratch/step.json" || fail "no trace"
 # Days with interruptions, reproducible.
 days() { plan --gpus 64 --goodput --days 30 --spares 1 --seed "$1" | grep -A8 'effective training time'; }
 [[ $(days 1) == "$(days 1)" ]] || fail "goodput is not reproducible"
-plan --gpus 64 --goodput | grep -q '^Assumed: ' || fail "no assumptions"
+plan --gpus 64 --goodput | grep '^Assumed: ' >/dev/null || fail "no assumptions"
 
 # Refused with its code, a reason and a way out.
 refused() {
@@ -57,7 +57,7 @@ refused() {
   shift 2
   "$program" plan "$@" >"$scratch/out" 2>"$scratch/err" || status=$?
   [[ $status == "$code" ]] || fail "plan $*: exit $status, $(cat "$scratch/err")"
-  cat "$scratch/out" "$scratch/err" | grep -q -- "$want" || fail "plan $*: $(cat "$scratch/out" "$scratch/err")"
+  grep -q -- "$want" "$scratch/out" "$scratch/err" || fail "plan $*: $(cat "$scratch/out" "$scratch/err")"
 }
 refused 66 'configs/clusters' "$scratch/job.yaml" --cluster "$scratch/none.yaml"
 refused 64 'give --gpus 16384 or fewer' "$scratch/job.yaml" --cluster "$clusters/h100.yaml" --gpus 100000

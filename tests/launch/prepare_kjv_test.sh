@@ -16,7 +16,7 @@ echo "not the data" >bible.data
 "$prepare" deep/kjv.txt
 [ "$(wc -c <deep/kjv.txt)" -eq 4298239 ] || fail "unexpected size"
 grep -qx '  1 In the beginning God created the heaven and the earth.' deep/kjv.txt || fail "no first verse"
-tail -n 1 deep/kjv.txt | grep -q '^  21 The grace of our Lord Jesus Christ' || fail "no last verse"
+tail -n 1 deep/kjv.txt | grep '^  21 The grace of our Lord Jesus Christ' >/dev/null || fail "no last verse"
 
 touch -d 2001-01-01 deep/kjv.txt
 "$prepare" deep/kjv.txt

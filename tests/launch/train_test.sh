@@ -37,7 +37,7 @@ files() {
   [ "$(cat runs/small/checkpoints/latest)" = step_00000004 ] || report "latest is $(cat runs/small/checkpoints/latest)"
   [ "$(grep -c '"loss"' runs/small/metrics.jsonl)" -eq 4 ] || report "not 4 rows of loss"
   [ "$(grep -c '"val_loss"' runs/small/metrics.jsonl)" -eq 2 ] || report "not 2 rows of val_loss"
-  line=" $(grep '"loss"' runs/small/metrics.jsonl | head -1 | "$json_keys") "
+  line=" $(grep -m1 '"loss"' runs/small/metrics.jsonl | "$json_keys") "
   for key in v attempt step loss grad_norm lr tokens step_s tokens_per_s time_s mfu memory_gib; do
     [[ $line == *" $key "* ]] || report "a row of metrics.jsonl lacks $key"
   done
