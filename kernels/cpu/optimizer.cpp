@@ -1,8 +1,8 @@
 #include "kernels/cpu/optimizer.h"
 
-#include <cmath>
 #include <vector>
 
+#include "kernels/adamw_factors.h"
 #include "kernels/cpu/blocks.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -15,28 +15,16 @@
 HWY_BEFORE_NAMESPACE();
 namespace trident::cpu::HWY_NAMESPACE {
 
-/// One range's tensors. A: fp32 or fp64; T: the compute dtype.
-template <class A, class T>
-struct AdamWData {
-  A* master;
-  const A* grad;
-  A* exp_avg;
-  A* exp_avg_sq;
-  T* compute;  ///< may be null
-};
-
 template <bool kCompute, class A, class T>
 void adamw_range(const AdamWStep& step, const FlatRange& range, const AdamWData<A, T>& data) {
   const hn::ScalableTag<A> d;
-  const auto set = [&](double value) HWY_ATTR { return hn::Set(d, static_cast<A>(value)); };
-  const auto power = static_cast<double>(step.step);
-  const auto grad_scale = set(step.grad_scale);
-  const auto beta1 = set(step.beta1), rest1 = set(1.0 - step.beta1);
-  const auto beta2 = set(step.beta2), rest2 = set(1.0 - step.beta2);
-  const auto keep = set(range.decays ? 1.0 - step.lr * step.weight_decay : 1.0);
-  const auto step_size = set(step.lr / (1.0 - std::pow(step.beta1, power)));
-  const auto root_scale = set(1.0 / std::sqrt(1.0 - std::pow(step.beta2, power)));
-  const auto eps = set(step.eps);
+  const AdamWFactors<A> factors(step);
+  const auto set = [&](A value) HWY_ATTR { return hn::Set(d, value); };
+  const auto grad_scale = set(factors.grad_scale);
+  const auto beta1 = set(factors.beta1), rest1 = set(factors.rest1);
+  const auto beta2 = set(factors.beta2), rest2 = set(factors.rest2);
+  const auto keep = set(range.decays ? factors.kept_with_decay : A(1));
+  const auto step_size = set(factors.step_size), root_scale = set(factors.root_scale), eps = set(factors.eps);
   for_vectors(d, range.end - range.begin, [&](int64_t offset, auto n) HWY_ATTR {
     const int64_t i = range.begin + offset;
     const auto g = hn::Mul(load(d, data.grad + i, n), grad_scale);

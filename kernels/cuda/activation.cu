@@ -51,28 +51,6 @@ __device__ __forceinline__ Gelu<Accumulator<T>> gelu(Accumulator<T> x) {
   return {x * s.value, s.value * curve + s.value};
 }
 
-/// kSize elements that one access moves.
-template <class T, int kSize>
-struct alignas(sizeof(T) * kSize) Group {
-  T values[kSize];
-};
-
-/// Calls f with the group size as a constant: as many elements as 16 bytes hold, or one where the memory's alignment or
-/// the rows' length does not allow more.
-template <class T, class F>
-void with_group_size(bool wide, const F& f) {
-  if (wide)
-    f(std::integral_constant<int, Pack<T>::kSize>{});
-  else
-    f(std::integral_constant<int, 1>{});
-}
-
-bool aligned(std::initializer_list<const void*> pointers) {
-  uintptr_t bits = 0;
-  for (const void* pointer : pointers) bits |= reinterpret_cast<uintptr_t>(pointer);
-  return bits % 16 == 0;
-}
-
 /// The rows of the groups that a thread has of its block's tile: group tile_begin + threadIdx.x + u·kThreads.
 class TileRows {
  public:
@@ -224,7 +202,7 @@ void swiglu_forward(const Stream& stream, const Tensor& x, Tensor& y) {
   with_float_type(y.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const bool wide = columns % Pack<T>::kSize == 0 && aligned({x.raw(), y.raw()});
-    with_group_size<T>(wide, [&](auto size) {
+    with_group_size<Pack<T>::kSize>(wide, [&](auto size) {
       const int64_t groups = count / size;
       swiglu_forward_kernel<T, size><<<tiles(groups), kThreads, 0, queue_of(stream)>>>(
           data_of<T>(x), data_of<T>(y), groups, static_cast<uint32_t>(columns / size));
@@ -239,7 +217,7 @@ void swiglu_backward(const Stream& stream, const Tensor& dy, const Tensor& x, Te
   with_float_type(dy.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const bool wide = columns % Pack<T>::kSize == 0 && aligned({dy.raw(), x.raw(), dx.raw(), y.raw()});
-    with_group_size<T>(wide, [&](auto size) {
+    with_group_size<Pack<T>::kSize>(wide, [&](auto size) {
       const int64_t groups = count / size;
       swiglu_backward_kernel<T, size><<<tiles(groups), kThreads, 0, queue_of(stream)>>>(
           data_of<T>(dy), data_of<T>(x), data_of<T>(dx), data_of<T>(y), groups, static_cast<uint32_t>(columns / size));
@@ -253,7 +231,7 @@ void gelu_forward(const Stream& stream, const Tensor& x, Tensor& y) {
   if (count == 0) return;
   with_float_type(y.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    with_group_size<T>(aligned({x.raw(), y.raw()}), [&](auto size) {
+    with_group_size<Pack<T>::kSize>(aligned({x.raw(), y.raw()}), [&](auto size) {
       gelu_forward_kernel<T, size>
           <<<tiles(count / size), kThreads, 0, queue_of(stream)>>>(data_of<T>(x), data_of<T>(y), count);
     });
@@ -266,7 +244,7 @@ void gelu_backward(const Stream& stream, const Tensor& dy, const Tensor& x, Tens
   if (count == 0) return;
   with_float_type(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    with_group_size<T>(aligned({dy.raw(), x.raw(), dx.raw(), y.raw()}), [&](auto size) {
+    with_group_size<Pack<T>::kSize>(aligned({dy.raw(), x.raw(), dx.raw(), y.raw()}), [&](auto size) {
       gelu_backward_kernel<T, size><<<tiles(count / size), kThreads, 0, queue_of(stream)>>>(
           data_of<T>(dy), data_of<T>(x), data_of<T>(dx), data_of<T>(y), count);
     });

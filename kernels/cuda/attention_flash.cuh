@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "kernels/attention.h"
+#include "kernels/cuda/attention_flash.h"
 #include "kernels/cuda/attention_flash_layout.h"
 #include "kernels/cuda/attention_flash_ptx.cuh"
 #include "kernels/cuda/launch.cuh"
@@ -104,9 +104,20 @@ __device__ __forceinline__ void as_operand(uint32_t (&a)[4], const float (&left)
                                            const Tensor& lse, const Tensor& dout);
 inline constexpr int kReadableRows = 64;
 
-inline void check_alignment(std::initializer_list<const Tensor*> tensors) {
-  for (const Tensor* tensor : tensors)
-    TRIDENT_CHECK(reinterpret_cast<uintptr_t>(tensor->raw()) % 16 == 0, "flash attention on unaligned tensors");
+/// Whether there is anything to compute for a call, which must be one that these kernels serve.
+inline bool has_work(const AttentionShape& shape, DType dtype, std::initializer_list<const Tensor*> tensors) {
+  TRIDENT_CHECK(flash_attention_supports(shape, dtype), "flash attention cannot serve this call");
+  for (const Tensor* tensor : tensors) TRIDENT_CHECK(aligned({tensor->raw()}), "flash attention on unaligned tensors");
+  return shape.batch > 0 && shape.sequence > 0;
+}
+
+/// Calls f with the head's dimension as a constant.
+template <class F>
+void with_head_dim(const AttentionShape& shape, const F& f) {
+  if (shape.head_dim == 64)
+    f(std::integral_constant<int, 64>{});
+  else
+    f(std::integral_constant<int, 128>{});
 }
 
 /// One block a tile of a head, with more shared memory than kernels have by default.

@@ -278,16 +278,13 @@ void backward(const Stream& stream, const AttentionShape& shape, const BackwardA
 
 void flash_attention_backward(const Stream& stream, const AttentionShape& shape, const Tensor& qkv, const Tensor& out,
                               const Tensor& lse, const Tensor& dout, Tensor& dqkv) {
-  TRIDENT_CHECK(flash_attention_supports(shape, qkv.dtype()), "flash attention cannot serve this call");
-  flash::check_alignment({&qkv, &out, &dout, &dqkv});
-  if (shape.batch == 0 || shape.sequence == 0) return;
+  if (!flash::has_work(shape, qkv.dtype(), {&qkv, &out, &dout, &dqkv})) return;
   const flash::BackwardArguments arguments{flash::Sizes(shape), data_of<flash::Bf16>(qkv), data_of<flash::Bf16>(dout),
                                            flash::row_statistics(stream, shape, out, lse, dout),
                                            data_of<flash::Bf16>(dqkv)};
-  if (shape.head_dim == 64)
-    flash::backward<flash::BackwardTiles<64>>(stream, shape, arguments);
-  else
-    flash::backward<flash::BackwardTiles<128>>(stream, shape, arguments);
+  flash::with_head_dim(shape, [&](auto head_dim) {
+    flash::backward<flash::BackwardTiles<decltype(head_dim)::value>>(stream, shape, arguments);
+  });
 }
 
 }  // namespace trident::cuda

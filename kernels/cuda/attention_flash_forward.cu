@@ -261,13 +261,10 @@ bool flash_attention_supports(const AttentionShape& shape, DType dtype) {
 
 void flash_attention_forward(const Stream& stream, const AttentionShape& shape, const Tensor& qkv, Tensor& out,
                              Tensor& lse) {
-  TRIDENT_CHECK(flash_attention_supports(shape, qkv.dtype()), "flash attention cannot serve this call");
-  flash::check_alignment({&qkv, &out});
-  if (shape.batch == 0 || shape.sequence == 0) return;
-  if (shape.head_dim == 64)
-    flash::forward<flash::ForwardTiles<64>>(stream, shape, qkv, out, lse);
-  else
-    flash::forward<flash::ForwardTiles<128>>(stream, shape, qkv, out, lse);
+  if (!flash::has_work(shape, qkv.dtype(), {&qkv, &out})) return;
+  flash::with_head_dim(shape, [&](auto head_dim) {
+    flash::forward<flash::ForwardTiles<decltype(head_dim)::value>>(stream, shape, qkv, out, lse);
+  });
 }
 
 }  // namespace trident::cuda

@@ -1,5 +1,5 @@
 #include "kernels/cuda/attention_flash.h"
-#include "kernels/cuda/attention_flash_wgmma_ptx.cuh"
+#include "kernels/cuda/attention_flash_wgmma.cuh"
 
 // The forward pass for Hopper's warpgroups: one of them copies tiles, the others multiply. Shah et al.,
 // "FlashAttention-3" (2024), algorithm 2: a warpgroup's softmax runs beside its own products with the values of the
@@ -290,28 +290,21 @@ __device__ __forceinline__ void attend(const WgmmaArguments& arguments, const Wo
 }
 
 template <class C>
-__global__ void __launch_bounds__(C::kThreads, 1)
-    wgmma_forward_kernel(const __grid_constant__ WgmmaArguments arguments) {
-  extern __shared__ __align__(1024) unsigned char shared[];
-  const Memory<C> memory{shared_address(shared)};
-  const Work<C> work(arguments.sizes);
-  if (threadIdx.x == 0) memory.init_barriers();
-  __syncthreads();
-  if (threadIdx.x < kWarpgroup) {
-    release_registers<24>();
-    if (threadIdx.x == 0) copy_tiles<C>(arguments, work, memory);
-  } else {
-    claim_registers<240>();
-    attend<C>(arguments, work, memory, shared);
-  }
-}
+struct ForwardPass {
+  using Tiles = C;
+  using Arguments = WgmmaArguments;
+  using Memory = flash::Memory<C>;
+  using Work = flash::Work<C>;
+  static constexpr auto kCopy = copy_tiles<C>;
+  static constexpr auto kCompute = attend<C>;
+};
 
 template <class C>
 void forward(const Stream& stream, const AttentionShape& shape, const Tensor& qkv, Tensor& out, Tensor& lse) {
   const WgmmaArguments arguments{
       tensor_map(data_of<Bf16>(qkv), shape.batch, shape.sequence, shape.qkv_columns(), C::kQueries), Sizes(shape),
       data_of<Bf16>(out), data_of<float>(lse)};
-  launch("flash_attention_forward_wgmma", wgmma_forward_kernel<C>,
+  launch("flash_attention_forward_wgmma", wgmma_kernel<ForwardPass<C>>,
          divide_up<int64_t>(shape.sequence, C::kQueries) * shape.batch * shape.heads, C::kThreads, C::kSharedBytes,
          stream, arguments);
 }
@@ -321,13 +314,10 @@ void forward(const Stream& stream, const AttentionShape& shape, const Tensor& qk
 
 void flash_attention_forward_wgmma(const Stream& stream, const AttentionShape& shape, const Tensor& qkv, Tensor& out,
                                    Tensor& lse) {
-  TRIDENT_CHECK(flash_attention_supports(shape, qkv.dtype()), "flash attention cannot serve this call");
-  flash::check_alignment({&qkv, &out});
-  if (shape.batch == 0 || shape.sequence == 0) return;
-  if (shape.head_dim == 64)
-    flash::forward<flash::WgmmaTiles<64>>(stream, shape, qkv, out, lse);
-  else
-    flash::forward<flash::WgmmaTiles<128>>(stream, shape, qkv, out, lse);
+  if (!flash::has_work(shape, qkv.dtype(), {&qkv, &out})) return;
+  flash::with_head_dim(shape, [&](auto head_dim) {
+    flash::forward<flash::WgmmaTiles<decltype(head_dim)::value>>(stream, shape, qkv, out, lse);
+  });
 }
 
 }  // namespace trident::cuda

@@ -1,5 +1,5 @@
 #include "kernels/cuda/attention_flash.h"
-#include "kernels/cuda/attention_flash_wgmma_ptx.cuh"
+#include "kernels/cuda/attention_flash_wgmma.cuh"
 
 // The backward pass, as in attention_flash_backward.cu, for Hopper's warpgroups: one of them copies tiles, the others
 // multiply.
@@ -332,45 +332,31 @@ __device__ __forceinline__ void differentiate_queries(const WgmmaBackwardArgumen
 }
 
 template <class C>
-__global__ void __launch_bounds__(C::kThreads, 1)
-    wgmma_keys_kernel(const __grid_constant__ WgmmaBackwardArguments arguments) {
-  extern __shared__ __align__(1024) unsigned char shared[];
-  const BackwardMemory<C> memory{shared_address(shared)};
-  const KeyWork<C> work(arguments.sizes);
-  if (threadIdx.x == 0) memory.init_barriers();
-  __syncthreads();
-  if (threadIdx.x < kWarpgroup) {
-    release_registers<24>();
-    if (threadIdx.x == 0) copy_for_keys<C>(arguments, work, memory);
-  } else {
-    claim_registers<240>();
-    differentiate_keys<C>(arguments, work, memory, shared);
-  }
-}
+struct KeyPass {
+  using Tiles = C;
+  using Arguments = WgmmaBackwardArguments;
+  using Memory = BackwardMemory<C>;
+  using Work = KeyWork<C>;
+  static constexpr auto kCopy = copy_for_keys<C>;
+  static constexpr auto kCompute = differentiate_keys<C>;
+};
 
 template <class C>
-__global__ void __launch_bounds__(C::kThreads, 1)
-    wgmma_queries_kernel(const __grid_constant__ WgmmaBackwardArguments arguments) {
-  extern __shared__ __align__(1024) unsigned char shared[];
-  const BackwardMemory<C> memory{shared_address(shared)};
-  const QueryWork<C> work(arguments.sizes);
-  if (threadIdx.x == 0) memory.init_barriers();
-  __syncthreads();
-  if (threadIdx.x < kWarpgroup) {
-    release_registers<24>();
-    if (threadIdx.x == 0) copy_for_queries<C>(arguments, work, memory);
-  } else {
-    claim_registers<240>();
-    differentiate_queries<C>(arguments, work, memory, shared);
-  }
-}
+struct QueryPass {
+  using Tiles = C;
+  using Arguments = WgmmaBackwardArguments;
+  using Memory = BackwardMemory<C>;
+  using Work = QueryWork<C>;
+  static constexpr auto kCopy = copy_for_queries<C>;
+  static constexpr auto kCompute = differentiate_queries<C>;
+};
 
 template <class C>
 void backward(const Stream& stream, const AttentionShape& shape, const WgmmaBackwardArguments& arguments) {
   const int64_t tiles = divide_up<int64_t>(shape.sequence, C::kOwn);
-  launch("flash_attention_backward_wgmma, keys", wgmma_keys_kernel<C>, tiles * shape.batch * shape.kv_heads,
+  launch("flash_attention_backward_wgmma, keys", wgmma_kernel<KeyPass<C>>, tiles * shape.batch * shape.kv_heads,
          C::kThreads, C::kSharedBytes, stream, arguments);
-  launch("flash_attention_backward_wgmma, queries", wgmma_queries_kernel<C>, tiles * shape.batch * shape.heads,
+  launch("flash_attention_backward_wgmma, queries", wgmma_kernel<QueryPass<C>>, tiles * shape.batch * shape.heads,
          C::kThreads, C::kSharedBytes, stream, arguments);
 }
 
@@ -379,18 +365,15 @@ void backward(const Stream& stream, const AttentionShape& shape, const WgmmaBack
 
 void flash_attention_backward_wgmma(const Stream& stream, const AttentionShape& shape, const Tensor& qkv,
                                     const Tensor& out, const Tensor& lse, const Tensor& dout, Tensor& dqkv) {
-  TRIDENT_CHECK(flash_attention_supports(shape, qkv.dtype()), "flash attention cannot serve this call");
-  flash::check_alignment({&qkv, &out, &dout, &dqkv});
-  if (shape.batch == 0 || shape.sequence == 0) return;
+  if (!flash::has_work(shape, qkv.dtype(), {&qkv, &out, &dout, &dqkv})) return;
   const flash::WgmmaBackwardArguments arguments{
       flash::tensor_map(data_of<flash::Bf16>(qkv), shape.batch, shape.sequence, shape.qkv_columns(), flash::kBoxRows),
       flash::tensor_map(data_of<flash::Bf16>(dout), shape.batch, shape.sequence, shape.heads * shape.head_dim,
                         flash::kBoxRows),
       flash::Sizes(shape), flash::row_statistics(stream, shape, out, lse, dout), data_of<flash::Bf16>(dqkv)};
-  if (shape.head_dim == 64)
-    flash::backward<flash::WgmmaBackwardTiles<64>>(stream, shape, arguments);
-  else
-    flash::backward<flash::WgmmaBackwardTiles<128>>(stream, shape, arguments);
+  flash::with_head_dim(shape, [&](auto head_dim) {
+    flash::backward<flash::WgmmaBackwardTiles<decltype(head_dim)::value>>(stream, shape, arguments);
+  });
 }
 
 }  // namespace trident::cuda

@@ -1,6 +1,7 @@
 #include <limits>
 
 #include "kernels/cuda/cross_entropy.h"
+#include "kernels/cuda/fault.cuh"
 #include "kernels/cuda/row_access.cuh"
 
 // One block a row. A row of an odd number of columns starts anywhere: what lies before its first 16-byte boundary and
@@ -144,16 +145,6 @@ __global__ void __launch_bounds__(kThreads) statistics_kernel(const T* logits, c
   statistics[3 * row + 2] = here ? widen(x[label]) : Accumulator<T>(0);
 }
 
-/// The first report since the host looked counts.
-__device__ void report(DeviceFault* fault, int64_t row, int64_t label, int64_t vocabulary) {
-  if (atomicCAS_system(&fault->kind, int{DeviceFault::none}, int{DeviceFault::label}) != DeviceFault::none) return;
-  fault->row = row;
-  fault->value = label;
-  fault->lowest = -1;
-  fault->limit = vocabulary;
-  __threadfence_system();
-}
-
 template <class A>
 __global__ void __launch_bounds__(kThreads)
     losses_kernel(const A* statistics, const int32_t* labels, int64_t rows, int64_t parts, int64_t vocabulary,
@@ -175,7 +166,7 @@ __global__ void __launch_bounds__(kThreads)
   lse[row] = max + log_sum;
   const int32_t label = labels[row];
   const bool known = label >= -1 && label < vocabulary;
-  if (!known) report(fault, row, label, vocabulary);
+  if (!known) report(fault, DeviceFault::label, row, label, -1, vocabulary);
   // max − logit first: of large logits, lse has already lost the digits that the loss needs.
   losses[row] = label >= 0 && known ? log_sum + (max - target) : A(0);
 }

@@ -39,12 +39,8 @@ template <class From, class To>
 __global__ void __launch_bounds__(kThreads) cast_kernel(const From* from, To* to, int64_t count, bool aligned) {
   // As many elements at once as fill an access of the wider type.
   constexpr int kSize = Pack<std::conditional_t<(sizeof(From) > sizeof(To)), From, To>>::kSize;
-  struct alignas(kSize * sizeof(From)) Source {
-    From values[kSize];
-  };
-  struct alignas(kSize * sizeof(To)) Target {
-    To values[kSize];
-  };
+  using Source = Group<From, kSize>;
+  using Target = Group<To, kSize>;
   const int64_t thread = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   const int64_t threads = static_cast<int64_t>(gridDim.x) * kThreads;
   const int64_t packs = aligned ? count / kSize : 0;
@@ -56,12 +52,6 @@ __global__ void __launch_bounds__(kThreads) cast_kernel(const From* from, To* to
     reinterpret_cast<Target*>(to)[i] = target;
   }
   for (int64_t i = packs * kSize + thread; i < count; i += threads) to[i] = converted<From, To>(from[i]);
-}
-
-bool aligned(std::initializer_list<const void*> pointers) {
-  uintptr_t bits = 0;
-  for (const void* pointer : pointers) bits |= reinterpret_cast<uintptr_t>(pointer);
-  return bits % 16 == 0;
 }
 
 unsigned blocks_for(int64_t packs) {

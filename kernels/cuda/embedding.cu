@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "kernels/cuda/embedding.h"
+#include "kernels/cuda/fault.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/state.h"
 
@@ -10,12 +11,6 @@ namespace trident::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-
-/// kSize elements that one access moves.
-template <class T, int kSize>
-struct alignas(sizeof(T) * kSize) Group {
-  T values[kSize];
-};
 
 /// The tokens of a call and what their table holds of the vocabulary.
 struct Lookup {
@@ -40,17 +35,6 @@ __device__ __forceinline__ bool known(const Lookup& lookup, int32_t token) {
   return token >= 0 && token < lookup.vocabulary;
 }
 
-/// The first report counts.
-__device__ void report(const Lookup& lookup, int64_t row, int32_t token) {
-  DeviceFault* fault = lookup.fault;
-  if (atomicCAS_system(&fault->kind, int{DeviceFault::none}, int{DeviceFault::token}) != DeviceFault::none) return;
-  fault->row = row;
-  fault->value = token;
-  fault->lowest = 0;
-  fault->limit = lookup.vocabulary;
-  __threadfence_system();
-}
-
 /// A thread has one group of one row of y. `positions`: of the sequence's first token; may be null.
 template <class T, int kSize>
 __global__ void __launch_bounds__(kThreads)
@@ -65,7 +49,7 @@ __global__ void __launch_bounds__(kThreads)
   const int32_t token = lookup.tokens[row];
   const int64_t entry_row = token - lookup.first_token;
   const bool valid = known(lookup, token), here = valid && entry_row >= 0 && entry_row < lookup.table_rows;
-  if (!valid && group == 0) report(lookup, row, token);
+  if (!valid && group == 0) report(lookup.fault, DeviceFault::token, row, token, 0, lookup.vocabulary);
   G out;
 #pragma unroll
   for (int k = 0; k < kSize; ++k) out.values[k] = T(0.0f);
@@ -86,7 +70,7 @@ __global__ void __launch_bounds__(kThreads) keys_kernel(Lookup lookup, uint32_t*
   const int32_t token = lookup.tokens[row];
   const int64_t entry_row = token - lookup.first_token;
   const bool valid = known(lookup, token), here = valid && entry_row >= 0 && entry_row < lookup.table_rows;
-  if (!valid) report(lookup, row, token);
+  if (!valid) report(lookup.fault, DeviceFault::token, row, token, 0, lookup.vocabulary);
   keys[row] = static_cast<uint32_t>(here ? entry_row : lookup.table_rows);
   rows[row] = static_cast<uint32_t>(row);
 }
@@ -216,25 +200,10 @@ __global__ void __launch_bounds__(kThreads)
   *target = sum;
 }
 
-bool aligned(std::initializer_list<const void*> pointers, uintptr_t bytes) {
-  uintptr_t bits = 0;
-  for (const void* pointer : pointers) bits |= reinterpret_cast<uintptr_t>(pointer);
-  return bits % bytes == 0;
-}
-
 /// Elements of dy per access in the backward pass: few, since rows of equal tokens have to be added one after another,
 /// and the more columns run beside each other, the less this costs.
 template <class T>
 inline constexpr int kPair = std::is_same_v<T, __nv_bfloat16> ? 2 : 1;
-
-/// Calls f with the group size as a constant.
-template <int kSize, class F>
-void with_group_size(bool wide, const F& f) {
-  if (wide)
-    f(std::integral_constant<int, kSize>{});
-  else
-    f(std::integral_constant<int, 1>{});
-}
 
 }  // namespace
 

@@ -82,25 +82,45 @@ __device__ __forceinline__ T narrow(Accumulator<T> value) {
     return value;
 }
 
-/// As many elements as one 16-byte access moves.
-template <class T>
-struct alignas(16) Pack {
-  static constexpr int kSize = 16 / sizeof(T);
+/// Consecutive elements, which accesses of up to 16 bytes move.
+template <class T, int kCount>
+struct alignas(sizeof(T) * kCount < 16 ? sizeof(T) * kCount : 16) Group {
+  static constexpr int kSize = kCount;
   T values[kSize];
 };
 
-/// All lanes get the sum over the warp, always in the same order.
+/// As many elements as one 16-byte access moves.
 template <class T>
+using Pack = Group<T, 16 / sizeof(T)>;
+
+/// All of them are multiples of `bytes`.
+[[nodiscard]] inline bool aligned(std::initializer_list<const void*> pointers, uintptr_t bytes = 16) {
+  uintptr_t bits = 0;
+  for (const void* pointer : pointers) bits |= reinterpret_cast<uintptr_t>(pointer);
+  return bits % bytes == 0;
+}
+
+/// Calls f with the size of a group as a constant: kSize, or 1 where alignment or the rows' length allow no more.
+template <int kSize, class F>
+void with_group_size(bool wide, const F& f) {
+  if (wide)
+    f(std::integral_constant<int, kSize>{});
+  else
+    f(std::integral_constant<int, 1>{});
+}
+
+/// All lanes get the sum over the warp, or over their kLanes neighbours of it, always in the same order.
+template <int kLanes = kWarp, class T>
 __device__ __forceinline__ T warp_sum(T value) {
 #pragma unroll
-  for (int offset = kWarp / 2; offset > 0; offset /= 2) value += __shfl_xor_sync(0xffffffffu, value, offset);
+  for (int offset = kLanes / 2; offset > 0; offset /= 2) value += __shfl_xor_sync(0xffffffffu, value, offset);
   return value;
 }
 
-template <class T>
+template <int kLanes = kWarp, class T>
 __device__ __forceinline__ T warp_max(T value) {
 #pragma unroll
-  for (int offset = kWarp / 2; offset > 0; offset /= 2) {
+  for (int offset = kLanes / 2; offset > 0; offset /= 2) {
     const T other = __shfl_xor_sync(0xffffffffu, value, offset);
     value = other > value ? other : value;
   }

@@ -17,11 +17,6 @@ constexpr int64_t kFewestRows = 64;          // of a chunk
 constexpr int64_t kEnoughBlocks = 8 * 132;
 
 template <class T, int kSize>
-struct alignas(kSize * sizeof(T)) Elements {
-  T values[kSize];
-};
-
-template <class T, int kSize>
 __global__ void __launch_bounds__(kThreads)
     sum_chunks_kernel(const T* dy, int64_t rows, int64_t columns, int64_t chunk, Accumulator<T>* partial) {
   using Sum = Accumulator<T>;
@@ -35,7 +30,7 @@ __global__ void __launch_bounds__(kThreads)
   if (column < columns) {
 #pragma unroll 4
     for (int64_t row = begin + row_lane; row < end; row += kRowLanes) {
-      const auto read = *reinterpret_cast<const Elements<T, kSize>*>(dy + row * columns + column);
+      const auto read = *reinterpret_cast<const Group<T, kSize>*>(dy + row * columns + column);
 #pragma unroll
       for (int k = 0; k < kSize; ++k) sums[k] += widen(read.values[k]);
     }

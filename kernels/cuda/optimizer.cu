@@ -1,7 +1,7 @@
-#include <cmath>
-
+#include "kernels/adamw_factors.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/optimizer.h"
+#include "kernels/cuda/rounded.cuh"
 #include "kernels/cuda/state.h"
 
 namespace trident::cuda {
@@ -61,51 +61,7 @@ void for_pieces(std::span<const FlatRange> ranges, int64_t size, const Launch& l
   if (pieces.ranges > 0) launch(pieces);
 }
 
-/// Consecutive elements, in accesses of up to 16 bytes.
-template <class T, int kSize>
-struct alignas(sizeof(T) * kSize < 16 ? sizeof(T) * kSize : 16) Group {
-  T values[kSize];
-};
-
-bool aligned(std::initializer_list<const void*> pointers) {
-  uintptr_t bits = 0;
-  for (const void* pointer : pointers) bits |= reinterpret_cast<uintptr_t>(pointer);
-  return bits % 16 == 0;
-}
-
-// Rounded as written, whatever the compiler would contract: the CPU has the same operations.
-__device__ __forceinline__ float fused(float a, float b, float c) { return __fmaf_rn(a, b, c); }
-__device__ __forceinline__ double fused(double a, double b, double c) { return __fma_rn(a, b, c); }
-__device__ __forceinline__ float product(float a, float b) { return __fmul_rn(a, b); }
-__device__ __forceinline__ double product(double a, double b) { return __dmul_rn(a, b); }
-
 constexpr int kAdamWUnroll = 2;
-
-/// The step's numbers as the kernel uses them, rounded to the type it computes in.
-template <class A>
-struct AdamWFactors {
-  A grad_scale, beta1, rest1, beta2, rest2, kept_with_decay, step_size, root_scale, eps;
-
-  explicit AdamWFactors(const AdamWStep& step)
-      : grad_scale(static_cast<A>(step.grad_scale)),
-        beta1(static_cast<A>(step.beta1)),
-        rest1(static_cast<A>(1.0 - step.beta1)),
-        beta2(static_cast<A>(step.beta2)),
-        rest2(static_cast<A>(1.0 - step.beta2)),
-        kept_with_decay(static_cast<A>(1.0 - step.lr * step.weight_decay)),
-        step_size(static_cast<A>(step.lr / (1.0 - std::pow(step.beta1, static_cast<double>(step.step))))),
-        root_scale(static_cast<A>(1.0 / std::sqrt(1.0 - std::pow(step.beta2, static_cast<double>(step.step))))),
-        eps(static_cast<A>(step.eps)) {}
-};
-
-template <class A, class T>
-struct AdamWData {
-  A* master;
-  const A* grad;
-  A* exp_avg;
-  A* exp_avg_sq;
-  T* compute;  ///< may be null
-};
 
 template <class A>
 struct AdamWElement {
@@ -222,7 +178,7 @@ class ExactWindow {
       const bool mine = base_ == base;
 #pragma unroll
       for (int i = 0; i < kWords; ++i) {
-        const long long sum = warp_sum<long long>(mine ? held_[i] : 0);
+        const long long sum = warp_sum(mine ? held_[i] : 0LL);
         if (threadIdx.x % kWarp == 0 && sum != 0) atomicAdd(&words[base + i], static_cast<unsigned long long>(sum));
       }
       pending &= ~__ballot_sync(0xffffffffu, mine);

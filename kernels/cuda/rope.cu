@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/rope.h"
+#include "kernels/cuda/rounded.cuh"
 
 namespace trident::cuda {
 namespace {
@@ -30,18 +31,6 @@ __global__ void __launch_bounds__(kThreads)
   row[0] = narrow<T>(static_cast<Accumulator<T>>(cosine));
   row[half] = narrow<T>(static_cast<Accumulator<T>>(sine));
 }
-
-/// kSize elements, in accesses of up to 16 bytes.
-template <class T, int kSize>
-struct alignas(sizeof(T) * kSize < 16 ? sizeof(T) * kSize : 16) Group {
-  T values[kSize];
-};
-
-/// a·b + c, rounded once, and a·b, rounded: as on the CPU, whatever the compiler would contract.
-__device__ __forceinline__ float fused(float a, float b, float c) { return __fmaf_rn(a, b, c); }
-__device__ __forceinline__ double fused(double a, double b, double c) { return __fma_rn(a, b, c); }
-__device__ __forceinline__ float product(float a, float b) { return __fmul_rn(a, b); }
-__device__ __forceinline__ double product(double a, double b) { return __dmul_rn(a, b); }
 
 struct RotationLayout {
   uint32_t rows, sequence;

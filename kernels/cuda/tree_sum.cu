@@ -16,18 +16,13 @@ struct Program {
 };
 static_assert(sizeof(Program) < 4000, "kernels have 4 KiB of arguments");
 
-/// kSize elements that one access moves.
 template <class T, int kSize>
-struct alignas(sizeof(T) * kSize) Group {
-  T values[kSize];
-
-  __device__ __forceinline__ Group operator+(const Group& other) const {
-    Group sum;
+__device__ __forceinline__ Group<T, kSize> operator+(const Group<T, kSize>& a, const Group<T, kSize>& b) {
+  Group<T, kSize> sum;
 #pragma unroll
-    for (int k = 0; k < kSize; ++k) sum.values[k] = values[k] + other.values[k];
-    return sum;
-  }
-};
+  for (int k = 0; k < kSize; ++k) sum.values[k] = a.values[k] + b.values[k];
+  return sum;
+}
 
 /// Runs the program for group `i`. `temporaries`: this thread's, kThreads apart.
 template <class G>
