@@ -13,8 +13,8 @@
 #include <limits>
 #include <vector>
 
+#include "bench/random_tensors.h"
 #include "core/allocator.h"
-#include "core/philox.h"
 #include "kernels/activation.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/elementwise.h"
@@ -42,23 +42,11 @@ double best_ns(const std::function<void()>& call) {
   return best;
 }
 
-Tensor random(Shape shape, DType dtype = DType::fp32) {
-  Tensor single = HeapAllocator().allocate(shape, DType::fp32);
-  const auto count = static_cast<size_t>(single.elements());
-  RandomStream(1, "bench").normal(0, {single.data<float>(), count});
+Tensor random(const Shape& shape, DType dtype = DType::fp32) {
+  const Tensor single = bench::random_normal(shape);
   if (dtype == DType::fp32) return single;
   Tensor tensor = HeapAllocator().allocate(shape, dtype);
   cast(Stream::cpu(1), single, tensor);
-  return tensor;
-}
-
-Tensor random_indices(Shape shape, int64_t size) {
-  Tensor tensor = HeapAllocator().allocate(shape, DType::int32);
-  const RandomStream stream(2, "bench");
-  for (int64_t i = 0; i < tensor.elements(); ++i) {
-    const double u = stream.uniform(static_cast<uint64_t>(i));
-    tensor.data<int32_t>()[i] = static_cast<int32_t>(u * static_cast<double>(size));
-  }
   return tensor;
 }
 
@@ -129,14 +117,14 @@ void bench_model_edges(const Table& table, const Stream& stream, int64_t rows, i
              [&] { rope(stream, shape, angles, 0, RopeDirection::forward, qkv); });
 
   constexpr int64_t kVocabulary = 8192;
-  const Tensor tokens = random_indices({1, rows}, kVocabulary), embedding = random({kVocabulary, columns});
+  const Tensor tokens = bench::random_indices({1, rows}, kVocabulary), embedding = random({kVocabulary, columns});
   Tensor y = random({1, rows, columns}), dtable = random({kVocabulary, columns}), none;
   table.line("embedding_forward", rows * columns, 8, [&] { embedding_forward(stream, tokens, embedding, {}, 0, y); });
   table.line("embedding_backward", rows * columns, 12, [&] { embedding_backward(stream, tokens, y, dtable, none); });
 
   for (const int64_t vocabulary : {kVocabulary, int64_t{50257}}) {
     const int64_t count = 256 * vocabulary;
-    const Tensor labels = random_indices({256}, vocabulary);
+    const Tensor labels = bench::random_indices({256}, vocabulary);
     Tensor logits = random({256, vocabulary}), statistics = random({256, 3}), lse = random({256});
     table.line("cross_entropy_forward", count, 4,
                [&] { cross_entropy_statistics(stream, logits, labels, 0, statistics); });
