@@ -7,6 +7,8 @@ here=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
 weights_apart=$(realpath "$3")
 # shellcheck source=tests/launch/small_job.sh
 source "$here/../launch/small_job.sh"
+# shellcheck source=tests/launch/runs.sh
+source "$here/../launch/runs.sh"
 # shellcheck source=tests/distributed/mpirun.sh
 source "$here/mpirun.sh"
 trap 'end_of_ranks; rm -rf "$work"' EXIT
@@ -28,28 +30,16 @@ says() {
   [ "$(grep -cE -e "$2" "$3.log")" -eq "$1" ] || report "$3: not $1 times '$2': $(cat "$3.log")"
 }
 
-# weights NAME: the file of a run's newest weights, exported once.
-weights() {
-  [ -e "exported/$1" ] || "$program" checkpoint export "runs/$1" --out "exported/$1" >/dev/null
-  echo "exported/$1/model.safetensors"
-}
-
-# numbers NAME: step by step loss, gradient norm and validation loss, every digit.
-numbers() { grep -oE '"(loss|grad_norm|val_loss)":[^,}]*' "runs/$1/metrics.jsonl" | cut -d: -f2; }
-
-same_bits() {
-  cmp -s <(numbers "$1") <(numbers "$2") || report "$1 and $2: other numbers: $(diff <(numbers "$1") <(numbers "$2") | head -4)"
-  cmp -s "$(weights "$1")" "$(weights "$2")" || report "$1 and $2: other weights"
-  "$program" checkpoint diff "runs/$1" "runs/$2" >out || report "$1 and $2: other states: $(cat out)"
-}
+# losses NAME: step by step loss, gradient norm and validation loss, every digit.
+losses() { grep -oE '"(loss|grad_norm|val_loss)":[^,}]*' "runs/$1/metrics.jsonl" | cut -d: -f2; }
 
 # Numbers and weights within 1e-10, relatively.
 same_in_fp64() {
   local apart
-  [ "$(numbers "$1" | wc -l)" -eq 10 ] || report "$1: not 4 losses, 4 norms and 2 validation losses"
-  paste <(numbers "$1") <(numbers "$2") |
+  [ "$(losses "$1" | wc -l)" -eq 10 ] || report "$1: not 4 losses, 4 norms and 2 validation losses"
+  paste <(losses "$1") <(losses "$2") |
     awk '{ d = $1 - $2; if (d < 0) d = -d; if (NF != 2 || d > 1e-10 * $1) exit 1 }' ||
-    report "$1 and $2: other numbers: $(paste <(numbers "$1") <(numbers "$2"))"
+    report "$1 and $2: other numbers: $(paste <(losses "$1") <(losses "$2"))"
   apart=$("$weights_apart" "$(weights "$1")" "$(weights "$2")") || report "$1 and $2: other tensors"
   awk -v apart="$apart" 'BEGIN { exit !(apart <= 1e-10) }' || report "$1 and $2: weights $apart apart"
 }
@@ -123,11 +113,11 @@ SH
 
 # A training that does not end by itself; `runner` is the process to wait for.
 start_long() {
-  local ranks=$1 name=$2 waited=0
+  local ranks=$1 name=$2
   shift 2
   train "$ranks" "$name" training.steps=1000000 evaluation.interval_steps=0 "$@" &
   runner=$!
-  until grep -qs '"step":3,' "runs/$name/metrics.jsonl" || [ $waited -ge 600 ]; do sleep 0.05; waited=$((waited + 1)); done
+  until_step "$name" 3 || true
 }
 
 # ended STATUS NAME: the long training ends with this exit code and leaves nothing.

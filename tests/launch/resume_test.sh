@@ -3,8 +3,11 @@
 #   resume_test.sh PROGRAM JSON_KEYS
 # T5 kills 500 times with TRIDENT_LONG_TESTS set, 12 times otherwise.
 set -euo pipefail
+here=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
 # shellcheck source=tests/launch/small_job.sh
-source "$(dirname "${BASH_SOURCE[0]}")/small_job.sh"
+source "$here/small_job.sh"
+# shellcheck source=tests/launch/runs.sh
+source "$here/runs.sh"
 mounts=()
 # A frozen disk cannot be unmounted.
 unmount() { for place in "${mounts[@]}"; do fsfreeze -u "$place" 2>/dev/null || true; umount "$place" || true; done; }
@@ -20,19 +23,6 @@ train() {
 }
 
 trains() { train "$@" || report "train $*: exit $?: $(tail -n 5 "$1.log")"; }
-
-# numbers NAME: every step's loss and gradient norm, as its last attempt computed it.
-numbers() {
-  grep '"loss"' "runs/$1/metrics.jsonl" | sed -E 's/.*"step":([0-9]+),"loss":([^,]*),"grad_norm":([^,]*),.*/\1 \2 \3/' |
-    awk '{ last[$1] = $0 } END { for (step in last) print last[step] }' | sort -n
-}
-
-digests() { "$program" checkpoint show "runs/$1" --json | grep -oE '"digest": ?"[^"]*"'; }
-
-same_run() {
-  cmp -s <(numbers "$1") <(numbers "$2") || report "$1 and $2: other numbers: $(diff <(numbers "$1") <(numbers "$2") | head -4)"
-  cmp -s <(digests "$1") <(digests "$2") || report "$1 and $2: other weights"
-}
 
 # clean NAME: nothing unfinished lies among a run's checkpoints.
 clean() {
@@ -50,12 +40,12 @@ all_intact() {
 }
 
 preempted() {
-  local signal name status waited process
+  local signal name status process
   for signal in TERM USR1; do
-    name=on-$signal status=0 waited=0
+    name=on-$signal status=0
     train "$name" training.steps=2000 checkpoint.interval_steps=0 &
     process=$!
-    until grep -qs '"step":3,' "runs/$name/metrics.jsonl" || [ $waited -ge 600 ]; do sleep 0.02; waited=$((waited + 1)); done
+    until_step "$name" 3 || true
     # The subshell's child is the program itself.
     kill -s "$signal" "$(pgrep -P $process || echo $process)" 2>/dev/null || kill -s "$signal" $process
     wait $process || status=$?

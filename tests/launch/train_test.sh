@@ -2,30 +2,17 @@
 # Training as a whole: its files, the same bits again and with other thread counts, and an end on demand.
 #   train_test.sh PROGRAM JSON_KEYS
 set -euo pipefail
+here=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
 # shellcheck source=tests/launch/small_job.sh
-source "$(dirname "${BASH_SOURCE[0]}")/small_job.sh"
+source "$here/small_job.sh"
+# shellcheck source=tests/launch/runs.sh
+source "$here/runs.sh"
 
 # train NAME OVERRIDES...: the small job as the run of that name.
 train() {
   local name=$1
   shift
   "$program" train job.yaml run.name="$name" "$@" 2>"$name.log" || report "train $*: exit $?: $(cat "$name.log")"
-}
-
-# weights NAME: the file of a run's newest weights, exported once.
-weights() {
-  [ -e "exported/$1" ] || "$program" checkpoint export "runs/$1" --out "exported/$1" >/dev/null
-  echo "exported/$1/model.safetensors"
-}
-
-# What training computed, without times: loss, gradient norm, learning rate and validation loss, every digit.
-numbers() { grep -oE '"(loss|val_loss|grad_norm|lr|step|tokens)":[^,}]*' "runs/$1/metrics.jsonl"; }
-
-# same_bits NAME OTHER: two runs have equal metrics and weights.
-same_bits() {
-  cmp -s <(numbers "$1") <(numbers "$2") || report "runs $1 and $2: other numbers: $(diff <(numbers "$1") <(numbers "$2") | head -4)"
-  cmp -s "$(weights "$1")" "$(weights "$2")" || report "runs $1 and $2: other weights"
-  "$program" checkpoint diff "runs/$1" "runs/$2" >out || report "runs $1 and $2: other states: $(cat out)"
 }
 
 files() {
@@ -58,7 +45,7 @@ overrides() {
   ! cmp -s "$(weights none)" "$(weights seed)" || report "the seed changes nothing"
   train part training.stop_after=2
   [ "$(cat runs/part/checkpoints/latest)" = step_00000002 ] || report "training.stop_after=2 ended elsewhere"
-  cmp -s <(numbers part | head -8) <(numbers small | head -8) || report "training.stop_after changed the steps before it"
+  cmp -s <(metrics part | head -8) <(metrics small | head -8) || report "training.stop_after changed the steps before it"
   "$program" checkpoint import "$(dirname "$(weights none)")" --out runs/imported >/dev/null
   train imported
   same_bits small imported
@@ -88,11 +75,11 @@ bits() {
 
 # ended_by SIGNAL: a long training ends after its step, with its weights, and says so by exit code 75.
 ended_by() {
-  local signal=$1 name=on-$1 status=0 waited=0 steps
+  local signal=$1 name=on-$1 status=0 steps
   rm -rf "runs/$name"
   "$program" train job.yaml run.name="$name" training.steps=1000000 evaluation.interval_steps=0 2>"$name.log" &
   local process=$!
-  until grep -qs '"step":3,' "runs/$name/metrics.jsonl" || [ $waited -ge 600 ]; do sleep 0.05; waited=$((waited + 1)); done
+  until_step "$name" 3 || true
   kill -s "$signal" $process
   wait $process || status=$?
   [ $status -eq 75 ] || report "$signal: exit $status, expected 75: $(tail -n 5 "$name.log")"

@@ -6,17 +6,18 @@ set -euo pipefail
 # shellcheck source=tests/distributed/fault/fault.sh
 source "$(dirname "${BASH_SOURCE[0]}")/fault.sh"
 
-# The first gang of a run takes 20 s for 400 steps, so that something can happen to it.
-slowly=(--inject 'slow@rank=0,step=4,seconds=0.05')
+# start_long NAME: its first gang takes 20 s for 400 steps, so that something can happen to it. Fails where it never
+# comes to step 3.
+start_long() {
+  start "$1" training.steps=400 --inject 'slow@rank=0,step=4,seconds=0.05'
+  until_step "$1" 3
+}
 
-# until_step NAME STEP: fails where that step does not come.
-until_step() {
-  local waited=0
-  until grep -qs "\"step\":$2," "runs/$1/metrics.jsonl"; do
-    [ $waited -lt 600 ] || { report "$1: never came to step $2: $(cat "$1.log")"; return 1; }
-    sleep 0.05
-    waited=$((waited + 1))
-  done
+# ended NAME STATUS: the exit code of the run that was started.
+ended() {
+  local status=0
+  wait "$watchdog" 2>/dev/null || status=$?
+  [ $status -eq "$2" ] || report "$1: exit $status, expected $2: $(tail -n 20 "$1.log")"
 }
 
 # pid_of NAME RANK: the worker's process in the newest gang.
@@ -25,12 +26,9 @@ pid_of() {
 }
 
 kill9_worker() {
-  local status=0
-  start kill9-worker training.steps=400 "${slowly[@]}"
-  until_step kill9-worker 3 || return 0
+  start_long kill9-worker || return 0
   kill -KILL "$(pid_of kill9-worker 2)"
-  wait "$watchdog" || status=$?
-  [ $status -eq 0 ] || report "kill9-worker: exit $status: $(tail -n 20 kill9-worker.log)"
+  ended kill9-worker 0
   verdict kill9-worker 2 killed
   lost_at_most kill9-worker 1 1
   launch whole-long training.steps=400 || report "whole-long: exit $?"
@@ -66,15 +64,12 @@ kill_during_recovery() {
 }
 
 interrupted() {
-  local status=0
-  start interrupted training.steps=400 "${slowly[@]}"
-  until_step interrupted 3 || return 0
+  start_long interrupted || return 0
   kill -STOP "$(pid_of interrupted 1)"  # it cannot save any more
   kill -INT "$(agent)"
   sleep 0.2
-  kill -INT "$(agent)"
-  wait "$watchdog" || status=$?
-  [ $status -eq 130 ] || report "a second Ctrl-C: exit $status: $(tail -n 20 interrupted.log)"
+  kill -INT "$(agent)"  # the second one waits for nothing
+  ended interrupted 130
   launch interrupted training.steps=400 || report "interrupted: does not go on"
   same_run whole-long interrupted
   clean interrupted
@@ -99,24 +94,19 @@ crash_loop() {
 }
 
 kill9_mpirun() {
-  local status=0
-  start kill9-mpirun training.steps=400 "${slowly[@]}"
-  until_step kill9-mpirun 3 || return 0
+  start_long kill9-mpirun || return 0
   kill -KILL "$(pgrep -P "$(agent)" mpirun)"
-  wait "$watchdog" || status=$?
-  [ $status -eq 0 ] || report "kill9-mpirun: exit $status: $(tail -n 20 kill9-mpirun.log)"
+  ended kill9-mpirun 0
   grep -q '"event":"verdict".*"cause":"launcher lost"' runs/kill9-mpirun/events.jsonl || report "kill9-mpirun: not named"
   same_run whole-long kill9-mpirun
   clean kill9-mpirun
 }
 
 kill9_agent() {
-  local status=0 waited=0
-  start kill9-agent training.steps=400 "${slowly[@]}"
-  until_step kill9-agent 3 || return 0
+  local waited=0
+  start_long kill9-agent || return 0
   kill -KILL "$(agent)"
-  wait "$watchdog" 2>/dev/null || status=$?
-  [ $status -eq 137 ] || report "kill9-agent: exit $status"
+  ended kill9-agent 137
   while [ -n "$(our_ranks)" ] && [ $waited -lt 20 ]; do sleep 0.1; waited=$((waited + 1)); done
   [ -z "$(our_ranks)" ] || report "kill9-agent: ranks outlive it by 2 s: $(our_ranks)"
   [ -z "$(find /dev/shm -name 'trident.*' ! -name '*.snapshot.*')" ] || report "kill9-agent: left $(ls /dev/shm)"
@@ -128,12 +118,9 @@ kill9_agent() {
 }
 
 stop_on_demand() {
-  local status=0
-  start stopped training.steps=400 "${slowly[@]}"
-  until_step stopped 3 || return 0
+  start_long stopped || return 0
   kill -TERM "$(agent)"
-  wait "$watchdog" || status=$?
-  [ $status -eq 75 ] || report "SIGTERM: exit $status: $(tail -n 20 stopped.log)"
+  ended stopped 75
   launch stopped training.steps=400 || report "stopped: does not go on"
   same_run whole-long stopped
   clean stopped

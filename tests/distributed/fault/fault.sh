@@ -4,6 +4,8 @@
 here=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
 # shellcheck source=tests/launch/small_job.sh
 source "$here/../../launch/small_job.sh"
+# shellcheck source=tests/launch/runs.sh
+source "$here/../../launch/runs.sh"
 # shellcheck source=tests/distributed/mpirun.sh
 source "$here/../mpirun.sh"
 unset OMPI_MCA_pml OMPI_MCA_btl OMPI_MCA_btl_vader_single_copy_mechanism
@@ -31,18 +33,6 @@ launch() {
   start "$@"
   wait "$watchdog" || status=$?
   return $status
-}
-
-# numbers NAME: every step's loss and gradient norm, as its last attempt computed it.
-numbers() {
-  grep '"loss"' "runs/$1/metrics.jsonl" | sed -E 's/.*"step":([0-9]+),"loss":([^,]*),"grad_norm":([^,]*),.*/\1 \2 \3/' |
-    awk '{ last[$1] = $0 } END { for (step in last) print last[step] }' | sort -n
-}
-digests() { "$program" checkpoint show "runs/$1" --json | grep -oE '"digest": ?"[^"]*"'; }
-
-same_run() {
-  cmp -s <(numbers "$1") <(numbers "$2") || report "$1 and $2: other numbers: $(diff <(numbers "$1") <(numbers "$2") | head -4)"
-  cmp -s <(digests "$1") <(digests "$2") || report "$1 and $2: other weights"
 }
 
 # rows NAME: how many steps were computed, those done again too.
