@@ -13,7 +13,6 @@
 #include "core/error.h"
 #include "parallel/comm/mpi_session.h"
 #include "tests/train/layout_runs.h"
-#include "tests/train/mesh_rank.h"
 
 namespace trident::testing {
 namespace {
@@ -21,24 +20,6 @@ namespace {
 Communicator& world() {
   static Communicator communicator = Communicator::self();
   return communicator;
-}
-
-LayoutRun run_of(MeshFamily family, MeshShape mesh, const std::string& schedule = "1f1b", int64_t batch = 8) {
-  LayoutRun run;
-  run.model = config_of(family);
-  run.model.intermediate_size = 48;
-  run.model.num_hidden_layers = 4;
-  run.model.num_attention_heads = 4;
-  run.model.num_key_value_heads = family == MeshFamily::llama_gqa ? 2 : 4;
-  run.model.head_dim = 6;
-  run.model.vocab_size = 19;
-  run.model.max_position_embeddings = 8;
-  run.model.initializer_range = 0.15;
-  run.global_batch_size = batch;
-  run.layout.mesh = mesh;
-  run.layout.schedule.name = schedule;
-  run.layout.logical_shards = mesh.dp;
-  return run;
 }
 
 LayoutRun with_sequence_parallelism(LayoutRun run, ZeroStage zero, Recompute recompute = Recompute::none) {
@@ -53,18 +34,19 @@ LayoutRun with_sequence_parallelism(LayoutRun run, ZeroStage zero, Recompute rec
 // than key-value heads, both families.
 std::vector<LayoutRun> chosen_runs() {
   std::vector<LayoutRun> runs{
-      run_of(MeshFamily::gpt2_untied, {1, 1, 2}, "zb-v", 4),
-      with_sequence_parallelism(run_of(MeshFamily::llama_tied, {1, 2, 1}, "1f1b", 4), ZeroStage::optimizer_state),
-      run_of(MeshFamily::llama_gqa, {3, 1, 1}, "1f1b", 7),
-      run_of(MeshFamily::gpt2_tied, {1, 2, 2}, "interleaved", 6),
-      with_sequence_parallelism(run_of(MeshFamily::llama_gqa, {1, 4, 1}, "1f1b", 4), ZeroStage::replicated),
-      with_sequence_parallelism(run_of(MeshFamily::llama_tied, {2, 2, 2}, "zb-h1", 9), ZeroStage::replicated,
+      run_of(Family::gpt2_untied, layout_of({1, 1, 2}, "zb-v"), 4),
+      with_sequence_parallelism(run_of(Family::llama_tied, layout_of({1, 2, 1}, "1f1b"), 4),
+                                ZeroStage::optimizer_state),
+      run_of(Family::llama_gqa, layout_of({3, 1, 1}, "1f1b"), 7),
+      run_of(Family::gpt2_tied, layout_of({1, 2, 2}, "interleaved"), 6),
+      with_sequence_parallelism(run_of(Family::llama_gqa, layout_of({1, 4, 1}, "1f1b"), 4), ZeroStage::replicated),
+      with_sequence_parallelism(run_of(Family::llama_tied, layout_of({2, 2, 2}, "zb-h1"), 9), ZeroStage::replicated,
                                 Recompute::selective),
-      with_sequence_parallelism(run_of(MeshFamily::gpt2_tied, {2, 2, 2}, "gpipe", 7), ZeroStage::optimizer_state,
+      with_sequence_parallelism(run_of(Family::gpt2_tied, layout_of({2, 2, 2}, "gpipe"), 7), ZeroStage::optimizer_state,
                                 Recompute::full),
-      run_of(MeshFamily::llama_gqa, {2, 2, 2}, "zb-v"),
-      run_of(MeshFamily::llama_tied, {4, 1, 2}, "interleaved", 11),
-      run_of(MeshFamily::gpt2_untied, {1, 2, 4}, "1f1b", 5),
+      run_of(Family::llama_gqa, layout_of({2, 2, 2}, "zb-v")),
+      run_of(Family::llama_tied, layout_of({4, 1, 2}, "interleaved"), 11),
+      run_of(Family::gpt2_untied, layout_of({1, 2, 4}, "1f1b"), 5),
   };
   runs.back().layout.order = {Axis::pp, Axis::dp, Axis::tp};
   return runs;
@@ -143,7 +125,7 @@ INSTANTIATE_TEST_SUITE_P(Chosen, LayoutsAsProcesses, ::testing::ValuesIn(runs_on
 TEST(ExactBitsOfProcesses, AreThoseOfOneRank) {
   const int ranks = world().size();
   const auto with = [](int dp, int pp) {
-    LayoutRun run = run_of(MeshFamily::llama_gqa, {dp, 1, pp}, "1f1b", 11);
+    LayoutRun run = run_of(Family::llama_gqa, layout_of({dp, 1, pp}, "1f1b"), 11);
     run.compute = DType::fp32;
     run.layout.logical_shards = 8;
     return run;

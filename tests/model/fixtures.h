@@ -4,30 +4,19 @@
 
 #include "core/philox.h"
 #include "model/model.h"
+#include "tests/model/sized_model.h"
 
 namespace trident::testing {
 
-enum class Family { llama_gqa, llama_tied, gpt2 };
-
-inline std::string name_of(Family family) {
-  return family == Family::llama_gqa ? "llama_gqa" : family == Family::llama_tied ? "llama_tied" : "gpt2";
-}
-
 /// A model small enough for finite differences, with sizes that divide nothing.
 inline ModelConfig tiny_config(Family family) {
-  ModelConfig config;
-  config.architecture = family == Family::gpt2 ? Architecture::gpt2 : Architecture::llama;
-  config.hidden_size = 12;
-  config.intermediate_size = 20;
-  config.num_hidden_layers = 2;
-  config.num_attention_heads = family == Family::llama_gqa ? 4 : 3;
-  config.num_key_value_heads = family == Family::llama_gqa ? 2 : 3;
-  config.head_dim = family == Family::llama_gqa ? 6 : 4;
-  config.vocab_size = 17;
-  config.max_position_embeddings = 11;
-  config.initializer_range = 0.2;
-  config.tie_word_embeddings = family != Family::llama_gqa;
-  return config;
+  const bool grouped = family == Family::llama_gqa;
+  return sized_model(family, {.width = {12, 20},
+                              .layers = 2,
+                              .heads = {grouped ? 4 : 3, grouped ? 2 : 3, grouped ? 6 : 4},
+                              .vocabulary = 17,
+                              .positions = 11,
+                              .deviation = 0.2});
 }
 
 /// Random tokens and labels, two of the labels masked.

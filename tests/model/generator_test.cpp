@@ -76,7 +76,7 @@ TEST_P(GeneratorTest, RefusesEmptyPromptsAndForeignTokens) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, GeneratorTest,
-                         ::testing::Values(Family::llama_gqa, Family::llama_tied, Family::gpt2),
+                         ::testing::Values(Family::llama_gqa, Family::llama_tied, Family::gpt2_tied),
                          [](const auto& instance) { return testing::name_of(instance.param); });
 
 }  // namespace

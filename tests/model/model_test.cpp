@@ -121,7 +121,8 @@ TEST_P(ModelTest, ParameterCountIsTheSumOfTheDescribedShapes) {
   EXPECT_EQ(sum, parameter_count(config));
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, ModelTest, ::testing::Values(Family::llama_gqa, Family::llama_tied, Family::gpt2),
+INSTANTIATE_TEST_SUITE_P(Families, ModelTest,
+                         ::testing::Values(Family::llama_gqa, Family::llama_tied, Family::gpt2_tied),
                          [](const auto& instance) { return testing::name_of(instance.param); });
 
 }  // namespace

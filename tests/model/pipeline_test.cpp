@@ -33,18 +33,9 @@ struct Case {
 };
 
 ModelConfig config_of(const Case& test) {
-  ModelConfig config;
-  config.architecture = test.architecture;
-  config.hidden_size = 12;
-  config.intermediate_size = 20;
-  config.num_hidden_layers = 7;
-  config.num_attention_heads = config.num_key_value_heads = 2;
-  config.head_dim = 6;
-  config.vocab_size = 17;
-  config.max_position_embeddings = 8;
-  config.initializer_range = 0.2;
-  config.tie_word_embeddings = test.tied;
-  return config;
+  return testing::sized_model(
+      test.architecture, test.tied,
+      {.width = {12, 20}, .layers = 7, .heads = {2}, .vocabulary = 17, .positions = 8, .deviation = 0.2});
 }
 
 // Layers cut as evenly as they come, the first stages larger.

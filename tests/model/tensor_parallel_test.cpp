@@ -18,19 +18,9 @@ constexpr int64_t kBatch = 2, kSequence = 6;  // 12 rows, which 2, 3, 4 and 6 ra
 
 // Sizes that many widths divide, and a vocabulary that none does.
 ModelConfig config_of(Architecture architecture, int64_t kv_heads, bool tied) {
-  ModelConfig config;
-  config.architecture = architecture;
-  config.hidden_size = 24;
-  config.intermediate_size = 36;
-  config.num_hidden_layers = 2;
-  config.num_attention_heads = 12;
-  config.num_key_value_heads = kv_heads;
-  config.head_dim = 2;
-  config.vocab_size = 17;
-  config.max_position_embeddings = 8;
-  config.initializer_range = 0.2;
-  config.tie_word_embeddings = tied;
-  return config;
+  return testing::sized_model(
+      architecture, tied,
+      {.width = {24, 36}, .layers = 2, .heads = {12, kv_heads}, .vocabulary = 17, .positions = 8, .deviation = 0.2});
 }
 
 struct Case {

@@ -22,19 +22,13 @@ constexpr int kSavedStep = 2;
 
 // Every axis may have up to eight ranks; nothing divides evenly by all of them.
 ModelConfig model_of(Architecture architecture, bool tied) {
-  ModelConfig config;
-  config.architecture = architecture;
-  config.hidden_size = 16;
-  config.intermediate_size = 24;
-  config.num_hidden_layers = 8;
-  config.num_attention_heads = 8;
-  config.num_key_value_heads = architecture == Architecture::llama ? 2 : 8;
-  config.head_dim = 2;
-  config.vocab_size = 19;
-  config.max_position_embeddings = 8;
-  config.initializer_range = 0.15;
-  config.tie_word_embeddings = tied;
-  return config;
+  return sized_model(architecture, tied,
+                     {.width = {16, 24},
+                      .layers = 8,
+                      .heads = {8, architecture == Architecture::llama ? 2 : 8},
+                      .vocabulary = 19,
+                      .positions = 8,
+                      .deviation = 0.15});
 }
 
 LayoutRun run_of(const ModelConfig& model, MeshShape mesh, const std::string& schedule = "1f1b",
@@ -43,9 +37,7 @@ LayoutRun run_of(const ModelConfig& model, MeshShape mesh, const std::string& sc
   run.model = model;
   run.global_batch_size = 8;
   run.steps = kSavedStep;
-  run.layout.mesh = mesh;
-  run.layout.schedule.name = schedule;
-  run.layout.logical_shards = mesh.dp;
+  run.layout = layout_of(mesh, schedule);
   run.layout.zero_stage = zero;
   return run;
 }

@@ -118,7 +118,8 @@ TEST_P(Conversions, AFailedProofLeavesNothing) {
   EXPECT_TRUE(fs::is_empty(scratch_.path()));
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, Conversions, ::testing::Values(Family::llama_gqa, Family::llama_tied, Family::gpt2),
+INSTANTIATE_TEST_SUITE_P(Families, Conversions,
+                         ::testing::Values(Family::llama_gqa, Family::llama_tied, Family::gpt2_tied),
                          [](const auto& param) { return name_of(param.param); });
 
 }  // namespace

@@ -18,25 +18,19 @@ class CudaLayouts : public ::testing::Test {
 
 LayoutRun run_of(Architecture architecture, DType compute, MeshShape mesh = {1, 1, 1}) {
   LayoutRun run;
-  run.model.architecture = architecture;
-  run.model.hidden_size = 64;
-  run.model.intermediate_size = 128;
-  run.model.num_hidden_layers = 4;
-  run.model.num_attention_heads = 4;
-  run.model.num_key_value_heads = architecture == Architecture::llama ? 2 : 4;
-  run.model.head_dim = 16;
-  run.model.vocab_size = 67;
-  run.model.max_position_embeddings = 32;
-  run.model.initializer_range = 0.1;
-  run.model.tie_word_embeddings = architecture == Architecture::gpt2;
+  run.model = sized_model(architecture, architecture == Architecture::gpt2,
+                          {.width = {64, 128},
+                           .layers = 4,
+                           .heads = {4, architecture == Architecture::llama ? 2 : 4},
+                           .vocabulary = 67,
+                           .positions = 32,
+                           .deviation = 0.1});
   run.device = DeviceKind::cuda;
   run.compute = compute;
   run.sequence_length = 24;
   run.global_batch_size = 8;
   run.steps = 10;
-  run.layout.mesh = mesh;
-  run.layout.schedule.name = "1f1b";
-  run.layout.logical_shards = mesh.dp;
+  run.layout = layout_of(mesh);
   return run;
 }
 

@@ -86,6 +86,33 @@ EngineOptions LayoutRun::options() const {
   return options;
 }
 
+ModelConfig layouts_model(Family family, int64_t layers) {
+  return sized_model(family, {.width = {24, 48},
+                              .layers = layers,
+                              .heads = {4, family == Family::llama_gqa ? 2 : 4},
+                              .vocabulary = 19,
+                              .positions = 8,
+                              .deviation = 0.15});
+}
+
+JobLayout layout_of(MeshShape mesh, const std::string& schedule, int64_t virtual_stages) {
+  JobLayout layout;
+  layout.mesh = mesh;
+  layout.schedule.name = schedule;
+  layout.schedule.virtual_stages = virtual_stages;
+  layout.logical_shards = mesh.dp;
+  return layout;
+}
+
+LayoutRun run_of(Family family, JobLayout layout, int64_t batch, int64_t micro) {
+  LayoutRun run;
+  run.model = layouts_model(family);
+  run.layout = std::move(layout);
+  run.global_batch_size = batch;
+  run.micro_batch_size = micro;
+  return run;
+}
+
 void train_rank(const LayoutRun& run, const Communicator& world, LayoutOutcome& outcome, std::mutex& mutex,
                 const RunHooks& hooks) {
   const EngineOptions options = run.options();

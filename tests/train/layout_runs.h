@@ -8,6 +8,7 @@
 
 #include "core/philox.h"
 #include "parallel/comm/threads/thread_ranks.h"
+#include "tests/model/sized_model.h"
 #include "train/clip_scale.h"
 #include "train/engine.h"
 #include "train/microbatches.h"
@@ -31,6 +32,13 @@ struct LayoutRun {
   [[nodiscard]] std::string to_string() const;
   [[nodiscard]] EngineOptions options() const;
 };
+
+/// Four layers of width 24; its vocabulary divides by nothing.
+[[nodiscard]] ModelConfig layouts_model(Family family, int64_t layers = 4);
+/// With a logical shard for every dp rank.
+[[nodiscard]] JobLayout layout_of(MeshShape mesh, const std::string& schedule = "1f1b", int64_t virtual_stages = 0);
+/// Of layouts_model.
+[[nodiscard]] LayoutRun run_of(Family family, JobLayout layout, int64_t batch = 8, int64_t micro = 1);
 
 /// What must not depend on the layout. Tensors are whole, in fp64.
 struct LayoutOutcome {

@@ -20,48 +20,12 @@ constexpr bool kSanitized = false;
 
 constexpr double kFp64Tolerance = 1e-10, kFp32Tolerance = 2e-5;
 
-enum class Family { llama_gqa, llama_tied, gpt2 };
-
-ModelConfig model_of(Family family, int64_t layers = 4) {
-  ModelConfig config;
-  config.architecture = family == Family::gpt2 ? Architecture::gpt2 : Architecture::llama;
-  config.hidden_size = 24;
-  config.intermediate_size = 48;
-  config.num_hidden_layers = layers;
-  config.num_attention_heads = 4;
-  config.num_key_value_heads = family == Family::llama_gqa ? 2 : 4;
-  config.head_dim = 6;
-  config.vocab_size = 19;
-  config.max_position_embeddings = 8;
-  config.initializer_range = 0.15;
-  config.tie_word_embeddings = family != Family::llama_gqa;
-  return config;
-}
-
-JobLayout layout_of(MeshShape mesh, const std::string& schedule = "1f1b", int64_t virtual_stages = 0) {
-  JobLayout layout;
-  layout.mesh = mesh;
-  layout.schedule.name = schedule;
-  layout.schedule.virtual_stages = virtual_stages;
-  layout.logical_shards = mesh.dp;
-  return layout;
-}
-
-LayoutRun run_of(Family family, JobLayout layout, int64_t batch = 8, int64_t micro = 1) {
-  LayoutRun run;
-  run.model = model_of(family);
-  run.layout = std::move(layout);
-  run.global_batch_size = batch;
-  run.micro_batch_size = micro;
-  return run;
-}
-
 // All schedules, virtual stages, uneven data parallelism, sequence parallelism, both ZeRO stages, recompute, tied and
 // untied heads, grouped queries, both families; up to eight ranks.
 std::vector<LayoutRun> chosen_runs() {
   std::vector<LayoutRun> runs;
   const auto add = [&](LayoutRun run) { runs.push_back(std::move(run)); };
-  for (const Family family : {Family::llama_gqa, Family::llama_tied, Family::gpt2}) {
+  for (const Family family : {Family::llama_gqa, Family::llama_tied, Family::gpt2_tied}) {
     for (const char* schedule : {"gpipe", "1f1b", "zb-h1", "zb-v", "interleaved"}) {
       add(run_of(family, layout_of({1, 1, 2}, schedule), 4));
       add(run_of(family, layout_of({2, 2, 2}, schedule), 8));
@@ -94,7 +58,7 @@ std::vector<LayoutRun> chosen_runs() {
     shards.logical_shards = 5;
     add(run_of(family, shards, 11));
   }
-  LayoutRun uneven = run_of(Family::gpt2, layout_of({1, 1, 3}, "1f1b"), 4);
+  LayoutRun uneven = run_of(Family::gpt2_tied, layout_of({1, 1, 3}, "1f1b"), 4);
   uneven.layout.layers_per_stage = {2, 1, 1};
   add(uneven);
   JobLayout order = layout_of({2, 2, 2}, "gpipe");
@@ -193,7 +157,7 @@ std::vector<LayoutRun> simpler(const LayoutRun& run) {
   change([](LayoutRun& r) { r.micro_batch_size = 1; });
   change([](LayoutRun& r) { r.global_batch_size = std::max<int64_t>(1, r.global_batch_size - 1); });
   change([](LayoutRun& r) { r.model.num_hidden_layers = std::max<int64_t>(1, r.model.num_hidden_layers - 1); });
-  change([](LayoutRun& r) { r.model = model_of(Family::llama_gqa, r.model.num_hidden_layers); });
+  change([](LayoutRun& r) { r.model = layouts_model(Family::llama_gqa, r.model.num_hidden_layers); });
   return all;
 }
 
@@ -258,10 +222,10 @@ TEST_P(ExactBits, AreTheSameForEveryWidthPipelineAndSchedule) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Fp32, ExactBits,
-                         ::testing::Combine(::testing::Values(Family::llama_gqa, Family::llama_tied, Family::gpt2),
+                         ::testing::Combine(::testing::Values(Family::llama_gqa, Family::llama_tied, Family::gpt2_tied),
                                             ::testing::Values(DType::fp32), ::testing::Values(1)));
 INSTANTIATE_TEST_SUITE_P(Bf16, ExactBits,
-                         ::testing::Combine(::testing::Values(Family::llama_gqa, Family::gpt2),
+                         ::testing::Combine(::testing::Values(Family::llama_gqa, Family::gpt2_tied),
                                             ::testing::Values(DType::bf16), ::testing::Values(1)));
 INSTANTIATE_TEST_SUITE_P(TwoTensorParallelRanks, ExactBits,
                          ::testing::Combine(::testing::Values(Family::llama_tied), ::testing::Values(DType::fp32),

@@ -8,35 +8,16 @@
 #include "parallel/comm/device_mesh.h"
 #include "parallel/data/sharded_optimizer.h"
 #include "tests/model/global_index.h"
+#include "tests/model/sized_model.h"
 
 namespace trident::testing {
 
-/// Llama with fewer key-value heads than some tensor-parallel groups have ranks, Llama with a tied head, and GPT-2;
-/// their vocabulary divides by nothing.
-enum class MeshFamily { llama_gqa, llama_tied, gpt2_tied, gpt2_untied };
-
-inline constexpr MeshFamily kMeshFamilies[] = {MeshFamily::llama_gqa, MeshFamily::llama_tied, MeshFamily::gpt2_tied,
-                                               MeshFamily::gpt2_untied};
-
-inline std::string name_of(MeshFamily family) {
-  constexpr const char* names[] = {"llama_gqa", "llama_tied", "gpt2_tied", "gpt2_untied"};
-  return names[static_cast<size_t>(family)];
-}
-
-inline ModelConfig config_of(MeshFamily family) {
-  const bool gpt2 = family == MeshFamily::gpt2_tied || family == MeshFamily::gpt2_untied;
-  ModelConfig config;
-  config.architecture = gpt2 ? Architecture::gpt2 : Architecture::llama;
-  config.hidden_size = 24;
-  config.intermediate_size = 40;
-  config.num_hidden_layers = 3;
-  config.num_attention_heads = 8;
-  config.num_key_value_heads = gpt2 ? 8 : 2;
-  config.head_dim = gpt2 ? 3 : 4;
-  config.vocab_size = 37;
-  config.max_position_embeddings = 9;
-  config.tie_word_embeddings = family == MeshFamily::llama_tied || family == MeshFamily::gpt2_tied;
-  return config;
+/// Fewer key-value heads than some tensor-parallel groups have ranks; a vocabulary that divides by nothing.
+inline ModelConfig config_of(Family family) {
+  const bool llama = family == Family::llama_gqa || family == Family::llama_tied;
+  return sized_model(
+      family,
+      {.width = {24, 40}, .layers = 3, .heads = {8, llama ? 2 : 8, llama ? 4 : 3}, .vocabulary = 37, .positions = 9});
 }
 
 struct Variant {

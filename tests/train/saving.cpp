@@ -42,17 +42,10 @@ FileSystem& unsynced_files() {
 
 LayoutRun small_run(int dp, int tp, DType compute) {
   LayoutRun run;
-  run.model.hidden_size = 16;
-  run.model.intermediate_size = 24;
-  run.model.num_hidden_layers = 2;
-  run.model.num_attention_heads = 4;
-  run.model.num_key_value_heads = 2;
-  run.model.head_dim = 4;
-  run.model.vocab_size = 19;
-  run.model.max_position_embeddings = 8;
+  run.model = sized_model(Family::llama_gqa,
+                          {.width = {16, 24}, .layers = 2, .heads = {4, 2}, .vocabulary = 19, .positions = 8});
   run.compute = compute;
-  run.layout.mesh = {dp, tp, 1};
-  run.layout.logical_shards = dp;
+  run.layout = layout_of({dp, tp, 1});
   run.steps = 1;
   return run;
 }

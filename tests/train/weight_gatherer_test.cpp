@@ -19,7 +19,7 @@ using ::testing::HasSubstr;
 
 int ranks_of(const MeshShape& shape) { return static_cast<int>(shape.ranks()); }
 
-class AnyVariant : public ::testing::TestWithParam<std::tuple<MeshFamily, DType, ZeroStage>> {
+class AnyVariant : public ::testing::TestWithParam<std::tuple<Family, DType, ZeroStage>> {
  protected:
   static Variant variant() {
     const auto [family, compute, zero] = GetParam();
@@ -74,14 +74,14 @@ std::string name_of_variant(const ::testing::TestParamInfo<AnyVariant::ParamType
 }
 
 INSTANTIATE_TEST_SUITE_P(Variants, AnyVariant,
-                         ::testing::Combine(::testing::ValuesIn(kMeshFamilies),
+                         ::testing::Combine(::testing::ValuesIn(kFamilies),
                                             ::testing::Values(DType::fp32, DType::bf16, DType::fp64),
                                             ::testing::Values(ZeroStage::replicated, ZeroStage::optimizer_state)),
                          name_of_variant);
 
 // A tensor of more elements than are in flight at once.
 TEST(WeightGatherer, LargeTensorsComeInBands) {
-  Variant variant{config_of(MeshFamily::llama_gqa), DType::fp32, ZeroStage::optimizer_state};
+  Variant variant{config_of(Family::llama_gqa), DType::fp32, ZeroStage::optimizer_state};
   variant.config.vocab_size = WeightGatherer::kElementsAtOnce / variant.config.hidden_size * 2 + 5;
   const Shape table{variant.config.vocab_size, variant.config.hidden_size};
   run_ranks(2, [&](const Communicator& world) {
@@ -99,7 +99,7 @@ TEST(WeightGatherer, LargeTensorsComeInBands) {
 }
 
 TEST(WeightGatherer, ComputeWeightsAloneWhereTheMasterIsReleased) {
-  const Variant variant{config_of(MeshFamily::gpt2_tied), DType::bf16, ZeroStage::optimizer_state};
+  const Variant variant{config_of(Family::gpt2_tied), DType::bf16, ZeroStage::optimizer_state};
   const Model expected = whole_model(variant);
   run_ranks(4, [&](const Communicator& world) {
     const MeshRank rank(world, {2, 2, 1}, variant);
@@ -115,7 +115,7 @@ TEST(WeightGatherer, ComputeWeightsAloneWhereTheMasterIsReleased) {
 
 // Here a rank of the head, with other cuts between its pieces, comes before some of the embedding's.
 TEST(WeightGatherer, CopiesOfATiedEmbeddingAreLeftOut) {
-  Variant variant{config_of(MeshFamily::llama_tied), DType::bf16, ZeroStage::optimizer_state};
+  Variant variant{config_of(Family::llama_tied), DType::bf16, ZeroStage::optimizer_state};
   variant.config.vocab_size = 301;
   const Model expected = whole_model(variant);
   run_ranks(8, [&](const Communicator& world) {
@@ -137,7 +137,7 @@ template <class Work>
 std::vector<std::string> all_fail(const Work& work, ErrorCode code) {
   std::vector<std::string> texts(4);
   run_ranks(4, [&](const Communicator& world) {
-    const Variant variant{config_of(MeshFamily::llama_tied), DType::bf16, ZeroStage::optimizer_state};
+    const Variant variant{config_of(Family::llama_tied), DType::bf16, ZeroStage::optimizer_state};
     const MeshRank rank(world, {2, 1, 2}, variant);
     try {
       work(world, rank.optimizer->pieces());

@@ -46,7 +46,7 @@ std::map<std::string, std::string> files_in(const fs::path& folder) {
   return files;
 }
 
-class AnyModel : public ::testing::TestWithParam<std::tuple<MeshFamily, DType>> {
+class AnyModel : public ::testing::TestWithParam<std::tuple<Family, DType>> {
  protected:
   static Variant variant(ZeroStage zero = ZeroStage::optimizer_state) {
     const auto [family, compute] = GetParam();
@@ -121,7 +121,7 @@ TEST_P(AnyModel, ComputeWeightsAloneWhereTheMasterIsReleased) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, AnyModel,
-                         ::testing::Combine(::testing::ValuesIn(kMeshFamilies),
+                         ::testing::Combine(::testing::ValuesIn(kFamilies),
                                             ::testing::Values(DType::fp32, DType::bf16, DType::fp64)),
                          [](const auto& instance) {
                            return name_of(std::get<0>(instance.param)) + "_" +
@@ -129,7 +129,7 @@ INSTANTIATE_TEST_SUITE_P(Models, AnyModel,
                          });
 
 TEST(Weights, RowsOfColumnShardsAreReadInBands) {
-  Variant variant{config_of(MeshFamily::llama_gqa), DType::fp32, ZeroStage::replicated};
+  Variant variant{config_of(Family::llama_gqa), DType::fp32, ZeroStage::replicated};
   variant.config.num_hidden_layers = 1;
   variant.config.intermediate_size = 50000;  // 24 rows of it are more than one buffer
   const ScratchDir scratch;
@@ -144,7 +144,7 @@ TEST(Weights, RowsOfColumnShardsAreReadInBands) {
 }
 
 TEST(Weights, WhereRankZeroCannotWriteEveryRankThrows) {
-  const Variant variant{config_of(MeshFamily::llama_gqa), DType::bf16, ZeroStage::optimizer_state};
+  const Variant variant{config_of(Family::llama_gqa), DType::bf16, ZeroStage::optimizer_state};
   const ScratchDir scratch;
   write_file(scratch / "taken", "a file where a folder should be");
   std::atomic<int> failed = 0;
@@ -165,7 +165,7 @@ TEST(Weights, WhereRankZeroCannotWriteEveryRankThrows) {
 }
 
 TEST(Weights, AnotherModelIsRefusedWithBothValues) {
-  const ModelConfig wanted = config_of(MeshFamily::llama_gqa);
+  const ModelConfig wanted = config_of(Family::llama_gqa);
   EXPECT_NO_THROW(require_same_model(wanted, wanted, "there"));
   ModelConfig found = wanted;
   found.hidden_size = 99;
