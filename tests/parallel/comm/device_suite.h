@@ -1,10 +1,10 @@
 #pragma once
 
-#include <functional>
+#include <numeric>
 #include <string>
 #include <vector>
 
-#include "tests/parallel/comm/comm_suite.h"
+#include "tests/parallel/comm/comm_values.h"
 
 /// What communication on a device's memory must do, as functions of one rank; run with memory that poses as a device's
 /// and on a GPU.
@@ -272,12 +272,7 @@ inline void alone(const Communicator& world, TestDevice& device) {
   expect_all(device.seen(out), "all_reduce", expected);
 }
 
-struct Case {
-  const char* name;
-  void (*run)(const Communicator& world, TestDevice& device);
-};
-
-inline void PrintTo(const Case& suite_case, std::ostream* out) { *out << suite_case.name; }
+using Case = comm_suite::SuiteCase<TestDevice>;
 
 inline constexpr Case kCases[] = {
     {"AllReduces", all_reduces},

@@ -134,10 +134,7 @@ TEST_P(Native, Do) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, Native, testing::Combine(testing::ValuesIn(device_suite::kCases), testing::Values(2, 3, 4)),
-                         [](const auto& test) {
-                           return std::string(std::get<0>(test.param).name) + "On" +
-                                  std::to_string(std::get<1>(test.param));
-                         });
+                         comm_suite::NameOnRanks());
 
 /// Takes everything, and does nothing.
 class StuckTransport final : public DeviceTransport {

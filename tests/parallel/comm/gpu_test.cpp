@@ -41,10 +41,7 @@ TEST_P(GpuRanks, Do) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, GpuRanks, testing::Combine(testing::ValuesIn(device_suite::kCases), testing::Values(1, 4)),
-                         [](const auto& test) {
-                           return std::string(std::get<0>(test.param).name) + "On" +
-                                  std::to_string(std::get<1>(test.param));
-                         });
+                         comm_suite::NameOnRanks());
 
 }  // namespace
 }  // namespace trident

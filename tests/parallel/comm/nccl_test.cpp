@@ -6,7 +6,7 @@
 #include "core/cuda_devices.h"
 #include "core/memory.h"
 #include "parallel/comm/nccl_transport.h"
-#include "tests/parallel/comm/comm_suite.h"
+#include "tests/parallel/comm/comm_values.h"
 
 namespace trident {
 namespace {

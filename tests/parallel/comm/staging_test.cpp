@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "parallel/comm/pinned_pool.h"
 #include "parallel/comm/threads/thread_ranks.h"
+#include "tests/parallel/comm/comm_suite.h"
 #include "tests/parallel/comm/device_suite.h"
 #include "tests/parallel/comm/late_device.h"
 
@@ -54,13 +55,9 @@ TEST_P(Staging, Do) {
       ranks, [run = suite_case.run](const Communicator& world, PosingDevice& device) { run(world, device); }, options);
 }
 
-INSTANTIATE_TEST_SUITE_P(, Staging,
-                         testing::Combine(testing::ValuesIn(device_suite::kCases), testing::Values(1, 2, 3, 4),
-                                          testing::Bool()),
-                         [](const auto& test) {
-                           return std::string(std::get<0>(test.param).name) + "On" +
-                                  std::to_string(std::get<1>(test.param)) + (std::get<2>(test.param) ? "Apart" : "");
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    , Staging, testing::Combine(testing::ValuesIn(device_suite::kCases), testing::Values(1, 2, 3, 4), testing::Bool()),
+    [](const auto& test) { return comm_suite::NameOnRanks()(test) + (std::get<2>(test.param) ? "Apart" : ""); });
 
 /// What the host's tensors need goes on working beside, and touches no device.
 class HostBesideDevice : public testing::TestWithParam<comm_suite::Case> {};
@@ -78,13 +75,7 @@ INSTANTIATE_TEST_SUITE_P(, HostBesideDevice, testing::ValuesIn(comm_suite::kCase
 Error error_of(int ranks, const Rank& rank_main) {
   ThreadRanksOptions options;
   options.comm.timeout = milliseconds(300);
-  try {
-    run_with_devices(ranks, rank_main, options);
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "no error";
-  return {ErrorCode::internal, "", ""};
+  return comm_suite::error_of([&] { run_with_devices(ranks, rank_main, options); });
 }
 
 TEST(StagingFailures, NamesTheRankThatDoesNotCome) {

@@ -26,10 +26,7 @@ TEST_P(ThreadRanks, Do) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, ThreadRanks, testing::Combine(testing::ValuesIn(comm_suite::kCases), testing::Range(1, 9)),
-                         [](const auto& test) {
-                           return std::string(std::get<0>(test.param).name) + "On" +
-                                  std::to_string(std::get<1>(test.param));
-                         });
+                         comm_suite::NameOnRanks());
 
 /// The same where buffers are out of one another's reach.
 class PrivateMemory : public ThreadRanks {};
@@ -43,10 +40,7 @@ TEST_P(PrivateMemory, Do) {
 
 INSTANTIATE_TEST_SUITE_P(, PrivateMemory,
                          testing::Combine(testing::ValuesIn(comm_suite::kCases), testing::Values(2, 3, 5)),
-                         [](const auto& test) {
-                           return std::string(std::get<0>(test.param).name) + "On" +
-                                  std::to_string(std::get<1>(test.param));
-                         });
+                         comm_suite::NameOnRanks());
 
 ThreadRanksOptions with_timeout(milliseconds timeout) {
   ThreadRanksOptions options;
@@ -56,13 +50,7 @@ ThreadRanksOptions with_timeout(milliseconds timeout) {
 
 /// The error that a run ends with.
 Error error_of(int ranks, const std::function<void(Communicator)>& rank_main, const ThreadRanksOptions& options = {}) {
-  try {
-    run_ranks(ranks, rank_main, options);
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "no error";
-  return {ErrorCode::internal, "", ""};
+  return comm_suite::error_of([&] { run_ranks(ranks, rank_main, options); });
 }
 
 TEST(ThreadRanksFailures, NamesTheRankThatDoesNotCome) {
