@@ -36,6 +36,17 @@ GangState gang_of_4() {
   return gang;
 }
 
+void end(RankState& rank, int wait_status) {
+  rank.ended = true;
+  rank.wait_status = wait_status;
+}
+
+void tell_of_error(RankState& rank, int exit_code) {
+  rank.record.state = State::failed;
+  rank.record.exit_code = exit_code;
+}
+
+/// It has begun `entered` calls of the group, and is done with `left` of them.
 void collective(RankState& rank, const std::string& group, uint64_t entered, uint64_t left,
                 CollectiveOp op = CollectiveOp::all_reduce, int64_t bytes = 8) {
   rank.record.groups.push_back({group, -1, op, entered, left, bytes});
@@ -48,6 +59,24 @@ void message(RankState& rank, CollectiveOp op, int peer, uint64_t entered, uint6
 void wait_in_last(RankState& rank, double idle_s) {
   rank.record.waits_in = rank.record.groups.size() - 1;
   rank.idle_s = idle_s;
+}
+
+void wait_in(RankState& rank, const std::string& group, uint64_t call, double idle_s) {
+  collective(rank, group, call, call - 1);
+  wait_in_last(rank, idle_s);
+}
+
+void wait_for_message(RankState& rank, int sender, uint64_t number, double idle_s) {
+  message(rank, CollectiveOp::recv, sender, number, number - 1);
+  wait_in_last(rank, idle_s);
+}
+
+/// The verdict, which must be this one.
+Verdict expect_verdict(const GangState& gang, int rank, FaultCause cause) {
+  const Verdict verdict = find_verdict(gang).value_or(Verdict{});
+  EXPECT_EQ(verdict.rank, rank) << verdict.sentence();
+  EXPECT_EQ(to_string(verdict.cause), to_string(cause)) << verdict.sentence();
+  return verdict;
 }
 
 TEST(Verdict, NothingWhileAllIsWell) {
@@ -68,95 +97,73 @@ TEST(Verdict, GroupsFollowTheMesh) {
 
 TEST(Verdict, KilledRank) {
   GangState gang = gang_of_4();
-  gang.ranks[2].ended = true;
-  gang.ranks[2].wait_status = killed(SIGKILL);
-  const auto verdict = find_verdict(gang);
-  ASSERT_TRUE(verdict);
-  EXPECT_EQ(verdict->cause, FaultCause::killed);
-  EXPECT_EQ(verdict->rank, 2);
-  EXPECT_EQ(verdict->exit_code, 0);
+  end(gang.ranks[2], killed(SIGKILL));
+  const Verdict verdict = expect_verdict(gang, 2, FaultCause::killed);
+  EXPECT_EQ(verdict.exit_code, 0);
   EXPECT_THAT(
-      verdict->sentence(),
+      verdict.sentence(),
       HasSubstr("rank 2 (pid 102 on node) was killed by signal 9 (SIGKILL), in forward and backward of step 7"));
 }
 
 TEST(Verdict, TheFirstDeathCounts) {
   GangState gang = gang_of_4();
-  for (const int rank : {0, 3, 1}) {
-    gang.ranks[static_cast<size_t>(rank)].ended = true;
-    gang.ranks[static_cast<size_t>(rank)].wait_status = killed(SIGKILL);
-  }
+  for (const size_t rank : {0U, 3U, 1U}) end(gang.ranks[rank], killed(SIGKILL));
   gang.ranks[0].end_order = 3, gang.ranks[3].end_order = 1, gang.ranks[1].end_order = 2;
-  EXPECT_EQ(find_verdict(gang)->rank, 3);
+  expect_verdict(gang, 3, FaultCause::killed);
   // A rank that told of its crash was before those that others killed.
   gang.ranks[1].record.state = State::crashed;
   gang.ranks[1].record.signal = SIGSEGV;
-  const auto verdict = find_verdict(gang);
-  EXPECT_EQ(verdict->rank, 1);
-  EXPECT_EQ(verdict->cause, FaultCause::crash);
+  expect_verdict(gang, 1, FaultCause::crash);
 }
 
 TEST(Verdict, KilledByTheKernel) {
   GangState gang = gang_of_4();
   gang.kernel_killed = true;
-  gang.ranks[0].ended = true;
-  gang.ranks[0].wait_status = killed(SIGKILL);
-  EXPECT_EQ(find_verdict(gang)->cause, FaultCause::out_of_memory);
+  end(gang.ranks[0], killed(SIGKILL));
+  expect_verdict(gang, 0, FaultCause::out_of_memory);
   gang.ranks[0].wait_status = killed(SIGTERM);
-  EXPECT_EQ(find_verdict(gang)->cause, FaultCause::killed);
+  expect_verdict(gang, 0, FaultCause::killed);
 }
 
 TEST(Verdict, ExitWithoutAWord) {
   GangState gang = gang_of_4();
-  gang.ranks[3].ended = true;
-  gang.ranks[3].wait_status = exited(0);
-  const auto verdict = find_verdict(gang);
-  ASSERT_TRUE(verdict);
-  EXPECT_EQ(verdict->cause, FaultCause::exit);
-  EXPECT_THAT(verdict->what, HasSubstr("exit code 0"));
+  end(gang.ranks[3], exited(0));
+  const Verdict verdict = expect_verdict(gang, 3, FaultCause::exit);
+  EXPECT_THAT(verdict.what, HasSubstr("exit code 0"));
 }
 
 TEST(Verdict, ErrorsThatARestartRepeats) {
   GangState gang = gang_of_4();
   RankRecord& record = gang.ranks[1].record;
-  record.state = State::failed;
-  record.exit_code = 78;
+  tell_of_error(gang.ranks[1], 78);
   record.message = "training.steps: missing";
   EXPECT_FALSE(find_verdict(gang));  // it still says so in its log
-  gang.ranks[1].ended = true;
-  gang.ranks[1].wait_status = exited(78);
-  EXPECT_EQ(find_verdict(gang)->exit_code, 78);
-  EXPECT_THAT(find_verdict(gang)->sentence(), HasSubstr("training.steps: missing"));
+  end(gang.ranks[1], exited(78));
+  const Verdict verdict = expect_verdict(gang, 1, FaultCause::error);
+  EXPECT_EQ(verdict.exit_code, 78);
+  EXPECT_THAT(verdict.sentence(), HasSubstr("training.steps: missing"));
   record.exit_code = 70;
-  EXPECT_EQ(find_verdict(gang)->exit_code, 0);
+  EXPECT_EQ(expect_verdict(gang, 1, FaultCause::error).exit_code, 0);
 }
 
 TEST(Verdict, TheEarliestErrorCounts) {
   GangState gang = gang_of_4();
   for (RankState& rank : gang.ranks) {
-    rank.record.state = State::failed;
-    rank.record.exit_code = 70;
+    tell_of_error(rank, 70);
     rank.record.ended_ns = 1000 - 10 * rank.rank;
   }
-  gang.ranks[1].ended = true;
-  gang.ranks[1].wait_status = exited(70);
-  EXPECT_EQ(find_verdict(gang)->rank, 3);
+  end(gang.ranks[1], exited(70));
+  expect_verdict(gang, 3, FaultCause::error);
 }
 
 TEST(Verdict, WaitersAreNotBlamed) {
   GangState gang = gang_of_4();
-  for (const size_t rank : {0U, 1U, 3U}) {
-    collective(gang.ranks[rank], "world", 5, 4);
-    wait_in_last(gang.ranks[rank], 9);
-  }
+  for (const size_t rank : {0U, 1U, 3U}) wait_in(gang.ranks[rank], "world", 5, 9);
   collective(gang.ranks[2], "world", 4, 4);
   gang.ranks[2].idle_s = 9.5;
   EXPECT_THAT(waits_for(gang, 0), ElementsAre(2));
-  const auto verdict = find_verdict(gang);
-  ASSERT_TRUE(verdict);
-  EXPECT_EQ(verdict->rank, 2);
-  EXPECT_EQ(verdict->cause, FaultCause::hang);
-  EXPECT_THAT(verdict->evidence, HasSubstr("ranks 0, 1, 3 wait for it in all_reduce #5 (8 bytes) of group world"));
+  const Verdict verdict = expect_verdict(gang, 2, FaultCause::hang);
+  EXPECT_THAT(verdict.evidence, HasSubstr("ranks 0, 1, 3 wait for it in all_reduce #5 (8 bytes) of group world"));
   // As long as it works, the others' waiting is nobody's fault.
   gang.ranks[2].idle_s = 1;
   EXPECT_FALSE(find_verdict(gang));
@@ -165,51 +172,39 @@ TEST(Verdict, WaitersAreNotBlamed) {
 // 0 and 1 wait for each other's neighbour: 0 for a message of 2, which waits in dp for 3, which is stopped.
 TEST(Verdict, FollowsChainsAcrossGroups) {
   GangState gang = gang_of_4();
-  message(gang.ranks[0], CollectiveOp::recv, 1, 4, 3);
-  wait_in_last(gang.ranks[0], 8);
+  wait_for_message(gang.ranks[0], 1, 4, 8);
   message(gang.ranks[2], CollectiveOp::send, 0, 3, 3);
-  collective(gang.ranks[2], "dp", 2, 1);
-  wait_in_last(gang.ranks[2], 9);
+  wait_in(gang.ranks[2], "dp", 2, 9);
   collective(gang.ranks[3], "dp", 1, 1);
   gang.ranks[3].idle_s = 10;
   gang.ranks[3].stopped = true;
   gang.ranks[1].idle_s = 0.1;
   EXPECT_THAT(waits_for(gang, 0), ElementsAre(2));
   EXPECT_THAT(waits_for(gang, 2), ElementsAre(3));
-  const auto verdict = find_verdict(gang);
-  ASSERT_TRUE(verdict);
-  EXPECT_EQ(verdict->rank, 3);
-  EXPECT_EQ(verdict->cause, FaultCause::stopped);
+  expect_verdict(gang, 3, FaultCause::stopped);
 }
 
 // 3 began to gather in dp and then computes for ever, so that 2 waits for a call that both have begun; 0 waits for 2.
 TEST(Verdict, ACallThatIsBegunAndNeglected) {
   GangState gang = gang_of_4();
-  message(gang.ranks[0], CollectiveOp::recv, 1, 6, 5);
-  wait_in_last(gang.ranks[0], 3.05);
-  collective(gang.ranks[2], "dp", 8, 7);
-  wait_in_last(gang.ranks[2], 3.1);
+  wait_for_message(gang.ranks[0], 1, 6, 3.05);
+  wait_in(gang.ranks[2], "dp", 8, 3.1);
   collective(gang.ranks[3], "dp", 8, 7);
   gang.ranks[3].idle_s = 3.2;
   EXPECT_THAT(waits_for(gang, 2), ElementsAre(3));
-  const auto verdict = find_verdict(gang);
-  ASSERT_TRUE(verdict);
-  EXPECT_EQ(verdict->rank, 3);
-  EXPECT_EQ(verdict->cause, FaultCause::hang);
+  expect_verdict(gang, 3, FaultCause::hang);
 }
 
 // Stopped while it waited for a message that has been sent since.
 TEST(Verdict, AWaiterThatIsStopped) {
   GangState gang = gang_of_4();
-  message(gang.ranks[0], CollectiveOp::recv, 1, 4, 3);
-  wait_in_last(gang.ranks[0], 9);
+  wait_for_message(gang.ranks[0], 1, 4, 9);
   gang.ranks[0].stopped = true;
   message(gang.ranks[2], CollectiveOp::send, 0, 4, 4);
-  message(gang.ranks[2], CollectiveOp::recv, 0, 5, 4);
-  wait_in_last(gang.ranks[2], 8);
+  wait_for_message(gang.ranks[2], 0, 5, 8);
   EXPECT_THAT(waits_for(gang, 0), IsEmpty());
   EXPECT_THAT(waits_for(gang, 2), ElementsAre(0));
-  EXPECT_EQ(find_verdict(gang)->rank, 0);
+  expect_verdict(gang, 0, FaultCause::stopped);
 }
 
 TEST(Verdict, SkippedCollective) {
@@ -230,12 +225,9 @@ TEST(Verdict, SkippedCollective) {
   }
   EXPECT_THAT(waits_for(gang, 0), ElementsAre(1));
   EXPECT_THAT(waits_for(gang, 1), ElementsAre(0));
-  const auto verdict = find_verdict(gang);
-  ASSERT_TRUE(verdict);
-  EXPECT_EQ(verdict->cause, FaultCause::skipped_collective);
-  EXPECT_EQ(verdict->rank, 1);
-  EXPECT_THAT(verdict->evidence, HasSubstr("reduce_scatter #7 (4096 bytes) of group dp"));
-  EXPECT_THAT(verdict->evidence, HasSubstr("it is in all_reduce #4"));
+  const Verdict verdict = expect_verdict(gang, 1, FaultCause::skipped_collective);
+  EXPECT_THAT(verdict.evidence, HasSubstr("reduce_scatter #7 (4096 bytes) of group dp"));
+  EXPECT_THAT(verdict.evidence, HasSubstr("it is in all_reduce #4"));
 }
 
 // All in one phase: three wait in the call that the fourth has passed by, one for each of them.
@@ -249,7 +241,7 @@ TEST(Verdict, SkippedCollectiveOfTheSamePhase) {
     if (skipper) wait_in_last(rank, 5);
   }
   EXPECT_THAT(waits_for(gang, 2), ElementsAre(0, 1, 3));
-  EXPECT_EQ(find_verdict(gang)->rank, 2);
+  expect_verdict(gang, 2, FaultCause::skipped_collective);
 }
 
 TEST(Verdict, MismatchedCollective) {
@@ -259,15 +251,10 @@ TEST(Verdict, MismatchedCollective) {
     collective(rank, "world", 9, 8, odd ? CollectiveOp::all_reduce : CollectiveOp::barrier, odd ? 8 : 0);
     wait_in_last(rank, 0);
   }
-  gang.ranks[0].record.state = State::failed;
-  gang.ranks[0].record.exit_code = 70;
-  gang.ranks[0].ended = true;
-  gang.ranks[0].wait_status = exited(70);
-  const auto verdict = find_verdict(gang);
-  ASSERT_TRUE(verdict);
-  EXPECT_EQ(verdict->cause, FaultCause::mismatched_collectives);
-  EXPECT_EQ(verdict->rank, 2);
-  EXPECT_THAT(verdict->evidence, HasSubstr("as call #9 of group world it began all_reduce of 8 bytes, others barrier"));
+  tell_of_error(gang.ranks[0], 70);
+  end(gang.ranks[0], exited(70));
+  const Verdict verdict = expect_verdict(gang, 2, FaultCause::mismatched_collectives);
+  EXPECT_THAT(verdict.evidence, HasSubstr("as call #9 of group world it began all_reduce of 8 bytes, others barrier"));
 }
 
 TEST(Verdict, LeftEarly) {
@@ -278,43 +265,32 @@ TEST(Verdict, LeftEarly) {
   }
   gang.ranks[0].record.state = State::finished;
   gang.ranks[0].idle_s = 10;
-  EXPECT_EQ(find_verdict(gang)->cause, FaultCause::left_early);
-  EXPECT_EQ(find_verdict(gang)->rank, 0);
+  expect_verdict(gang, 0, FaultCause::left_early);
   // Its process may be gone already.
-  gang.ranks[0].ended = true;
-  gang.ranks[0].wait_status = exited(0);
-  EXPECT_EQ(find_verdict(gang)->cause, FaultCause::left_early);
+  end(gang.ranks[0], exited(0));
+  expect_verdict(gang, 0, FaultCause::left_early);
 }
 
 TEST(Verdict, AWitnessOfALossIsNotBlamed) {
   GangState gang = gang_of_4();
-  collective(gang.ranks[0], "dp", 3, 2);
-  wait_in_last(gang.ranks[0], 1);
+  wait_in(gang.ranks[0], "dp", 3, 1);
   collective(gang.ranks[1], "dp", 2, 2);
   gang.ranks[1].idle_s = 1;
-  gang.ranks[0].record.state = State::failed;
-  gang.ranks[0].record.exit_code = 69;
-  gang.ranks[0].ended = true;
-  gang.ranks[0].wait_status = exited(69);
-  for (const size_t rank : {2U, 3U}) {
-    collective(gang.ranks[rank], "world", 3, 2);
-    wait_in_last(gang.ranks[rank], 1);
-  }
-  EXPECT_EQ(find_verdict(gang)->rank, 1);
+  tell_of_error(gang.ranks[0], 69);
+  end(gang.ranks[0], exited(69));
+  for (const size_t rank : {2U, 3U}) wait_in(gang.ranks[rank], "world", 3, 1);
+  expect_verdict(gang, 1, FaultCause::hang);
 }
 
 TEST(Verdict, LauncherLost) {
   GangState gang = gang_of_4();
   gang.launcher_end = "was killed by signal 9";
-  const auto verdict = find_verdict(gang);
-  ASSERT_TRUE(verdict);
-  EXPECT_EQ(verdict->cause, FaultCause::launcher_lost);
-  EXPECT_EQ(verdict->rank, -1);
+  expect_verdict(gang, -1, FaultCause::launcher_lost);
   for (RankState& rank : gang.ranks) {
-    rank.ended = rank.lost = true;
-    rank.wait_status = killed(SIGKILL);
+    end(rank, killed(SIGKILL));
+    rank.lost = true;
   }
-  EXPECT_EQ(find_verdict(gang)->cause, FaultCause::launcher_lost);
+  expect_verdict(gang, -1, FaultCause::launcher_lost);
   for (RankState& rank : gang.ranks) {
     rank.ended = true;
     rank.lost = false;
