@@ -10,12 +10,12 @@
 #include "core/cuda_devices.h"
 #include "core/log.h"
 #include "kernels/attention.h"
-#include "model/generator.h"
 #include "parallel/comm/exchange_text.h"
 #include "train/checkpoint_facts.h"
 #include "train/config/config.h"
 #include "train/evaluate.h"
 #include "train/gemm_setup.h"
+#include "train/job_data.h"
 #include "train/job_setup.h"
 #include "train/model_weights.h"
 #include "train/start_report.h"
@@ -58,34 +58,6 @@ double peak_memory_gib(Device device) {
   return static_cast<double>(usage.ru_maxrss) / (1 << 20);
 }
 
-TrainingDataConfig data_config(const JobConfig& job) {
-  TrainingDataConfig config;
-  for (const auto& source : job.data.train) config.sources.push_back({source.path, source.weight});
-  config.sequence_length = job.training.sequence_length;
-  config.vocab_size = job.model.vocab_size;
-  config.seed = static_cast<uint64_t>(job.run.seed);
-  config.shuffle = job.data.shuffle;
-  return config;
-}
-
-std::string_view name_of(config::TokenizerKind kind) {
-  switch (kind) {
-    case config::TokenizerKind::byte: return "byte";
-    case config::TokenizerKind::gpt2_bpe: return "gpt2-bpe";
-    case config::TokenizerKind::huggingface: return "huggingface";
-  }
-  return "byte";
-}
-
-std::unique_ptr<Tokenizer> open_tokenizer(const JobConfig& job) {
-  auto tokenizer = make_tokenizer(name_of(job.tokenizer.kind), job.tokenizer.path.value_or(""));
-  if (tokenizer->vocab_size() <= job.model.vocab_size) return tokenizer;
-  throw Error(ErrorCode::config, "tokenizer",
-              fmt::format("the tokenizer has {} tokens, more than model.vocab_size {}", tokenizer->vocab_size(),
-                          job.model.vocab_size),
-              fmt::format("set model.vocab_size to {} or more", tokenizer->vocab_size()));
-}
-
 }  // namespace
 
 Trainer::Trainer(const JobConfig& job, const Communicator& world, TrainerOptions trainer_options)
@@ -97,10 +69,11 @@ Trainer::Trainer(const JobConfig& job, const Communicator& world, TrainerOptions
       run_(job.run.dir, job.run.name),
       plan_(agree_on_plan(plan_resume(job, run_), world)),
       tokenizer_(open_tokenizer(job)),
-      data_(data_config(job)),
+      data_(training_data_config(job)),
       schedule_(lr_schedule(job)),
       microbatches_(job.training.micro_batch_size.value(), job.training.sequence_length),
-      save_timer_(job.checkpoint.interval_steps, seconds_of(job.checkpoint.interval)) {
+      save_timer_(job.checkpoint.interval_steps, seconds_of(job.checkpoint.interval)),
+      prediction_(is_first() ? options_.predicted_step_s : 0) {
   if (job_.data.validation)
     validation_.emplace(*job_.data.validation, job_.training.sequence_length, job_.model.vocab_size);
 
@@ -119,7 +92,7 @@ Trainer::Trainer(const JobConfig& job, const Communicator& world, TrainerOptions
     engine_->set_before_action([this](const pipeline::Action& action) { options_.progress->action(action); });
   if (is_first()) open_metrics();
   start_or_resume();
-  gatherer_.emplace(world, stream_, engine_->pieces());
+  sampler_.emplace(job_, mesh_, *engine_, *tokenizer_);
 }
 
 Trainer::~Trainer() = default;
@@ -315,18 +288,6 @@ void Trainer::record(int64_t step, const StepResult& result, double step_s) {
   metrics_->record(metrics);
 }
 
-void Trainer::compare_with_prediction(double step_s) {
-  constexpr size_t kSteps = 10;
-  if (!is_first() || options_.predicted_step_s <= 0 || first_steps_.size() == kSteps) return;
-  first_steps_.push_back(step_s);
-  if (first_steps_.size() < kSteps) return;
-  std::vector<double> sorted = first_steps_;
-  std::nth_element(sorted.begin(), sorted.begin() + kSteps / 2, sorted.end());
-  const double measured = sorted[kSteps / 2];
-  log::info("step of {:.4g} s, median of the first {}; predicted {:.4g} s ({:+.1f} %)", measured, kSteps,
-            options_.predicted_step_s, 100 * (options_.predicted_step_s / measured - 1));
-}
-
 void Trainer::evaluate_if_due(int64_t step) {
   const auto& evaluation = job_.evaluation;
   const bool last = step == job_.training.total_steps();
@@ -345,33 +306,9 @@ void Trainer::evaluate_if_due(int64_t step) {
 }
 
 void Trainer::sample_if_due(int64_t step) {
-  const auto& logging = job_.logging;
-  if (logging.sample_interval_steps == 0 || step % logging.sample_interval_steps != 0) return;
+  if (!sampler_->due(step)) return;
   enter(TrainPhase::sampling);
-  engine_->wait_parameters();
-  const MeshShape& mesh = mesh_.shape();
-  if (mesh.tp == 1 && mesh.pp == 1) {
-    if (is_first()) sample(step, engine_->model());
-    return;
-  }
-  // Text takes a whole model: rank 0 borrows the others' parts.
-  std::optional<Model> whole;
-  if (is_first()) {
-    whole.emplace(job_.model, compute_dtype(job_), Recompute::none, engine_->stream());
-    whole->storage().release_master();
-  }
-  gather_weights(*gatherer_, whole ? &whole->storage() : nullptr, engine_->stream());
-  if (whole) sample(step, *whole);
-}
-
-void Trainer::sample(int64_t step, const Model& model) {
-  const auto& logging = job_.logging;
-  std::vector<int32_t> prompt = tokenizer_->encode(logging.sample_prompt.value_or("\n"));
-  Generator generator(model, engine_->stream());
-  const SamplingOptions options{.temperature = 0.8, .seed = static_cast<uint64_t>(job_.run.seed)};
-  const auto generated = generator.generate(prompt, logging.sample_tokens, options);
-  prompt.insert(prompt.end(), generated.begin(), generated.end());
-  metrics_->sample(step, tokenizer_->decode(prompt));
+  if (const auto text = sampler_->sample()) metrics_->sample(step, *text);
 }
 
 void Trainer::save_if_due() {
@@ -454,7 +391,7 @@ void Trainer::train_until(int64_t last, const std::atomic<bool>& stop) {
     agree(result, stop);
     const double step_s = clock.lap();
     record(step_, result, step_s);
-    compare_with_prediction(step_s);
+    prediction_.measured(step_s);
     trace_.end(step_ + 1, run_, mesh_, engine_->schedule());
     refuse_divergence(step_, result);
     ++step_;

@@ -18,8 +18,9 @@
 #include "train/progress.h"
 #include "train/resume.h"
 #include "train/save_timer.h"
+#include "train/step_prediction.h"
 #include "train/step_trace.h"
-#include "train/weight_gatherer.h"
+#include "train/text_sampler.h"
 
 namespace trident {
 
@@ -79,10 +80,8 @@ class Trainer {
   [[nodiscard]] int64_t labels_of_a_step() const;
   void refuse_divergence(int64_t step, const StepResult& result) const;
   void record(int64_t step, const StepResult& result, double step_s);
-  void compare_with_prediction(double step_s);
   void evaluate_if_due(int64_t step);
   void sample_if_due(int64_t step);
-  void sample(int64_t step, const Model& model);
   void save_if_due();
   void save();
   void save_at_end();
@@ -104,7 +103,7 @@ class Trainer {
   std::optional<ValidationData> validation_;
   MemoryEstimate planned_;
   std::optional<Engine> engine_;
-  std::optional<WeightGatherer> gatherer_;
+  std::optional<TextSampler> sampler_;
   std::optional<MetricsLog> metrics_;  // on rank 0
   LrSchedule schedule_;
   Microbatches microbatches_;
@@ -121,7 +120,7 @@ class Trainer {
   bool stop_agreed_ = false;
   bool save_agreed_ = false;
   int64_t evaluated_step_ = -1;
-  std::vector<double> first_steps_;  // seconds of up to ten, for compare_with_prediction
+  StepPrediction prediction_;  // on rank 0
 };
 
 }  // namespace trident
