@@ -10,6 +10,7 @@
 #include "kernels/cuda/attention_cudnn.h"
 #include "kernels/cuda/attention_flash.h"
 #include "kernels/cuda/attention_plain.h"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/state.h"
 
 namespace trident::cuda {
@@ -36,6 +37,7 @@ constexpr Implementation kImplementations[] = {
     {AttentionKernel::cudnn, cudnn_attention_supports, cudnn_attention_forward, cudnn_attention_backward},
     {AttentionKernel::plain, plain_supports, plain_attention_forward, plain_attention_backward},
 };
+
 /// What `automatic` takes, the first that supports a call, as timed on an H200 (docs/measurements/gpu.md).
 std::span<const AttentionKernel> fastest_first(const AttentionShape& shape, AttentionPass pass, bool repeatable) {
   using enum AttentionKernel;
@@ -60,12 +62,11 @@ const Implementation* find(AttentionKernel kernel) {
 /// For a call on tensors that begin at `pointers`. Only the plain kernel takes what is not 16-byte aligned.
 const Implementation& implementation_for(AttentionPass pass, const Stream& stream, const AttentionShape& shape,
                                          DType dtype, std::initializer_list<const void*> pointers) {
-  const bool aligned = std::all_of(pointers.begin(), pointers.end(),
-                                   [](const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; });
+  const bool in_packs = aligned(pointers);
   const AttentionKernel chosen = chosen_kernel;
   const auto usable = [&](AttentionKernel kernel) {
     const Implementation* const implementation = find(kernel);
-    return aligned && implementation != nullptr && implementation->supports(stream, shape, dtype, pass);
+    return in_packs && implementation != nullptr && implementation->supports(stream, shape, dtype, pass);
   };
   if (chosen != AttentionKernel::automatic) return *find(usable(chosen) ? chosen : AttentionKernel::plain);
   for (const AttentionKernel kernel : fastest_first(shape, pass, state_of(stream).repeatable())) {

@@ -54,11 +54,6 @@ __global__ void __launch_bounds__(kThreads) cast_kernel(const From* from, To* to
   for (int64_t i = packs * kSize + thread; i < count; i += threads) to[i] = converted<From, To>(from[i]);
 }
 
-unsigned blocks_for(int64_t packs) {
-  return static_cast<unsigned>(
-      std::clamp<int64_t>(divide_up<int64_t>(packs, kThreads), 1, int64_t{16} * multiprocessors()));
-}
-
 }  // namespace
 
 void add(const Stream& stream, const Tensor& a, const Tensor& b, Tensor& out) {
@@ -66,7 +61,7 @@ void add(const Stream& stream, const Tensor& a, const Tensor& b, Tensor& out) {
   if (count == 0) return;
   with_float_type(out.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    add_kernel<T><<<blocks_for(count / Pack<T>::kSize), kThreads, 0, queue_of(stream)>>>(
+    add_kernel<T><<<striding_blocks(count / Pack<T>::kSize, kThreads), kThreads, 0, queue_of(stream)>>>(
         data_of<T>(a), data_of<T>(b), data_of<T>(out), count, aligned({a.raw(), b.raw(), out.raw()}));
   });
   check_launch("add");
@@ -79,7 +74,7 @@ void cast(const Stream& stream, const Tensor& from, Tensor& to) {
     with_float_type(to.dtype(), [&](auto to_zero) {
       using From = decltype(from_zero);
       using To = decltype(to_zero);
-      cast_kernel<From, To><<<blocks_for(count / 4), kThreads, 0, queue_of(stream)>>>(
+      cast_kernel<From, To><<<striding_blocks(count / 4, kThreads), kThreads, 0, queue_of(stream)>>>(
           data_of<From>(from), data_of<To>(to), count, aligned({from.raw(), to.raw()}));
     });
   });

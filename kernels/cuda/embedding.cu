@@ -94,18 +94,13 @@ SortedTokens sort_tokens(const Stream& stream, const Lookup& lookup) {
     return cub::DeviceRadixSort::SortPairs(work, work_bytes, arrays, arrays + stride, arrays + 2 * stride,
                                            arrays + 3 * stride, count, 0, bits, queue_of(stream));
   };
-  const auto check = [](cudaError_t result) {
-    if (result != cudaSuccess)
-      throw Error(ErrorCode::internal, "kernels/embedding",
-                  std::string("sorting tokens: ") + cudaGetErrorString(result));
-  };
-  check(sort(nullptr, nullptr));
+  check(sort(nullptr, nullptr), "sorting tokens");
   auto* memory = static_cast<std::byte*>(state_of(stream).scratch(4 * array_bytes + work_bytes));
   auto* arrays = reinterpret_cast<uint32_t*>(memory);
   const size_t stride = array_bytes / sizeof(uint32_t);
   keys_kernel<<<static_cast<unsigned>(divide_up(count, kThreads)), kThreads, 0, queue_of(stream)>>>(
       lookup, arrays, arrays + 2 * stride);
-  check(sort(memory + 4 * array_bytes, arrays));
+  check(sort(memory + 4 * array_bytes, arrays), "sorting tokens");
   return {arrays + stride, arrays + 3 * stride, count, static_cast<uint32_t>(lookup.table_rows)};
 }
 
@@ -215,7 +210,7 @@ void embedding_forward(const Stream& stream, const Tensor& tokens, const Tensor&
     using T = decltype(zero);
     const int64_t columns = y.columns();
     const T* first = positions.defined() ? data_of<T>(positions) + first_position * columns : nullptr;
-    const bool wide = columns % Pack<T>::kSize == 0 && aligned({table.raw(), first, y.raw()}, 16);
+    const bool wide = columns % Pack<T>::kSize == 0 && aligned({table.raw(), first, y.raw()});
     with_group_size<Pack<T>::kSize>(wide, [&](auto size) {
       const int64_t groups = columns / size;
       forward_kernel<T, size>
@@ -247,7 +242,7 @@ void embedding_backward(const Stream& stream, const Tensor& tokens, const Tensor
     if (!dpositions.defined()) return;
     constexpr int kWide = 16 / sizeof(A);
     const int64_t elements = lookup.sequence * columns;
-    const bool wide = elements % kWide == 0 && aligned({dpositions.raw()}, 16) && aligned({dy.raw()}, 16);
+    const bool wide = elements % kWide == 0 && aligned({dpositions.raw(), dy.raw()});
     with_group_size<kWide>(wide, [&](auto size) {
       const int64_t groups = elements / size;
       add_positions_kernel<T, size>

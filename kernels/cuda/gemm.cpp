@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "kernels/cuda/algorithm_text.h"
+#include "kernels/cuda/runtime.h"
 
 namespace trident::cuda {
 namespace {
@@ -137,7 +138,7 @@ cublasStatus_t GemmProblem::run(const Stream& stream, CudaState& state, const cu
   if (bias_) set(operation_, CUBLASLT_MATMUL_DESC_BIAS_POINTER, operands.bias);
   return cublasLtMatmul(state.blas(), &operation_, factor(true), operands.b, &first_, operands.a, &second_,
                         factor(accumulate), operands.c, &result_, operands.c, &result_, &algorithm, state.workspace(),
-                        CudaState::kWorkspaceBytes, static_cast<cudaStream_t>(stream.handle()));
+                        CudaState::kWorkspaceBytes, queue_of(stream));
 }
 
 void GemmPlans::follow(const GemmChoices& choices) {

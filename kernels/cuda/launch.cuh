@@ -8,24 +8,18 @@
 #include <initializer_list>
 #include <type_traits>
 
-#include "core/device.h"
 #include "core/dtype.h"
 #include "core/error.h"
 #include "core/tensor.h"
+#include "kernels/cuda/runtime.h"
 
 /// What every CUDA kernel's host side needs. Kernels run on the stream of the call and nothing waits for them.
 namespace trident::cuda {
 
 inline constexpr int kWarp = 32;
 
-[[nodiscard]] inline cudaStream_t queue_of(const Stream& stream) { return static_cast<cudaStream_t>(stream.handle()); }
-
 /// After every launch. Throws Error(ErrorCode::internal) with `kernel`'s name.
-inline void check_launch(const char* kernel) {
-  const cudaError_t result = cudaGetLastError();
-  if (result == cudaSuccess) return;
-  throw Error(ErrorCode::internal, "kernels/cuda", std::string(kernel) + ": " + cudaGetErrorString(result));
-}
+inline void check_launch(const char* kernel) { check(cudaGetLastError(), kernel); }
 
 /// Multiprocessors of the calling thread's device.
 [[nodiscard]] inline int multiprocessors() {
@@ -42,6 +36,12 @@ inline void check_launch(const char* kernel) {
 template <class T>
 [[nodiscard]] constexpr T divide_up(T value, T by) {
   return (value + by - 1) / by;
+}
+
+/// Blocks of `threads` threads that go over `items` in strides: no more than keep the device busy.
+[[nodiscard]] inline unsigned striding_blocks(int64_t items, int threads) {
+  return static_cast<unsigned>(
+      std::clamp<int64_t>(divide_up<int64_t>(items, threads), 1, int64_t{16} * multiprocessors()));
 }
 
 /// What a kernel computes in when its tensors hold T.

@@ -80,7 +80,7 @@ void add_column_sums(const Stream& stream, const Tensor& dy, Tensor& total) {
   const int64_t wanted = std::min(divide_up(kEnoughBlocks, across), divide_up(rows, kFewestRows));
   const int64_t chunk = divide_up(rows, wanted), chunks = divide_up(rows, chunk);
   auto* partial = static_cast<Sum*>(state_of(stream).scratch(static_cast<size_t>(chunks * columns) * sizeof(Sum)));
-  const bool packs = columns % kSize == 0 && reinterpret_cast<uintptr_t>(dy.raw()) % sizeof(Pack<T>) == 0;
+  const bool packs = columns % kSize == 0 && aligned({dy.raw()});
   const auto kernel = packs ? sum_chunks_kernel<T, kSize> : sum_chunks_kernel<T, 1>;
   const dim3 grid(static_cast<unsigned>(packs ? across : divide_up<int64_t>(columns, kWarp)),
                   static_cast<unsigned>(chunks));
@@ -93,8 +93,7 @@ void add_column_sums(const Stream& stream, const Tensor& dy, Tensor& total) {
 /// Every row of y becomes the bias.
 void repeat(const Stream& stream, const Tensor& bias, Tensor& y) {
   const int64_t count = y.elements();
-  const auto blocks = static_cast<unsigned>(
-      std::clamp<int64_t>(divide_up<int64_t>(count, kThreads), 1, int64_t{16} * multiprocessors()));
+  const unsigned blocks = striding_blocks(count, kThreads);
   with_float_type(y.dtype(), [&](auto zero) {
     using T = decltype(zero);
     repeat_kernel<T><<<blocks, kThreads, 0, queue_of(stream)>>>(data_of<T>(bias), y.columns(), data_of<T>(y), count);
@@ -104,11 +103,9 @@ void repeat(const Stream& stream, const Tensor& bias, Tensor& y) {
 
 /// The bias where cuBLASLt may read it: kernels read 16 bytes at once.
 const void* aligned_bias(const Stream& stream, const Tensor& bias) {
-  if (reinterpret_cast<uintptr_t>(bias.raw()) % 16 == 0) return bias.raw();
+  if (aligned({bias.raw()})) return bias.raw();
   void* copy = state_of(stream).scratch(bias.bytes());
-  const cudaError_t result =
-      cudaMemcpyAsync(copy, bias.raw(), bias.bytes(), cudaMemcpyDeviceToDevice, queue_of(stream));
-  TRIDENT_CHECK(result == cudaSuccess, cudaGetErrorString(result));
+  check(cudaMemcpyAsync(copy, bias.raw(), bias.bytes(), cudaMemcpyDeviceToDevice, queue_of(stream)), "aligning a bias");
   return copy;
 }
 

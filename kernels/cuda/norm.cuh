@@ -33,7 +33,7 @@ template <class T>
 /// Packs of a row if all its memory may be read in packs, else 0.
 template <class T>
 [[nodiscard]] int whole_packs(int columns, std::initializer_list<const void*> pointers) {
-  return aligned(pointers, sizeof(Pack<T>)) && columns % Pack<T>::kSize == 0 ? columns / Pack<T>::kSize : 0;
+  return aligned(pointers) && columns % Pack<T>::kSize == 0 ? columns / Pack<T>::kSize : 0;
 }
 
 [[nodiscard]] inline unsigned threads_for(int packs, int packs_per_thread) {

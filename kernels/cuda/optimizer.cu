@@ -299,7 +299,7 @@ void add_sums_of_squares(const Stream& stream, const Tensor& x, std::span<const 
   constexpr size_t kBytes = ExactSum::kWords * sizeof(int64_t);
   std::array<int64_t, ExactSum::kWords> host_words{};
   auto* words = static_cast<unsigned long long*>(state_of(stream).scratch(kBytes));
-  cudaMemsetAsync(words, 0, kBytes, queue_of(stream));
+  check(cudaMemsetAsync(words, 0, kBytes, queue_of(stream)), "add_sums_of_squares");
   with_float_type(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const auto kernel = aligned({x.raw()}) ? squares_kernel<T, true> : squares_kernel<T, false>;
@@ -309,8 +309,9 @@ void add_sums_of_squares(const Stream& stream, const Tensor& x, std::span<const 
       kernel<<<static_cast<unsigned>(blocks), kThreads, 0, queue_of(stream)>>>(pieces, data_of<T>(x), words);
     });
   });
-  cudaMemcpyAsync(host_words.data(), words, kBytes, cudaMemcpyDeviceToHost, queue_of(stream));
   check_launch("add_sums_of_squares");
+  check(cudaMemcpyAsync(host_words.data(), words, kBytes, cudaMemcpyDeviceToHost, queue_of(stream)),
+        "add_sums_of_squares");
   stream.synchronize();
   sum.add_words(host_words);
 }

@@ -109,9 +109,8 @@ void rope(const Stream& stream, const AttentionShape& shape, const Tensor& table
   with_float_type(qkv.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const auto* first = data_of<Accumulator<T>>(table) + first_position * shape.head_dim;
-    const uintptr_t addresses = reinterpret_cast<uintptr_t>(first) | reinterpret_cast<uintptr_t>(qkv.raw());
     constexpr int kSize = Pack<T>::kSize;
-    if (shape.head_dim / 2 % kSize == 0 && addresses % 16 == 0)
+    if (shape.head_dim / 2 % kSize == 0 && aligned({first, qkv.raw()}))
       launch_rope<T, kSize>(stream, shape, first, direction, data_of<T>(qkv));
     else
       launch_rope<T, 1>(stream, shape, first, direction, data_of<T>(qkv));

@@ -98,9 +98,8 @@ void launch(const Stream& stream, const Program& program, int64_t count, std::by
 void tree_sum(const Stream& stream, DType dtype, std::span<const std::byte* const> sources,
               std::span<const TreeAddition> additions, int64_t count, std::byte* out) {
   const Program program = program_of(sources, additions);
-  uintptr_t bits = reinterpret_cast<uintptr_t>(out);
-  for (const std::byte* source : sources) bits |= reinterpret_cast<uintptr_t>(source);
-  const bool wide = bits % 16 == 0;
+  const bool wide = aligned({out}) && std::all_of(sources.begin(), sources.end(),
+                                                  [](const std::byte* source) { return aligned({source}); });
   if (dtype == DType::fp64)
     wide ? launch<double, 2>(stream, program, count, out) : launch<double, 1>(stream, program, count, out);
   else

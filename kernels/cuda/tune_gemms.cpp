@@ -11,11 +11,11 @@
 #include <string>
 #include <vector>
 
-#include "core/error.h"
 #include "core/memory.h"
 #include "kernels/cuda/algorithm_text.h"
 #include "kernels/cuda/fill_random.h"
 #include "kernels/cuda/gemm.h"
+#include "kernels/cuda/runtime.h"
 
 namespace trident::cuda {
 namespace {
@@ -32,18 +32,12 @@ constexpr double kSampleSeconds = 2e-4;  // short products repeat until they fil
 constexpr double kMostRepeats = 16;
 constexpr size_t kColdBytes = size_t{128} << 20;  // more than twice what the cache of an H100 holds
 
-cudaStream_t queue_of(const Stream& stream) { return static_cast<cudaStream_t>(stream.handle()); }
-
-void check(cudaError_t result) {
-  if (result == cudaSuccess) return;
-  throw Error(ErrorCode::internal, "kernels/cuda",
-              std::string("timing matrix products: ") + cudaGetErrorString(result));
-}
+void check_timing(cudaError_t result) { check(result, "timing matrix products"); }
 
 class Events {
  public:
   explicit Events(size_t count) : events_(count, nullptr) {
-    for (cudaEvent_t& event : events_) check(cudaEventCreate(&event));
+    for (cudaEvent_t& event : events_) check_timing(cudaEventCreate(&event));
   }
   ~Events() {
     for (cudaEvent_t event : events_) {
@@ -53,12 +47,12 @@ class Events {
   Events(const Events&) = delete;
   Events& operator=(const Events&) = delete;
 
-  void record(size_t index, const Stream& stream) { check(cudaEventRecord(events_[index], queue_of(stream))); }
+  void record(size_t index, const Stream& stream) { check_timing(cudaEventRecord(events_[index], queue_of(stream))); }
   /// Waits for the later one.
   [[nodiscard]] double seconds(size_t from, size_t to) const {
     float milliseconds = 0;
-    check(cudaEventSynchronize(events_[to]));
-    check(cudaEventElapsedTime(&milliseconds, events_[from], events_[to]));
+    check_timing(cudaEventSynchronize(events_[to]));
+    check_timing(cudaEventElapsedTime(&milliseconds, events_[from], events_[to]));
     return 1e-3 * static_cast<double>(milliseconds);
   }
 
@@ -97,7 +91,7 @@ class TrialMemory {
 
   void fill(DType dtype) {
     fill_random(stream_, inputs_->data(), inputs_->bytes(), dtype);
-    check(cudaMemsetAsync(outputs_->data(), 0, outputs_->bytes(), queue_of(stream_)));
+    check_timing(cudaMemsetAsync(outputs_->data(), 0, outputs_->bytes(), queue_of(stream_)));
   }
 
   [[nodiscard]] GemmOperands next(const GemmKey& key) {
@@ -240,7 +234,7 @@ GemmChoices tune_gemms(const Stream& stream, const GemmProducts& products, const
 
 std::string gemm_identity(Device device) {
   cudaDeviceProp properties{};
-  check(cudaGetDeviceProperties(&properties, device.index));
+  check(cudaGetDeviceProperties(&properties, device.index), "asking for the GPU's name");
   return std::string(properties.name) + "\ncuBLASLt " + std::to_string(cublasLtGetVersion()) + '\n';
 }
 
