@@ -8,6 +8,11 @@
 namespace trident::nccl {
 namespace {
 
+std::string text_of(int version) {
+  const int major = version < 10000 ? 1000 : 10000;  // until 2.8, and since
+  return fmt::format("{}.{}.{}", version / major, version % major / 100, version % 100);
+}
+
 Library load() {
   Library loaded;
   // Never closed: it has threads and exit handlers.
@@ -23,11 +28,13 @@ Library load() {
   complete = complete && loaded.name != nullptr;
   TRIDENT_NCCL_FUNCTIONS(TRIDENT_NCCL_FIND)
 #undef TRIDENT_NCCL_FIND
-  int version = 0;
   // Older ones could damage small messages.
   constexpr int kOldest = NCCL_VERSION(2, 28, 7);
-  if (!complete || loaded.GetVersion(&version) != ncclSuccess || version < kOldest)
-    loaded.problem = fmt::format("libnccl.so.2 is version {}, older than {}", version, kOldest);
+  int version = 0;
+  if (!complete || loaded.GetVersion(&version) != ncclSuccess)
+    loaded.problem = "libnccl.so.2 lacks functions of version " + text_of(kOldest);
+  else if (version < kOldest)
+    loaded.problem = "libnccl.so.2 is version " + text_of(version) + ", older than " + text_of(kOldest);
   return loaded;
 }
 
