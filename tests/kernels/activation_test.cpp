@@ -41,30 +41,41 @@ Swiglu reference_swiglu(const Values& x, const Values& dy, int64_t rows, int64_t
   return out;
 }
 
-TEST(Activation, SwigluMatchesTheReference) {
+struct Passes {
+  decltype(&gelu_forward) forward;
+  decltype(&gelu_backward) backward;
+};
+
+/// With and without y, and in place.
+void expect_matches(const Passes& passes, const Tensor& x, const Tensor& dy, const Values& y_expected,
+                    const Values& dx_expected) {
   const Stream stream = Stream::cpu(2);
+  const DType dtype = x.dtype();
+  Tensor y = poisoned(dy.shape(), dtype), dx = poisoned(x.shape(), dtype);
+  passes.forward(stream, x, y);
+  expect_near(y, y_expected, tolerance(dtype), "y");
+  Tensor none, again = poisoned(y.shape(), dtype);
+  passes.backward(stream, dy, x, dx, again);
+  expect_near(dx, dx_expected, tolerance(dtype), "dx");
+  EXPECT_TRUE(same_bits(y, again));
+  Tensor in_place = copy(x);
+  passes.backward(stream, dy, in_place, in_place, none);
+  EXPECT_TRUE(same_bits(dx, in_place));
+}
+
+TEST(Activation, SwigluMatchesTheReference) {
   for (const DType dtype : kFloats) {
     for (const int64_t rows : kRows) {
       for (const int64_t columns : kColumns) {
         const Tensor x = random({rows, 2 * columns}, dtype, 1, 9.0), dy = random({rows, columns}, dtype, 2);
         const Swiglu expected = reference_swiglu(values_of(x), values_of(dy), rows, columns);
-        Tensor y = poisoned({rows, columns}, dtype), dx = poisoned(x.shape(), dtype);
-        swiglu_forward(stream, x, y);
-        expect_near(y, expected.y, tolerance(dtype), "y");
-        Tensor none, again = poisoned(y.shape(), dtype);
-        swiglu_backward(stream, dy, x, dx, again);
-        expect_near(dx, expected.dx, tolerance(dtype), "dx");
-        EXPECT_TRUE(same_bits(y, again));
-        Tensor in_place = copy(x);
-        swiglu_backward(stream, dy, in_place, in_place, none);
-        EXPECT_TRUE(same_bits(dx, in_place));
+        expect_matches({swiglu_forward, swiglu_backward}, x, dy, expected.y, expected.dx);
       }
     }
   }
 }
 
 TEST(Activation, GeluMatchesTheReference) {
-  const Stream stream = Stream::cpu(2);
   for (const DType dtype : kFloats) {
     for (const int64_t rows : kRows) {
       for (const int64_t columns : kColumns) {
@@ -74,16 +85,7 @@ TEST(Activation, GeluMatchesTheReference) {
           expected.push_back(gelu(element(x, i)));
           expected_dx.push_back(element(dy, i) * gelu_slope(element(x, i)));
         }
-        Tensor y = poisoned(x.shape(), dtype), dx = poisoned(x.shape(), dtype);
-        gelu_forward(stream, x, y);
-        expect_near(y, expected, tolerance(dtype), "y");
-        Tensor none, again = poisoned(y.shape(), dtype);
-        gelu_backward(stream, dy, x, dx, again);
-        expect_near(dx, expected_dx, tolerance(dtype), "dx");
-        EXPECT_TRUE(same_bits(y, again));
-        Tensor in_place = copy(x);
-        gelu_backward(stream, dy, in_place, in_place, none);
-        EXPECT_TRUE(same_bits(dx, in_place));
+        expect_matches({gelu_forward, gelu_backward}, x, dy, expected, expected_dx);
       }
     }
   }
