@@ -10,6 +10,9 @@
 namespace trident {
 namespace {
 
+constexpr const char* kSeeDoctor =
+    "`trident doctor` lists the GPUs that this process sees; `device: cpu` runs without one";
+
 void check(cudaError_t result, const char* what) {
   if (result == cudaSuccess) return;
   throw Error(ErrorCode::internal, "cuda", std::string(what) + ": " + cudaGetErrorString(result),
@@ -20,8 +23,7 @@ void use(int device) {
   const cudaError_t result = cudaSetDevice(device);
   if (result == cudaSuccess) return;
   throw Error(ErrorCode::config, "cuda",
-              "GPU " + std::to_string(device) + " cannot be used: " + cudaGetErrorString(result),
-              "`trident doctor` lists the GPUs that this process sees; `device: cpu` runs without one");
+              "GPU " + std::to_string(device) + " cannot be used: " + cudaGetErrorString(result), kSeeDoctor);
 }
 
 cudaStream_t stream_of(void* handle) { return static_cast<cudaStream_t>(handle); }
@@ -41,11 +43,13 @@ std::vector<std::string> cuda_device_names() {
 }
 
 bool cuda_compiled_in() { return true; }
+
 std::string cuda_device_identity(int device) {
   cudaDeviceProp properties{};
   const cudaError_t result = cudaGetDeviceProperties(&properties, device);
   if (result != cudaSuccess)
-    throw Error(ErrorCode::config, "cuda", "GPU " + std::to_string(device) + ": " + cudaGetErrorString(result));
+    throw Error(ErrorCode::config, "cuda", "GPU " + std::to_string(device) + ": " + cudaGetErrorString(result),
+                kSeeDoctor);
   std::string identity;
   for (const char byte : properties.uuid.bytes) identity += std::to_string(static_cast<unsigned char>(byte)) + '.';
   return identity;
