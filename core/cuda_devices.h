@@ -19,6 +19,8 @@ struct DeviceMemory {
   size_t free = 0;
   size_t total = 0;
 };
+/// Bytes of all of a GPU's memory, found without making use of it; 0 where there is no such GPU.
+[[nodiscard]] size_t cuda_total_memory(int device);
 /// Bytes of a GPU's memory; nothing where there is no such GPU.
 [[nodiscard]] std::optional<DeviceMemory> cuda_memory(int device);
 

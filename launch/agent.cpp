@@ -14,7 +14,6 @@
 
 #include "core/error.h"
 #include "core/log.h"
-#include "launch/layout_choice.h"
 #include "launch/process_facts.h"
 
 namespace trident {
@@ -117,7 +116,7 @@ int Agent::run() {
     const End end = run_gang();
     if (!end.verdict && growing_ && !stopping_ && end.exit_code != 0) {
       growing_ = false;
-      change_layout(layout_for_what_is_left().value_or(mesh_));
+      change_layout(options_.remaining(places_).value_or(mesh_));
       continue;
     }
     if (!end.verdict) {
@@ -326,7 +325,7 @@ std::optional<int> Agent::give_up(const End& end) {
     return code;
   }
   lose_place(verdict);
-  const auto mesh = layout_for_what_is_left();
+  const auto mesh = options_.remaining(places_);
   if (!mesh) {
     log::error("places for {} ranks are left, and no layout of at least {} (fault.min_ranks) is legal", places_,
                options_.job.fault.min_ranks);
@@ -334,11 +333,6 @@ std::optional<int> Agent::give_up(const End& end) {
   }
   change_layout(*mesh);
   return std::nullopt;
-}
-
-std::optional<MeshShape> Agent::layout_for_what_is_left() const {
-  const LayoutLimits limits{places_, static_cast<int>(options_.job.fault.min_ranks)};
-  return choose_layout(mesh_of(options_.job), limits, options_.legal);
 }
 
 // Snapshots in memory are of a layout; another one goes on from the newest checkpoint.
@@ -365,7 +359,7 @@ void Agent::grow_if_due(const Gang& gang, const GangState& state) {
   };
   if (growing_ || std::none_of(faults_.begin(), faults_.end(), due)) return;
   places_ = static_cast<int>(mesh_of(options_.job).ranks());
-  if (layout_for_what_is_left() == mesh_) return;
+  if (options_.remaining(places_) == mesh_) return;
   growing_ = true;
   log::info("places for {} ranks again: the gang saves and makes room for a wider one", places_);
   gang.signal(SIGUSR1);

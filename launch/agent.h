@@ -28,8 +28,8 @@ struct AgentOptions {
   std::vector<std::string> train;   ///< the command that every rank runs, but for the mesh
   std::vector<std::string> mpirun;  ///< further words for mpirun
   std::string faults;               ///< to inject
-  /// Whether the job can run on a mesh.
-  std::function<bool(const MeshShape&)> legal;
+  /// The mesh to go on with on so many ranks' places.
+  std::function<std::optional<MeshShape>(int64_t places)> remaining;
 };
 
 /// Runs a job to its end, through as many gangs as it takes: starts one, watches it, and where it fails says who and
@@ -76,7 +76,6 @@ class Agent {
   [[nodiscard]] std::optional<int> ended_well(const Gang& gang) const;
   /// An exit code where there is nothing to go on with.
   [[nodiscard]] std::optional<int> give_up(const End& end);
-  [[nodiscard]] std::optional<MeshShape> layout_for_what_is_left() const;
   void change_layout(const MeshShape& mesh);
   void lose_place(const Verdict& verdict);
   void grow_if_due(const Gang& gang, const GangState& state);

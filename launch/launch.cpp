@@ -14,6 +14,7 @@
 #include "launch/verbs.h"
 #include "train/config/config.h"
 #include "train/config/decide_mesh.h"
+#include "train/config/remaining_mesh.h"
 #include "train/job_setup.h"
 #include "train/local_cluster.h"
 #include "train/resume.h"
@@ -42,23 +43,6 @@ int ranks_of(const JobConfig& job, int asked) {
               "give --ranks N, or dp, tp and pp");
 }
 
-/// The job as it was read, and what decides whether it runs on another mesh.
-struct ReadJob {
-  JobConfig job;
-  ResolvedOrigins origins;
-
-  [[nodiscard]] bool legal(const MeshShape& mesh) const {
-    JobConfig trial = job;
-    trial.parallelism.dp = mesh.dp, trial.parallelism.tp = mesh.tp, trial.parallelism.pp = mesh.pp;
-    try {
-      (void)decide_mesh(trial, origins, ranks_on_this_node(static_cast<int>(mesh.ranks())));
-      return true;
-    } catch (const Error&) {
-      return false;
-    }
-  }
-};
-
 // What the first start decides holds for all: other numbers would change the sums.
 std::vector<std::string> train_command(const Arguments& arguments, const JobConfig& job) {
   std::vector<std::string> words{std::filesystem::read_symlink("/proc/self/exe").string(), "train", arguments.job};
@@ -69,19 +53,21 @@ std::vector<std::string> train_command(const Arguments& arguments, const JobConf
 }
 
 int run(const Arguments& arguments) {
-  auto read = std::make_shared<ReadJob>();
-  read->job = load_job(arguments.job, arguments.overrides, &read->origins);
+  ResolvedOrigins origins;
+  const JobConfig job = load_job(arguments.job, arguments.overrides, &origins);
   (void)parse_faults(arguments.faults);
-  const LaunchEnvironment launch = ranks_on_this_node(ranks_of(read->job, arguments.ranks));
+  const LaunchEnvironment launch = ranks_on_this_node(ranks_of(job, arguments.ranks));
   AgentOptions options;
-  const auto cluster = local_cluster(read->job, launch);
-  const JobConfig decided = decide_mesh(read->job, read->origins, launch, cluster ? &*cluster : nullptr);
+  const auto cluster = local_cluster(job, launch);
+  const JobConfig decided = decide_mesh(job, origins, launch, cluster ? &*cluster : nullptr);
   options.job = decide_auto(adopt_saved(decided), launch);
-  for (const std::string& warning : read->origins.warnings) log::warning("{}", warning);
+  for (const std::string& warning : origins.warnings) log::warning("{}", warning);
   options.train = train_command(arguments, options.job);
   options.mpirun = arguments.mpirun;
   options.faults = arguments.faults;
-  options.legal = [read](const MeshShape& mesh) { return read->legal(mesh); };
+  const bool planned = cluster.has_value() && job.parallelism.schedule.is_auto();
+  const RemainingMesh remaining(job, options.job, origins, places_of_ranks(job, launch), planned);
+  options.remaining = [remaining](int64_t places) { return remaining.choose(places); };
   const JobPlace place(RunDirectory(options.job.run.dir, options.job.run.name).root());
   const Janitor janitor(place);
   return Agent(std::move(options), place).run();

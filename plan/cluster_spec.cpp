@@ -13,6 +13,19 @@ double ClusterSpec::peak(DType dtype) const {
   }
 }
 
+ClusterSpec place_for_each(ClusterSpec cluster, int64_t ranks) {
+  if (!cluster.shared) return cluster;
+  const int64_t places = cluster.ranks_on_node(ranks);
+  const double part = static_cast<double>(cluster.accelerators_per_node) / static_cast<double>(places);
+  for (double* rate : {&cluster.peak_bf16, &cluster.peak_fp32, &cluster.peak_fp64, &cluster.memory,
+                       &cluster.memory_bandwidth, &cluster.cache, &cluster.element_rate})
+    *rate *= part;
+  cluster.accelerators_per_node = places;
+  cluster.shared = false;
+  cluster.host_memory = true;
+  return cluster;
+}
+
 Network::Network(const ClusterSpec& cluster, int64_t ranks)
     : cluster_(cluster),
       ranks_(ranks),

@@ -44,6 +44,7 @@ struct ClusterSpec {
   int64_t nodes = 1;
   int64_t accelerators_per_node = 1;
   bool shared = false;
+  bool host_memory = false;                            ///< the accelerators' memory is the host's, as where shared
   double peak_bf16 = 0, peak_fp32 = 0, peak_fp64 = 0;  ///< FLOP/s of one accelerator
   double memory = 0;                                   ///< bytes of one accelerator
   double memory_bandwidth = 0;                         ///< bytes/s of one accelerator
@@ -63,6 +64,10 @@ struct ClusterSpec {
   /// Of a job, on the node that has most of them.
   [[nodiscard]] int64_t ranks_on_node(int64_t ranks) const { return (ranks + nodes - 1) / nodes; }
 };
+
+/// What each of `ranks` ranks has of the cluster as an accelerator of its own: where a rank is lost, what it had is
+/// lost too, and the others have no more than before. Clusters that are not shared stay as they are.
+[[nodiscard]] ClusterSpec place_for_each(ClusterSpec cluster, int64_t ranks);
 
 /// Ranks rank, rank + stride, … of a job: one group along a mesh axis.
 struct RankGroup {

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "parallel/pipeline/lower.h"
 #include "parallel/pipeline/schedule.h"
+#include "parallel/pipeline/stage_cut.h"
 #include "plan/layout_memory.h"
 
 namespace trident::plan {
@@ -25,6 +26,17 @@ pipeline::ScheduleRequest request_of(const Layout& layout, int64_t microbatches)
 
 pipeline::Schedule lowered(const Layout& layout, int64_t microbatches) {
   return lower(make_schedule(request_of(layout, microbatches)));
+}
+
+std::optional<std::string> wrong_cut(const Workload& workload, int64_t stages) {
+  if (workload.layers_per_stage.empty()) return std::nullopt;
+  try {
+    pipeline::check_stage_cut(workload.layers_per_stage, static_cast<int32_t>(workload.model.num_hidden_layers),
+                              static_cast<int32_t>(stages));
+  } catch (const Error& refusal) {
+    return "layers_per_stage: " + refusal.problem();
+  }
+  return std::nullopt;
 }
 
 class Prediction {
@@ -235,6 +247,7 @@ std::optional<std::string> impossible(const Workload& workload, const Layout& la
   if (layout.stages() > workload.model.num_hidden_layers)
     return fmt::format("{} stages are more than num_hidden_layers {}", layout.stages(),
                        workload.model.num_hidden_layers);
+  if (auto reason = wrong_cut(workload, layout.stages())) return reason;
   const int64_t rows = layout.micro_batch_size * workload.sequence_length;
   if (layout.sequence_parallel && rows % layout.tp != 0)
     return fmt::format("the {} tokens of a microbatch cannot split over tp {}", rows, layout.tp);

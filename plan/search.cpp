@@ -34,28 +34,23 @@ std::vector<T> given_or(const std::optional<T>& given, std::vector<T> all) {
 
 class Search {
  public:
-  Search(const Workload& workload, const ClusterSpec& cluster, const SearchSpace& space)
-      : workload_(workload), cluster_(cluster), space_(space), even_only_(!space.use_all_ranks) {}
+  Search(const Workload& workload, const ClusterSpec& cluster, const SearchSpace& space, bool even_only)
+      : workload_(workload), cluster_(cluster), space_(space), even_only_(even_only) {}
 
   SearchResult run() {
     for (const int64_t tp : tensor_widths())
       for (const int64_t pp : pipeline_depths(tp))
-        for (const int64_t dp : data_widths(tp, pp)) mesh(dp, tp, pp);
-    if (result_.layouts.empty() && even_only_) return all_cuts();
+        for (const int64_t dp : data_widths(tp, pp))
+          if (mesh(dp, tp, pp) && even_only_ && workload_.global_batch_size % dp == 0) break;
     if (result_.layouts.empty() && result_.refused.empty()) refuse_all();
     rank();
     return std::move(result_);
   }
 
  private:
-  SearchResult all_cuts() {
-    even_only_ = false;
-    result_ = {};
-    return run();
-  }
-
-  // The longest stage has less than a third more layers than the mean.
+  // The longest stage has less than a third more layers than the mean, or the job says so.
   bool is_even(int64_t stages) const {
+    if (stages == std::ssize(workload_.layers_per_stage)) return true;
     const int64_t layers = workload_.model.num_hidden_layers, longest = (layers + stages - 1) / stages;
     return 3 * longest * stages < 4 * layers;
   }
@@ -95,10 +90,12 @@ class Search {
     int64_t dp = std::min(space_.ranks / (tp * pp), workload_.global_batch_size);
     if (workload_.logical_shards > 0) dp = std::min(dp, workload_.logical_shards);
     if (dp < 1) return {};
-    // Beside the most replicas, the most that share the batch evenly.
-    int64_t even = dp;
-    while (workload_.global_batch_size % even != 0) --even;
-    return even == dp ? std::vector{dp} : std::vector{dp, even};
+    // Beside the most replicas those that share the batch evenly, of which the most that can run will do.
+    std::vector<int64_t> widths{dp};
+    const std::vector<int64_t> even = divisors(workload_.global_batch_size);
+    for (auto width = even.rbegin(); width != even.rend(); ++width)
+      if (*width < dp) widths.push_back(*width);
+    return widths;
   }
 
   std::vector<int64_t> micro_batches(int64_t dp) const {
@@ -130,7 +127,8 @@ class Search {
     return found;
   }
 
-  void mesh(int64_t dp, int64_t tp, int64_t pp) {
+  // Whether any of its layouts could run, with memory enough.
+  bool mesh(int64_t dp, int64_t tp, int64_t pp) {
     Nearest nearest;
     Layout layout;
     layout.dp = dp, layout.tp = tp, layout.pp = pp, layout.order = space_.order;
@@ -156,6 +154,7 @@ class Search {
       }
     }
     if (!nearest.fits && !nearest.reason.empty()) result_.refused.push_back({dp, tp, pp, nearest.reason});
+    return nearest.fits || nearest.memory > 0;
   }
 
   void consider(const Layout& layout, const PartTimes& parts, Nearest& nearest) {
@@ -230,18 +229,19 @@ class Search {
 }  // namespace
 
 SearchResult search(const Workload& workload, const ClusterSpec& cluster, const SearchSpace& space) {
-  return Search(workload, cluster, space).run();
+  return Search(workload, cluster, space, !space.use_all_ranks).run();
 }
 
-std::optional<LayoutPlan> best_layout(const Workload& workload, const ClusterSpec& cluster, int64_t ranks, int64_t tp) {
-  SearchSpace space;
-  space.ranks = ranks;
+std::optional<LayoutPlan> best_layout(const Workload& workload, const ClusterSpec& cluster, SearchSpace space,
+                                      const std::function<bool(const Layout&)>& accept) {
   space.use_all_ranks = false;
-  space.tp = tp;
   space.simulate = 2;
-  SearchResult result = search(workload, cluster, space);
-  if (result.layouts.empty()) return std::nullopt;
-  return std::move(result.layouts.front());
+  for (const bool even_only : {true, false}) {
+    SearchResult result = Search(workload, cluster, space, even_only).run();
+    for (LayoutPlan& plan : result.layouts)
+      if (accept(plan.layout)) return std::move(plan);
+  }
+  return std::nullopt;
 }
 
 double memory_of_a_rank(const ClusterSpec& cluster, int64_t ranks) {
@@ -251,7 +251,7 @@ double memory_of_a_rank(const ClusterSpec& cluster, int64_t ranks) {
 }
 
 double needed_memory(const ClusterSpec& cluster, const MemoryByKind& memory) {
-  return memory.on_device() + (cluster.shared ? memory.snapshots : 0);
+  return memory.on_device() + (cluster.shared || cluster.host_memory ? memory.snapshots : 0);
 }
 
 }  // namespace trident::plan

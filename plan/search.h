@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -44,14 +45,15 @@ struct SearchResult {
 /// parallelism beyond a node unless it is given.
 [[nodiscard]] SearchResult search(const Workload& workload, const ClusterSpec& cluster, const SearchSpace& space);
 
-/// For recovery: the fastest layout of at most `ranks` ranks with tensor-parallel width `tp` (checkpoints of another
-/// width have other bits). Nothing where none fits.
-[[nodiscard]] std::optional<LayoutPlan> best_layout(const Workload& workload, const ClusterSpec& cluster, int64_t ranks,
-                                                    int64_t tp);
+/// For recovery: the fastest layout of at most `space.ranks` ranks that `accept` takes, where space.tp is given
+/// (checkpoints of another width have other bits). Nothing where none fits.
+[[nodiscard]] std::optional<LayoutPlan> best_layout(const Workload& workload, const ClusterSpec& cluster,
+                                                    SearchSpace space,
+                                                    const std::function<bool(const Layout&)>& accept);
 
 /// Bytes that a rank may use of its accelerator.
 [[nodiscard]] double memory_of_a_rank(const ClusterSpec& cluster, int64_t ranks);
-/// What counts against it: on a shared node snapshots lie in the same memory.
+/// What counts against it: snapshots too where they lie in the same memory.
 [[nodiscard]] double needed_memory(const ClusterSpec& cluster, const MemoryByKind& memory);
 
 }  // namespace trident::plan

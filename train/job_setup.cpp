@@ -10,6 +10,7 @@
 #include "core/cuda_devices.h"
 #include "parallel/comm/exchange_text.h"
 #include "train/config/config.h"
+#include "train/config/job_plan.h"
 #include "train/config/microbatch_split.h"
 
 namespace trident {
@@ -48,8 +49,7 @@ std::string_view name_of(config::PipelineSchedule schedule) {
 JobLayout job_layout(const JobConfig& job) {
   const auto& keys = job.parallelism;
   JobLayout layout;
-  layout.mesh = {static_cast<int>(keys.dp.value()), static_cast<int>(keys.tp.value()),
-                 static_cast<int>(keys.pp.value())};
+  layout.mesh = mesh_of(job);
   layout.schedule.name = name_of(keys.schedule.value_or(config::PipelineSchedule::one_f_one_b));
   layout.schedule.virtual_stages = keys.virtual_stages.value_or(0);
   layout.schedule.ranks = layout.mesh.pp;
@@ -147,6 +147,11 @@ JobConfig decide_auto(const JobConfig& job, const LaunchEnvironment& launch) {
   decided.device = decide_device(job.device);
   auto& layout = decided.parallelism;
   layout.logical_shards = layout.logical_shards.value_or(layout.dp.value());
+  layout.schedule = layout.schedule.value_or(config::PipelineSchedule::one_f_one_b);
+  layout.virtual_stages = layout.virtual_stages.value_or(
+      pipeline::stages_per_rank({.name = std::string(name_of(layout.schedule.value()))}));
+  layout.sequence_parallel = layout.sequence_parallel.value_or(true);
+  layout.zero_stage = layout.zero_stage.value_or(1);
   auto& training = decided.training;
   const int ranks_here = std::max(1, launch.local_size.value_or(std::max(1, launch.size)));
   if (training.recompute.is_auto()) training.recompute = config::Recompute::none;

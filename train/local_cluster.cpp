@@ -46,6 +46,21 @@ std::optional<plan::ClusterSpec> local_cluster(const JobConfig& job, const Launc
   return spec;
 }
 
+plan::ClusterSpec places_of_ranks(const JobConfig& job, const LaunchEnvironment& launch) {
+  if (const auto described = local_cluster(job, launch)) return plan::place_for_each(*described, launch.size);
+  plan::ClusterSpec spec;
+  spec.name = "this machine's GPUs (rates assumed)";
+  spec.accelerators_per_node = std::max(1, launch.size);
+  spec.peak_bf16 = 500e12;
+  spec.peak_fp32 = spec.peak_fp64 = 50e12;
+  spec.memory = static_cast<double>(cuda_total_memory(0));
+  spec.memory_bandwidth = 2e12;
+  spec.kernel_time = 4e-6;
+  spec.inside = {200e9, 0.7, 3e-6};
+  spec.between = {25e9, 0.9, 5e-6};
+  return spec;
+}
+
 double predicted_step(const JobConfig& job) {
   const char* file = described();
   if (file == nullptr) return 0;

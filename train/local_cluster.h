@@ -13,6 +13,10 @@ namespace trident {
 /// and no file describes them. The same on all ranks of like nodes, however they are bound and whatever else runs.
 [[nodiscard]] std::optional<plan::ClusterSpec> local_cluster(const JobConfig& job, const LaunchEnvironment& launch);
 
+/// What is left to go on with is chosen for: the launch's ranks on places of their own (plan::place_for_each). GPUs
+/// that no file describes have rates that usual ones have, and their own memory.
+[[nodiscard]] plan::ClusterSpec places_of_ranks(const JobConfig& job, const LaunchEnvironment& launch);
+
 /// Seconds that a step of the job should take here: where TRIDENT_CLUSTER describes the machine; otherwise 0. Nothing
 /// of the job may be left to `auto`.
 [[nodiscard]] double predicted_step(const JobConfig& job);

@@ -55,6 +55,11 @@ std::string cuda_device_identity(int device) {
   return identity;
 }
 
+size_t cuda_total_memory(int device) {
+  cudaDeviceProp properties{};
+  return cudaGetDeviceProperties(&properties, device) == cudaSuccess ? properties.totalGlobalMem : 0;
+}
+
 std::optional<DeviceMemory> cuda_memory(int device) {
   DeviceMemory memory;
   if (cudaSetDevice(device) != cudaSuccess || cudaMemGetInfo(&memory.free, &memory.total) != cudaSuccess)

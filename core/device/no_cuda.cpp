@@ -15,6 +15,7 @@ namespace {
 std::vector<std::string> cuda_device_names() { return {}; }
 bool cuda_compiled_in() { return false; }
 std::string cuda_device_identity(int) { refuse(); }
+size_t cuda_total_memory(int) { return 0; }
 std::optional<DeviceMemory> cuda_memory(int) { return std::nullopt; }
 
 namespace runtime {

@@ -101,31 +101,60 @@ TEST(Search, Of405BillionParametersOn16384AcceleratorsIsQuick) {
   EXPECT_EQ(result.layouts.front().layout.tp, 8);
 }
 
+SearchSpace left_at(int64_t ranks, int64_t tp) {
+  SearchSpace space;
+  space.ranks = ranks;
+  space.tp = tp;
+  return space;
+}
+
+bool any(const Layout&) { return true; }
+
 TEST(BestLayout, UsesWhatIsLeftAtTheGivenWidth) {
   const Workload work = workload(large_model(), 2048, 64);
   for (const int64_t left : {32, 31, 24, 9, 8}) {
-    const auto plan = best_layout(work, cluster(), left, 2);
+    const auto plan = best_layout(work, cluster(), left_at(left, 2), any);
     ASSERT_TRUE(plan.has_value()) << left;
     EXPECT_EQ(plan->layout.tp, 2);
     EXPECT_LE(plan->layout.ranks(), left);
     EXPECT_GT(plan->layout.ranks(), left / 2);
     EXPECT_EQ(impossible(work, plan->layout), std::nullopt);
   }
-  EXPECT_FALSE(best_layout(work, cluster(), 1, 2).has_value());
+  EXPECT_FALSE(best_layout(work, cluster(), left_at(1, 2), any).has_value());
 }
 
 TEST(BestLayout, KeepsToTheLogicalShards) {
   Workload work = workload(large_model(), 2048, 64);
   work.logical_shards = 4;
-  const auto plan = best_layout(work, cluster(), 32, 1);
+  const auto plan = best_layout(work, cluster(), left_at(32, 1), any);
   ASSERT_TRUE(plan.has_value());
   EXPECT_LE(plan->layout.dp, 4);
+}
+
+// What is refused at first is found among the uneven cuts and narrower replicas.
+TEST(BestLayout, TakesTheFastestThatIsAccepted) {
+  const Workload work = workload(large_model(), 2048, 64);
+  const auto of = [&](int64_t dp, int64_t pp) {
+    return best_layout(work, cluster(), left_at(24, 1),
+                       [&](const Layout& layout) { return layout.dp == dp && layout.pp == pp; });
+  };
+  EXPECT_TRUE(of(3, 7).has_value());
+  EXPECT_TRUE(of(2, 9).has_value());
+  EXPECT_FALSE(of(5, 5).has_value());
+}
+
+TEST(BestLayout, KeepsToTheGivenCut) {
+  Workload work = workload(large_model(), 2048, 64);
+  work.layers_per_stage = {10, 10, 12};
+  const auto plan = best_layout(work, cluster(), left_at(32, 1), any);
+  ASSERT_TRUE(plan.has_value());
+  EXPECT_EQ(plan->layout.stages(), 3);
 }
 
 // The goal is 50 ms; a second allows for a busy machine and a build that checks everything.
 TEST(BestLayout, IsQuickForRecovery) {
   std::optional<LayoutPlan> plan;
-  EXPECT_LT(seconds_of([&] { plan = best_layout(llama_405b(), h100(), 16383, 8); }), 1);
+  EXPECT_LT(seconds_of([&] { plan = best_layout(llama_405b(), h100(), left_at(16383, 8), any); }), 1);
   ASSERT_TRUE(plan.has_value());
   EXPECT_LE(plan->layout.ranks(), 16383);
 }

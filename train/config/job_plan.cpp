@@ -32,6 +32,15 @@ config::PipelineSchedule schedule_of(const std::string& name) {
 
 }  // namespace
 
+MeshShape mesh_of(const JobConfig& job) {
+  const auto& keys = job.parallelism;
+  return {static_cast<int>(keys.dp.value()), static_cast<int>(keys.tp.value()), static_cast<int>(keys.pp.value())};
+}
+
+MeshShape mesh_of(const plan::Layout& layout) {
+  return {static_cast<int>(layout.dp), static_cast<int>(layout.tp), static_cast<int>(layout.pp)};
+}
+
 plan::Workload workload_of(const JobConfig& job) {
   plan::Workload workload;
   workload.model = static_cast<const ModelConfig&>(job.model);

@@ -7,6 +7,9 @@ namespace trident {
 
 // Between a job's keys and the planner's values.
 
+/// dp, tp and pp, which must be decided.
+[[nodiscard]] MeshShape mesh_of(const JobConfig& job);
+[[nodiscard]] MeshShape mesh_of(const plan::Layout& layout);
 /// What the job trains.
 [[nodiscard]] plan::Workload workload_of(const JobConfig& job);
 [[nodiscard]] plan::SearchSpace search_space(const JobConfig& job, int64_t ranks);

@@ -4,11 +4,14 @@
 #include <gtest/gtest.h>
 
 #include "tests/train/config/job_text.h"
+#include "tests/train/config/small_cluster.h"
+#include "train/config/job_plan.h"
 
 namespace trident {
 namespace {
 
 using config_test::kSmallJob;
+using config_test::small_cluster;
 using testing::HasSubstr;
 using testing::StartsWith;
 using Launcher = LaunchEnvironment::Launcher;
@@ -34,12 +37,6 @@ std::string problem_of(const std::string& text, const LaunchEnvironment& launch,
   return {};
 }
 
-MeshShape mesh_of(const JobConfig& job) {
-  const auto& layout = job.parallelism;
-  return {static_cast<int>(layout.dp.value()), static_cast<int>(layout.tp.value()),
-          static_cast<int>(layout.pp.value())};
-}
-
 TEST(DecideMesh, RightNumbersStay) {
   EXPECT_EQ(mesh_of(decide(kSmallJob, started(1, Launcher::none))), (MeshShape{1, 1, 1}));
   EXPECT_EQ(mesh_of(decide(kSmallJob + "parallelism: {dp: 2, tp: 2, pp: 2}\n", started(8))), (MeshShape{2, 2, 2}));
@@ -50,16 +47,6 @@ TEST(DecideMesh, AutoDpTakesWhatIsLeft) {
   EXPECT_EQ(mesh_of(decide(text, started(2))), (MeshShape{1, 1, 2}));
   EXPECT_EQ(mesh_of(decide(text, started(8))), (MeshShape{4, 1, 2}));
   EXPECT_EQ(mesh_of(decide(kSmallJob + "parallelism: auto\n", started(4))), (MeshShape{4, 1, 1}));
-}
-
-plan::ClusterSpec small_cluster() {
-  plan::ClusterSpec spec;
-  spec.accelerators_per_node = 8;
-  spec.peak_bf16 = spec.peak_fp32 = spec.peak_fp64 = 1e12;
-  spec.memory = 1e10;
-  spec.memory_bandwidth = 1e11;
-  spec.inside = spec.between = {1e10, 1, 1e-6};
-  return spec;
 }
 
 JobConfig planned(const std::string& text, int ranks, const plan::ClusterSpec& cluster) {
