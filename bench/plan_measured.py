@@ -56,8 +56,8 @@ def job_of(model, layout, folder):
     return programs.job(model, layout, threads_of(layout.ranks), models.WARM_UP + model.steps, folder)
 
 
-def train(trident, job, ranks, folder):
-    """The median step in seconds."""
+def run(trident, job, ranks, folder):
+    """What the job's ranks say."""
     path = folder / "job.yaml"
     path.write_text(json.dumps(job))
     environment = dict(os.environ, TMPDIR=str(folder))
@@ -65,17 +65,27 @@ def train(trident, job, ranks, folder):
         environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     prefix = mpirun(ranks) if ranks > 1 else []
     command = [*prefix, str(trident), "train", str(path)]
-    subprocess.run(command, env=environment, check=True, timeout=TIME_LIMIT_S, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL)
+    done = subprocess.run(command, env=environment, timeout=TIME_LIMIT_S, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)} failed with {done.returncode}:\n{done.stdout}")
+    return done.stdout
+
+
+def train(trident, job, ranks, folder):
+    """The median step in seconds."""
+    run(trident, job, ranks, folder)
     with open(folder / "run" / "metrics.jsonl", encoding="utf-8") as file:
         steps = [row["step_s"] for row in map(json.loads, file) if "loss" in row]
     return statistics.median(steps[models.WARM_UP :])
 
 
 def plan(trident, job, ranks, cluster, folder):
+    """Layouts, the best first; of this machine at assumed rates without a cluster."""
     path = folder / "plan.yaml"
     path.write_text(json.dumps(job))
-    command = [str(trident), "plan", str(path), "--cluster", str(cluster), "--gpus", str(ranks), "--json"]
+    command = [str(trident), "plan", str(path), "--gpus", str(ranks), "--json"]
+    command += ["--cluster", str(cluster)] if cluster else []
     return json.loads(subprocess.run(command, check=True, capture_output=True, timeout=60).stdout)["layouts"]
 
 

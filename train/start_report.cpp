@@ -83,9 +83,13 @@ void require_memory(const MemoryEstimate& planned, const DeviceMesh& mesh, const
   require(" of memory", of_node, available_memory());
 }
 
-void report_memory(const MemoryEstimate& used, const MemoryEstimate& planned) {
+void report_memory(const MemoryEstimate& used, const MemoryEstimate& planned, const Communicator& world) {
+  const int64_t mine[] = {static_cast<int64_t>(used.total())};
+  std::vector<int64_t> all(static_cast<size_t>(world.size()));
+  world.all_gather(std::span<const int64_t>(mine), std::span<int64_t>(all));
+  if (std::max_element(all.begin(), all.end()) - all.begin() != world.rank()) return;
   const auto of = [](size_t found, size_t promised) {
-    return fmt::format("{:.0f} of {:.0f}", to_mib(found), to_mib(promised));
+    return fmt::format("{:.1f} of {:.1f}", to_mib(found), to_mib(promised));
   };
   log::info("memory used, of the planned MiB: parameters {}, gradients {}, optimizer {}, activations {}",
             of(used.parameters, planned.parameters), of(used.gradients, planned.gradients),

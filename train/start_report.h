@@ -19,7 +19,7 @@ void report_layout(const JobLayout& layout, const DeviceMesh& mesh);
 /// more than it has.
 void require_memory(const MemoryEstimate& planned, const DeviceMesh& mesh, const Stream& stream, int64_t threads);
 
-/// What was used beside what was planned. On one rank.
-void report_memory(const MemoryEstimate& used, const MemoryEstimate& planned);
+/// What the rank that used the most did use, beside what was planned for it. Collective.
+void report_memory(const MemoryEstimate& used, const MemoryEstimate& planned, const Communicator& world);
 
 }  // namespace trident

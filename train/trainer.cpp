@@ -416,7 +416,7 @@ TrainingEnd Trainer::run(const std::atomic<bool>& stop) {
     if (metrics_) metrics_->finish();
     throw;
   }
-  if (step_ > first && is_first()) report_memory(engine_->resident(), planned_);
+  if (step_ > first) report_memory(engine_->resident(), planned_, mesh_.world());
   if (step_ == first && first > 0 && is_first()) log::info("nothing to train: {} steps are done", step_);
   save_at_end();
   const TrainingEnd end = step_ < last    ? TrainingEnd::preempted
