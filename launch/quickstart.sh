@@ -1,6 +1,7 @@
 #!/bin/bash
-# From a fresh Debian 12 to a trained model: installs what is missing, builds, trains a small Llama on the
-# King James Bible on 4 ranks (dp=2 pp=2), and shows a sample of what it learned.
+# From a fresh Debian 12 to a trained model: installs what is missing, builds, trains a small Llama on the King James
+# Bible on 4 ranks (dp=2 pp=2), and shows a sample of what it learned. On the way one rank is killed; the training
+# recovers, and is compared with one in which nothing is killed.
 #
 #   launch/quickstart.sh [--steps N] [--dir DIR]
 #
@@ -12,8 +13,16 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$(realpath -m "${TRIDENT_BUILD_DIR:-$root/build}")
-ranks=4
-dir=$root steps=
+ranks=4 victim=2
+job=$root/configs/quickstart.yaml
+compared=100 # steps that are trained a second time, without the kill
+dir=$root steps='' training=''
+here=$PWD scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+for signal in INT TERM HUP; do
+  # shellcheck disable=SC2064  # the name of this signal
+  trap "stopped $signal" "$signal"
+done
 
 fail() {
   printf 'quickstart: error: %s\n' "$*" >&2
@@ -30,16 +39,41 @@ while [ $# -gt 0 ]; do
   shift
 done
 
+
+# stopped SIGNAL: the training saves its state, and this script ends; Ctrl-C once more ends the training at once.
+stopped() {
+  local code=$((128 + $(kill -l "$1")))
+  [ -n "$training" ] || exit $code
+  trap '' TERM HUP
+  trap 'kill -INT "$training" 2>/dev/null' INT
+  kill -TERM "$training" 2>/dev/null
+  while kill -0 "$training" 2>/dev/null; do wait "$training" || true; done
+  printf '\nquickstart: stopped; the run is %s\n' "$(shown "$dir/$run")" >&2
+  exit $code
+}
+
+# attended COMMAND...: runs it so that signals to this script reach it once, a terminal's Ctrl-C too.
+attended() {
+  local status=0
+  set -m # a process group of its own
+  "$@" </dev/null &
+  training=$!
+  set +m
+  wait "$training" || status=$?
+  training=''
+  return $status
+}
+
 # quietly WHAT COMMAND...: says what it does; the command's own words appear only when it fails.
 quietly() {
-  local log
   printf 'quickstart: %s ...' "$1"
   shift
-  log=$(mktemp)
-  "$@" >"$log" 2>&1 || { echo; tail -n 30 "$log" >&2; rm -f "$log"; fail "failed: $*"; }
-  rm -f "$log"
+  "$@" >"$scratch/log" 2>&1 || { echo; tail -n 30 "$scratch/log" >&2; fail "failed: $*"; }
   echo " done"
 }
+
+# As short as a path can be for whoever has started this.
+shown() { realpath --relative-base="$here" "$1"; }
 
 # Installing is for Debian; elsewhere the build says what it lacks.
 install_missing() {
@@ -54,32 +88,72 @@ configure() { cd "$root" && cmake -S "$root" -B "$build" ${generator[@]+"${gener
 
 # one_rank WHY: no launcher, and a mesh of one rank instead of the job's.
 one_rank() {
-  echo "quickstart: $1: training on one rank instead of $ranks"
-  launcher=() overrides+=(parallelism.dp=1 parallelism.pp=1)
+  echo "quickstart: $1: training on one rank instead of $ranks, and nothing is killed"
+  train=("$trident" train "$job" parallelism.dp=1 parallelism.pp=1)
 }
 
-# Sets `launcher`, the words before the program that start it on all ranks.
+# Sets `train`, the words that train the job on all ranks.
 choose_launcher() {
-  [[ $("$trident" --version) != *"mpi no"* ]] || { one_rank "the program was built without MPI (libopenmpi-dev)"; return; }
+  [[ $("$trident" --version) != *"mpi no"* ]] ||
+    { one_rank "the program was built without MPI (libopenmpi-dev)"; return; }
   [[ $(mpirun --version 2>&1) == *"Open MPI"* ]] || { one_rank "Open MPI's mpirun is missing (openmpi-bin)"; return; }
-  # On one machine, shared memory is the whole network. The kernel's copy between processes is not used: containers
-  # often forbid it. Ranks are not bound, so that other programs on the same cores slow down all of them alike.
-  launcher=(mpirun -n "$ranks" --bind-to none --mca pml ob1 --mca btl "self,vader"
-    --mca btl_vader_single_copy_mechanism none)
+  train=("$trident" launch "$job" --mpirun=--quiet) # its words about ranks that die add nothing to ours
   if [ "$(id -u)" -eq 0 ]; then
     echo "quickstart: running as root, which mpirun refuses: setting OMPI_ALLOW_RUN_AS_ROOT for this run"
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
   fi
-  # mpirun refuses more ranks than it counts cores: ask it, since it knows what binding or a batch system leaves.
-  "${launcher[@]}" true >/dev/null 2>&1 && return
+  # mpirun refuses more ranks than it counts cores: ask it, since it knows what a batch system leaves.
+  mpirun -n "$ranks" --bind-to none true >/dev/null 2>&1 && return
   local words
-  launcher+=(--oversubscribe)
-  if words=$("${launcher[@]}" true 2>&1); then
+  if words=$(mpirun -n "$ranks" --bind-to none --oversubscribe true 2>&1); then
     echo "quickstart: fewer than $ranks cores: the ranks share them (mpirun --oversubscribe)"
+    train+=(--mpirun=--oversubscribe)
   else
     printf '%s\n' "$words" >&2
     one_rank "mpirun cannot start $ranks processes (above)"
   fi
+}
+
+# numbers RUN: step, loss and gradient norm of every step, as the last attempt computed them, in all digits.
+numbers() {
+  sed -nE 's/.*"step":([0-9]+),"loss":([^,]+),"grad_norm":([^,]+),.*/\1 \2 \3/p' "$1/metrics.jsonl" |
+    awk '{ last[$1] = $0 } END { for (step in last) print last[step] }' | sort -n
+}
+
+# Trains the first steps, with a kill among them, and once more without: equal states go on equally.
+train_with_a_kill() {
+  local upto=$((steps < compared ? steps : compared)) other=$scratch/quickstart at verdict recovery
+  at=$(((3 * upto + 4) / 5))
+  echo "quickstart: training steps 1 to $upto; at step $at rank $victim is killed (SIGKILL, as kill -9 sends it)"
+  attended "${train[@]}" "${words[@]}" training.stop_after="$upto" --inject "kill@rank=$victim,step=$at"
+  verdict=$(detail verdict) recovery=$(detail restart)
+  [ -n "$recovery" ] || fail "no rank was killed: $(shown "$run/events.jsonl") tells of no restart"
+
+  mkdir "$other"
+  cp "$run/gemm.json" "$other" # the same matrix libraries, wherever the machine's own choice is kept
+  echo
+  quietly "training steps 1 to $upto once more, without a kill, to compare" \
+    attended "${train[@]}" "${words[@]}" training.stop_after="$upto" run.dir="$scratch"
+  compare "$other" "$upto"
+  printf 'quickstart: %s\n' "what happened: ${verdict%%;*}" "what followed: $recovery" \
+    "compared with the one without a kill: loss and gradient norm of steps 1 to $upto in all digits, and all" \
+    "  $tensors tensors, their weights and moments, after step $upto. Everything is equal, and later steps follow from it:" \
+    "  the loss curve is bit for bit the one of a run without the kill"
+}
+
+# detail EVENT: the words of the run's last event of that kind.
+detail() { sed -nE 's/.*"event":"'"$1"'".*"detail":"([^"]*)".*/\1/p' "$run/events.jsonl" | tail -n 1; }
+
+# compare RUN STEPS: ends this script where that run's first steps are not those of ours. Sets `tensors`.
+compare() {
+  numbers "$run" >"$scratch/ours"
+  numbers "$1" >"$scratch/other"
+  [ "$(wc -l <"$scratch/ours")" -eq "$2" ] || fail "$run/metrics.jsonl lacks some of steps 1 to $2"
+  diff "$scratch/ours" "$scratch/other" >"$scratch/log" ||
+    { head -n 8 "$scratch/log" >&2; fail "losses or norms are not those of a run without the kill (lines above)"; }
+  "$trident" checkpoint diff "$run" "$1" >"$scratch/log" ||
+    { cat "$scratch/log" >&2; fail "the state after step $2 is not that of a run without the kill (above)"; }
+  tensors=$(sed -nE 's/^all ([0-9]+) tensors are equal$/\1/p' "$scratch/log")
 }
 
 install_missing
@@ -102,13 +176,20 @@ run=runs/quickstart
 if [ -e "$run" ]; then
   earlier=$run-$(date -u -r "$run" +%Y%m%dT%H%M%SZ)
   mv "$run" "$earlier"
-  echo "quickstart: the earlier run is now $dir/$earlier"
+  echo "quickstart: the earlier run is now $(shown "$earlier")"
 fi
-overrides=()
-[ -z "$steps" ] || overrides+=("training.steps=$steps")
 choose_launcher
-# Not this script's input: mpirun would read it away.
-${launcher[@]+"${launcher[@]}"} "$trident" train "$root/configs/quickstart.yaml" ${overrides[@]+"${overrides[@]}"} </dev/null
+[ -n "$steps" ] || steps=$("$trident" config show "$job" | sed -n 's/^  steps: //p')
+words=(training.steps="$steps")
+if [ "${train[1]}" = launch ]; then
+  train_with_a_kill
+  if [ "$steps" -gt "$compared" ]; then
+    printf '\nquickstart: going on to step %s\n' "$steps"
+    attended "${train[@]}" "${words[@]}"
+  fi
+else
+  attended "${train[@]}" "${words[@]}"
+fi
 
 echo
 echo "quickstart: on the text that it has not seen:"
@@ -118,3 +199,7 @@ echo "quickstart: what the model writes after \"In the beginning\":"
 "$trident" generate "$run" --prompt "In the beginning" --tokens 400 --temperature 0.8 --seed 1
 echo
 echo "quickstart: report: $(realpath "$run")/report.html"
+printf '%s\n' "quickstart: next, for example:" \
+  "  $(shown "$trident") generate $(shown "$run") --prompt \"And it came to pass\"" \
+  "  $(shown "$trident") checkpoint list $(shown "$run")" \
+  "  or your own text: README.md, \"Train your own\""

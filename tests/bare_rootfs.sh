@@ -83,7 +83,8 @@ inside() {
 
 # Where mpirun does not work the quick start says so and trains on one rank; here it must work.
 quickstart_on_four_ranks() {
-  inside /trident/launch/quickstart.sh --steps 20 &&
+  inside /trident/launch/quickstart.sh --steps 20 | tee "$target/quickstart.log" &&
+    grep -F 'bit for bit the one of a run without the kill' "$target/quickstart.log" &&
     grep -F 'ranks 4 | dp=2 tp=1 pp=2' "$target/trident/runs/quickstart/logs/rank_00000.log"
 }
 
