@@ -46,8 +46,8 @@ for argument in "$@"; do
       sed -n '2,3s/^# //p' "${BASH_SOURCE[0]}"
       exit 0
       ;;
-    build | data | tests | fuzz | interop) groups+=("$argument") ;;
-    *) fail "unknown group '$argument'; groups are build, data, tests, fuzz and interop" ;;
+    build | data | tests | fuzz | interop | slurm) groups+=("$argument") ;;
+    *) fail "unknown group '$argument'; groups are build, data, tests, fuzz, interop and slurm" ;;
   esac
 done
 [ ${#groups[@]} -gt 0 ] || groups=(build)

@@ -26,7 +26,7 @@ check() {
 
 format() { ours '\.(h|cpp|cu|cuh)$' | xargs -r clang-format-14 --dry-run -Werror; }
 
-scripts() { ours '(\.sh|^\.ci/run)$' | xargs -r shellcheck; }
+scripts() { ours '(\.sh|\.sbatch|^\.ci/run)$' | xargs -r shellcheck; }
 
 # `grep -q` leaves at the first match; a command before it that still writes dies of SIGPIPE, and pipefail calls that a failure.
 pipes() { ! ours '(\.sh|^\.ci/run)$' | xargs -r grep -nE '[^|]\| *grep -[a-zA-Z]*q'; }

@@ -1,0 +1,67 @@
+#!/bin/bash
+# launch/slurm/trident.sbatch under a Slurm of two nodes on this machine: the signal before the time limit makes a job
+# save and queue itself again, it goes on, and its losses are those of a run that never stopped.
+#   slurm_test.sh PROGRAM JSON_KEYS
+set -euo pipefail
+here=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
+# shellcheck source=tests/launch/small_job.sh
+source "$here/../launch/small_job.sh"
+# shellcheck source=tests/distributed/mpirun.sh
+source "$here/mpirun.sh"
+# shellcheck source=tests/distributed/slurm.sh
+source "$here/slurm.sh"
+trap 'end_slurm; end_of_ranks; rm -rf "$work"' EXIT
+# Both nodes have this machine's name, but their ranks are not neighbours.
+export OMPI_MCA_btl=tcp,self TRIDENT=$program
+script=$here/../../launch/slurm/trident.sbatch
+job=(parallelism.dp=2 parallelism.logical_shards=2 training.steps=1M training.micro_batch_size=3
+  evaluation.interval_steps=0 checkpoint.interval_steps=0 logging.interval_steps=1000)
+
+# until_true WHAT COMMAND...: fails where it does not become true.
+until_true() {
+  local waited=0
+  until "${@:2}"; do
+    [ $waited -lt 600 ] || { report "$1: $(squeue; tail -n 5 "$work"/*.log "$slurm"/*.out)"; return 1; }
+    sleep 0.1
+    waited=$((waited + 1))
+  done
+}
+
+# rows NAME ATTEMPT: steps of that attempt.
+rows() { awk -v attempt="\"attempt\":$2," 'index($0, attempt) && /"loss"/ { n++ } END { print n + 0 }' "runs/$1/metrics.jsonl"; }
+has_rows() { [ -e "runs/$1/metrics.jsonl" ] && [ "$(rows "$1" "$2")" -ge 20 ]; }
+waits_again() { [ "$(squeue -h -j "$1" -o '%T %r')" = "PENDING BeginTime" ]; }
+losses() { grep '"loss"' "runs/$1/metrics.jsonl" | sed -E 's/.*"step":([0-9]+),"loss":([^,]*),.*/\1 \2/'; }
+
+# requeued NAME OPTIONS...: the job, interrupted twice.
+requeued() {
+  local name=$1 id last
+  shift
+  id=$(sbatch --parsable --output="$name.log" --cpus-per-task=1 "$@" "$script" job.yaml run.name="$name" "${job[@]}")
+  until_true "$name: does not start" has_rows "$name" 1 || return 0
+  scancel --batch --signal=USR1 "$id"
+  until_true "$name: does not queue itself again" waits_again "$id" || return 0
+  grep -q '^trident.sbatch: the state is saved; back to the queue' "$name.log" || report "$name: does not say what it does"
+  last=$(losses "$name" | tail -n 1 | cut -d' ' -f1)
+  # Slurm would wait for two minutes; a node takes back a job that it has ended from the next second on.
+  sleep 2
+  scontrol update JobId="$id" StartTime=now
+  until_true "$name: does not go on" has_rows "$name" 2 || return 0
+  grep -q "resumed step $last from" "$name.log" || report "$name: goes on elsewhere than from step $last"
+  scancel --batch --signal=USR1 "$id"
+  until_true "$name: does not queue itself a second time" waits_again "$id" || return 0
+  scancel "$id"
+
+  last=$(losses "$name" | tail -n 1 | cut -d' ' -f1)
+  "$program" train job.yaml run.name="$name-whole" "${job[@]}" parallelism.dp=1 training.stop_after="$last" 2>>whole.log
+  cmp -s <(losses "$name") <(losses "$name-whole") || report "$name: other losses than those of a run that never stopped"
+}
+
+small_job
+start_slurm
+requeued one-node --nodes=1 --ntasks-per-node=2
+requeued two-nodes --nodes=2 --ntasks-per-node=1
+end_slurm
+left=$(leftovers)
+[ -z "$left" ] || report "$left"
+finish "a job under Slurm saves, queues itself again and goes on"
