@@ -11,10 +11,10 @@ namespace trident {
 
 /// Something wrong with a checkpoint. Empty fields do not apply.
 struct CheckpointProblem {
-  std::string file;
-  std::string tensor;
-  std::optional<int64_t> block;  ///< number of the 4 MiB block of the file
-  std::string detail;
+  std::string file{};
+  std::string tensor{};
+  std::optional<int64_t> block{};  ///< number of the 4 MiB block of the file
+  std::string detail{};
   bool missing = false;  ///< something is not there, rather than wrong
 };
 

@@ -39,17 +39,27 @@ SnapshotSegment::~SnapshotSegment() {
 
 SnapshotSegment SnapshotSegment::attach(const std::string& name, size_t bytes) {
   SnapshotSegment segment(name, bytes, shm_open(name.c_str(), O_RDWR | O_NONBLOCK, 0600));
-  if (segment.is_open()) {
-    struct stat status {};
-    if (fstat(segment.descriptor_, &status) != 0) fail(errno, "look at", name);
-    if (S_ISREG(status.st_mode) && status.st_uid == geteuid() && (status.st_mode & 077U) == 0 &&
-        status.st_size == static_cast<off_t>(bytes)) {
-      segment.reserve();
-      return segment;
-    }
+  if (segment.is_open() && segment.own_size() == bytes) {
+    segment.reserve();
+    return segment;
   }
   remove(name);
   return {name, bytes, -1};
+}
+
+SnapshotSegment SnapshotSegment::open(const std::string& name) {
+  SnapshotSegment segment(name, 0, shm_open(name.c_str(), O_RDWR | O_NONBLOCK, 0600));
+  const auto size = segment.is_open() ? segment.own_size() : std::nullopt;
+  if (!size) return {name, 0, -1};
+  segment.bytes_ = *size;
+  return segment;
+}
+
+std::optional<size_t> SnapshotSegment::own_size() const {
+  struct stat status {};
+  if (fstat(descriptor_, &status) != 0) fail(errno, "look at", name_);
+  if (!S_ISREG(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & 077U) != 0) return std::nullopt;
+  return static_cast<size_t>(status.st_size);
 }
 
 SnapshotSegment SnapshotSegment::create(const std::string& name, size_t bytes) {
@@ -81,8 +91,9 @@ void SnapshotSegment::reserve() const {
               "remove stale segments, enlarge /dev/shm, or keep snapshots in private memory");
 }
 
-std::byte* SnapshotSegment::map() const {
-  void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, descriptor_, 0);
+std::byte* SnapshotSegment::map(Touch touch) const {
+  const int flags = touch == Touch::every_page ? MAP_SHARED | MAP_POPULATE : MAP_SHARED;
+  void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, flags, descriptor_, 0);
   if (memory == MAP_FAILED) fail(errno, "map", name_);
   return static_cast<std::byte*>(memory);
 }

@@ -36,24 +36,38 @@ class SignalsBlocked {
   sigset_t before_{};
 };
 
+// Pieces of state are hashed first and copied while they lie in the cache of second level.
+constexpr int64_t kCachedBytes = int64_t{128} << 10;
+// A GPU copies ahead while the host hashes what has come.
+constexpr int64_t kDeviceBytes = int64_t{32} << 20;
+
+std::vector<CopyPiece> by_place(std::vector<CopyPiece> pieces) {
+  std::sort(pieces.begin(), pieces.end(),
+            [](const CopyPiece& a, const CopyPiece& b) { return a.to != b.to ? a.to < b.to : a.bytes < b.bytes; });
+  return pieces;
+}
+
 /// Of what an earlier process left, the older snapshot goes first.
 int newest_buffer(const SnapshotMemory& memory) { return memory.step(1) > memory.step(0) ? 1 : 0; }
 
 }  // namespace
 
 SnapshotWriter::SnapshotWriter(SnapshotMemory& memory, std::vector<CopyPiece> pieces, Write write, CopyOn copy_on,
-                               const Stream& stream)
+                               const Stream& stream, uint64_t gang)
     : memory_(memory),
-      pieces_(std::move(pieces)),
+      pieces_(by_place(std::move(pieces))),
       write_(std::move(write)),
       copy_on_(copy_on),
       stream_(stream),
       side_(stream.side()),
+      gang_(gang),
       newest_(newest_buffer(memory)) {
   static_assert(SnapshotMemory::kBuffers == 2);
+  int64_t end = 0;
   for (const CopyPiece& piece : pieces_) {
-    TRIDENT_CHECK(piece.bytes >= 0 && piece.to >= 0 && piece.bytes <= memory.bytes() &&
+    TRIDENT_CHECK(piece.bytes >= 0 && piece.to >= end && piece.bytes <= memory.bytes() &&
                   piece.to <= memory.bytes() - piece.bytes);
+    end = piece.to + piece.bytes;
   }
   const SignalsBlocked blocked;
   if (copy_on == CopyOn::own_thread) {
@@ -152,16 +166,14 @@ SnapshotWriter::Kept* SnapshotWriter::next_to_write() {
 
 void SnapshotWriter::copy(const Copy& copy) {
   const auto to = memory_.begin_fill(copy.buffer);
-  if (stream_.device().kind == DeviceKind::cuda) {
+  const bool on_gpu = stream_.device().kind == DeviceKind::cuda;
+  if (on_gpu) {
     // Not before there is a snapshot: pinning takes all of its pages.
     auto& pinned = pinned_[static_cast<size_t>(copy.buffer)];
     if (!std::exchange(pinned.tried, true)) pinned.lock = pin_memory(to);
-    copy_from_device(to);
-  } else {
-    for (const CopyPiece& piece : pieces_)
-      stream_copy(to.subspan(static_cast<size_t>(piece.to)), {piece.from, static_cast<size_t>(piece.bytes)});
   }
-  memory_.end_fill(copy.buffer, copy.step, copy.consumed_samples);
+  const BlockHashes hashes = on_gpu ? copy_from_device(to) : copy_from_host(to);
+  memory_.end_fill(copy.buffer, {copy.step, copy.consumed_samples, gang_}, hashes);
   {
     const std::lock_guard lock(mutex_);
     newest_ = copy.buffer;
@@ -170,11 +182,56 @@ void SnapshotWriter::copy(const Copy& copy) {
   changed_.notify_all();
 }
 
-void SnapshotWriter::copy_from_device(std::span<std::byte> to) {
+BlockHashes SnapshotWriter::copy_from_host(std::span<std::byte> to) const {
+  BlockHasher hasher;
+  int64_t at = 0;
+  const auto pass_gap = [&](int64_t end) {
+    hasher.update(to.subspan(static_cast<size_t>(at), static_cast<size_t>(end - at)));
+    at = end;
+  };
+  for (const CopyPiece& piece : pieces_) {
+    pass_gap(piece.to);
+    for (int64_t done = 0; done < piece.bytes;) {
+      const int64_t count = std::min(kCachedBytes, piece.bytes - done);
+      const std::span part(piece.from + done, static_cast<size_t>(count));
+      hasher.update(part);
+      stream_copy(to.subspan(static_cast<size_t>(at)), part);
+      done += count;
+      at += count;
+    }
+  }
+  pass_gap(std::ssize(to));
+  return hasher.finish();
+}
+
+BlockHashes SnapshotWriter::copy_from_device(std::span<std::byte> to) const {
+  struct Part {
+    int64_t end = 0;
+    Event there{};
+  };
+  std::vector<Part> parts;
+  const auto end_part = [&](int64_t end) { parts.emplace_back().end = end, parts.back().there.record(side_); };
   state_ready_.wait(side_);
-  for (const CopyPiece& piece : pieces_)
-    copy_bytes(side_, to.data() + piece.to, piece.from, static_cast<size_t>(piece.bytes));
-  side_.synchronize();
+  int64_t begun = 0;
+  for (const CopyPiece& piece : pieces_) {
+    for (int64_t done = 0; done < piece.bytes;) {
+      const int64_t count = std::min(kDeviceBytes, piece.bytes - done);
+      copy_bytes(side_, to.data() + piece.to + done, piece.from + done, static_cast<size_t>(count));
+      done += count;
+      if (piece.to + done - begun < kDeviceBytes) continue;
+      begun = piece.to + done;
+      end_part(begun);
+    }
+  }
+  end_part(std::ssize(to));
+  BlockHasher hasher;
+  int64_t at = 0;
+  for (const Part& part : parts) {
+    part.there.synchronize();
+    hasher.update(to.subspan(static_cast<size_t>(at), static_cast<size_t>(part.end - at)));
+    at = part.end;
+  }
+  return hasher.finish();
 }
 
 void SnapshotWriter::copy_loop(const std::stop_token& stop) {

@@ -47,10 +47,11 @@ class SnapshotWriter {
   /// Writes one snapshot, on the writer thread; what it throws is reported by finished().
   using Write = std::function<void(int64_t step, std::span<const std::byte> content)>;
 
-  /// Memory and pieces outlive this object. Where the pieces lie on a GPU, `stream` is the one that changes them: a
-  /// copy waits for what it was given before snapshot(), and runs beside what it is given later.
+  /// Memory and pieces outlive this object; pieces do not overlap. `gang` is sealed with every snapshot. Where the
+  /// pieces lie on a GPU, `stream` is the one that changes them: a copy waits for what it was given before snapshot(),
+  /// and runs beside what it is given later.
   SnapshotWriter(SnapshotMemory& memory, std::vector<CopyPiece> pieces, Write write,
-                 CopyOn copy_on = CopyOn::own_thread, const Stream& stream = Stream::meta());
+                 CopyOn copy_on = CopyOn::own_thread, const Stream& stream = Stream::meta(), uint64_t gang = 0);
   /// Waits for both threads: a copy is finished, a write that has begun too; a write that waits is dropped.
   ~SnapshotWriter() = default;
   SnapshotWriter(const SnapshotWriter&) = delete;
@@ -98,22 +99,25 @@ class SnapshotWriter {
   [[nodiscard]] Kept* oldest_unreported();
   [[nodiscard]] Kept* next_to_write();
   void copy(const Copy& copy);
-  void copy_from_device(std::span<std::byte> to);
+  /// Fill the buffer, and hash what it holds then.
+  [[nodiscard]] BlockHashes copy_from_host(std::span<std::byte> to) const;
+  [[nodiscard]] BlockHashes copy_from_device(std::span<std::byte> to) const;
   void copy_loop(const std::stop_token& stop);
   void write_loop(const std::stop_token& stop);
   [[nodiscard]] Outcome write(int64_t step, int buffer) const noexcept;
 
   SnapshotMemory& memory_;
-  const std::vector<CopyPiece> pieces_;
+  const std::vector<CopyPiece> pieces_;  ///< by place
   const Write write_;
   const CopyOn copy_on_;
   const Stream stream_, side_;  ///< of a GPU
+  const uint64_t gang_;
   Event state_ready_;
   struct Pinned {
     bool tried = false;
     std::shared_ptr<void> lock{};
   };
-  std::array<Pinned, SnapshotMemory::kBuffers> pinned_;  ///< the snapshot memory
+  std::array<Pinned, SnapshotMemory::kMostBuffers> pinned_;  ///< the snapshot memory
 
   mutable std::mutex mutex_;  ///< of all below but the threads
   std::condition_variable_any changed_;

@@ -1,8 +1,11 @@
 #include "train/checkpointer.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <exception>
+#include <limits>
 #include <thread>
 #include <utility>
 
@@ -17,8 +20,10 @@ constexpr std::chrono::milliseconds kPollInterval{2};
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 SnapshotIdentity identity_of(const Communicator& world, const std::string& run_id, const SavedState& state) {
-  return {run_id, world.rank(), world.size(), state.layout_hash()};
+  return {run_id, world.rank(), world.size(), state.layout_hash(), {}};
 }
+
+uint64_t gang_of(const std::string& attempt) { return hash_bytes(attempt).low; }
 
 std::string rank_name(const std::string& name, int rank) {
   return name.empty() ? "" : name + "." + std::to_string(rank);
@@ -37,7 +42,7 @@ Checkpointer::Checkpointer(const Engine& engine, CheckpointerOptions options)
               state_.snapshot_bytes()),
       writer_(
           memory_, state_.copies(), [this](int64_t step, std::span<const std::byte> content) { write(step, content); },
-          CopyOn::own_thread, engine.stream()) {
+          CopyOn::own_thread, engine.stream(), gang_of(options_.attempt)) {
   options_.manifest.dtype = state_.dtype();
   options_.manifest.tensors = state_.tensors();
   open_root();
@@ -216,32 +221,41 @@ std::optional<SaveOutcome> Checkpointer::end_commit() {
   return SaveOutcome{save.step, now() - save.started, result.error};
 }
 
-std::optional<int64_t> Checkpointer::newest_in_memory() const {
-  int64_t mine[SnapshotMemory::kBuffers];
-  for (int i = 0; i < SnapshotMemory::kBuffers; ++i) mine[i] = memory_.step(i).value_or(-1);
-  std::vector<int64_t> all(static_cast<size_t>(world_.size()) * SnapshotMemory::kBuffers);
+std::optional<int64_t> Checkpointer::newest_in_memory(int64_t most) const {
+  const int buffers = memory_.buffers();
+  std::vector<int64_t> mine;
+  for (int i = 0; i < buffers; ++i) mine.push_back(memory_.step(i).value_or(-1));
+  std::vector<int64_t> all(static_cast<size_t>(world_.size() * buffers));
   world_.all_gather(std::span<const int64_t>(mine), std::span<int64_t>(all));
   std::optional<int64_t> newest;
   for (const int64_t step : mine) {
-    bool everywhere = step >= 0;
-    for (int rank = 0; rank < world_.size(); ++rank) {
-      const auto* steps = all.data() + static_cast<size_t>(rank) * SnapshotMemory::kBuffers;
-      everywhere =
-          everywhere && std::find(steps, steps + SnapshotMemory::kBuffers, step) != steps + SnapshotMemory::kBuffers;
-    }
+    bool everywhere = step >= 0 && step <= most;
+    for (auto steps = all.begin(); steps != all.end(); steps += buffers)
+      everywhere = everywhere && std::find(steps, steps + buffers, step) != steps + buffers;
     if (everywhere && step > newest.value_or(-1)) newest = step;
   }
   return newest;
 }
 
-int64_t Checkpointer::restore(int64_t step) const {
-  for (int i = 0; i < SnapshotMemory::kBuffers; ++i) {
-    if (memory_.step(i) != step) continue;
-    state_.restore(memory_.content(i));
-    return memory_.consumed_samples(i);
+std::optional<SnapshotSeal> Checkpointer::restore_newest(
+    int64_t at_least, const std::function<void(const std::string& what)>& damaged) const {
+  for (auto step = newest_in_memory(std::numeric_limits<int64_t>::max()); step && *step >= at_least;
+       step = newest_in_memory(*step - 1)) {
+    int buffer = 0;
+    while (memory_.step(buffer) != step) ++buffer;
+    const auto problem = memory_.problem_with(buffer);
+    const auto problems = all_gather_text(world_, problem ? to_string(*problem) : "");
+    bool intact = true;
+    for (size_t rank = 0; rank < problems.size(); ++rank) {
+      if (problems[rank].empty()) continue;
+      intact = false;
+      if (world_.rank() == 0) damaged(fmt::format("step {} of rank {}: {}", *step, rank, problems[rank]));
+    }
+    if (!intact) continue;
+    state_.restore(memory_.content(buffer));
+    return memory_.seal(buffer);
   }
-  TRIDENT_CHECK(false, "no buffer holds the step");
-  return 0;
+  return std::nullopt;
 }
 
 }  // namespace trident

@@ -2,6 +2,7 @@
 
 #include <deque>
 #include <filesystem>
+#include <functional>
 #include <future>
 #include <map>
 #include <mutex>
@@ -66,12 +67,13 @@ class Checkpointer {
   /// save() would do nothing.
   [[nodiscard]] bool full() const { return saves_.size() >= SnapshotMemory::kBuffers; }
 
-  /// The newest step that all ranks' memory holds, if any; restore() makes it the live state and returns the consumed
-  /// samples. Collective.
-  [[nodiscard]] std::optional<int64_t> newest_in_memory() const;
-  int64_t restore(int64_t step) const;
-  /// Empties the memory: the run goes on from elsewhere.
-  void forget_memory() { memory_.clear(); }
+  /// The live state becomes the newest one of step `at_least` or later that every rank's memory holds, each byte as it
+  /// was sealed; nothing where there is none. What is not is told to `damaged` on rank 0, and the next older step is
+  /// taken. Collective.
+  [[nodiscard]] std::optional<SnapshotSeal> restore_newest(
+      int64_t at_least, const std::function<void(const std::string& what)>& damaged) const;
+  /// Empties memory that holds later steps: the run goes on from elsewhere.
+  void forget_after(int64_t step) { memory_.clear_after(step); }
   /// A checkpoint that is known to be good: retention never deletes the newest such.
   void set_verified(int64_t step) { verified_ = step; }
 
@@ -84,6 +86,8 @@ class Checkpointer {
   };
 
   [[nodiscard]] std::filesystem::path temporary(int64_t step) const;
+  /// The newest step up to `most` that all ranks' memory holds.
+  [[nodiscard]] std::optional<int64_t> newest_in_memory(int64_t most) const;
   void open_root();
   void exchange_segments();
   void write(int64_t step, std::span<const std::byte> content);

@@ -147,17 +147,23 @@ CheckpointerOptions Trainer::checkpointer_options() const {
 bool Trainer::resume() {
   int64_t on_disk[] = {newest_step(plan_)};
   mesh_.world().broadcast(std::span<int64_t>(on_disk), 0);
-  if (const auto step = checkpointer_->newest_in_memory(); step && *step >= on_disk[0]) {
-    go_on_from({*step, checkpointer_->restore(*step), "memory"});
-    if (*step == on_disk[0] && plan_.checkpoints.front().parent_path() == run_.checkpoints()) saved_step_ = step_;
+  const auto memory = checkpointer_->restore_newest(on_disk[0], [this](const std::string& what) {
+    log::error("damaged snapshot, {}; an older state is taken", what);
+    event({.event = RunEvent::fault, .phase = "resume", .cause = "damaged snapshot", .detail = what});
+  });
+  if (memory) {
+    go_on_from({memory->step, memory->consumed_samples, "memory"});
+    if (step_ == on_disk[0] && plan_.checkpoints.front().parent_path() == run_.checkpoints()) saved_step_ = step_;
     return true;
   }
-  checkpointer_->forget_memory();
   const auto point = load_newest(plan_, job_, checkpointer_->state(), mesh_.world(), [this](const std::string& what) {
     log::error("damaged checkpoint {}; the one before it is taken", what);
     event({.event = RunEvent::fault, .phase = "resume", .cause = "damaged checkpoint", .detail = what});
   });
-  if (!point) return false;
+  if (!point) {
+    checkpointer_->forget_after(0);
+    return false;
+  }
   go_on_from(*point);
   return true;
 }
@@ -165,6 +171,7 @@ bool Trainer::resume() {
 void Trainer::go_on_from(const ResumePoint& point) {
   step_ = point.step;
   samples_ = point.samples;
+  checkpointer_->forget_after(step_);
   tokens_ = samples_ * job_.training.sequence_length;
   const bool own = point.folder.parent_path() == run_.checkpoints();
   if (own) saved_step_ = step_;

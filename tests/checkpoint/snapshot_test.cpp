@@ -30,7 +30,9 @@ using ::testing::HasSubstr;
 constexpr int64_t kBytes = 10000;
 // Where the header of a segment keeps these: a change here is a change of format.
 constexpr off_t kMagicAt = 0;
-constexpr off_t kStepAt = 184;
+constexpr off_t kFactsAt = 8;
+constexpr off_t kStepAt = 208;
+constexpr off_t kContentAt = 8192;  // after a page of description
 
 /// A name of this test's own, removed whatever happens.
 class SegmentName {
@@ -67,12 +69,24 @@ class SegmentName {
   std::string name_;
 };
 
-SnapshotIdentity identity() { return {.run_id = "run-a", .rank = 1, .ranks = 4, .layout = {.high = 5, .low = 6}}; }
+SnapshotIdentity identity() {
+  return {.run_id = "run-a", .rank = 1, .ranks = 4, .layout = {.high = 5, .low = 6}, .description = "what lies where"};
+}
+
+BlockHashes hashes_of(std::span<const std::byte> bytes) {
+  BlockHasher hasher;
+  hasher.update(bytes);
+  return hasher.finish();
+}
+
+void seal(SnapshotMemory& memory, int index, int64_t step) {
+  memory.end_fill(index, {step, step * 10, 1}, hashes_of(memory.content(index)));
+}
 
 void fill(SnapshotMemory& memory, int index, int64_t step, char value) {
   const auto bytes = memory.begin_fill(index);
   std::fill(bytes.begin(), bytes.end(), static_cast<std::byte>(value));
-  memory.end_fill(index, step, step * 10);
+  seal(memory, index, step);
 }
 
 bool holds(const SnapshotMemory& memory, int index, char value) {
@@ -126,7 +140,7 @@ TEST(SnapshotMemory, PrivateBuffersStartEmptyAndHoldWhatIsFilled) {
   EXPECT_EQ(memory.step(1), 0);
   fill(memory, 0, 3, 'y');
   EXPECT_EQ(memory.step(0), 3);
-  EXPECT_EQ(memory.consumed_samples(0), 30);
+  EXPECT_EQ(memory.seal(0)->consumed_samples, 30);
   EXPECT_TRUE(holds(memory, 0, 'y'));
   EXPECT_TRUE(holds(memory, 1, 'x'));
 }
@@ -136,25 +150,27 @@ TEST(SnapshotMemory, ABufferIsEmptyWhileItIsFilled) {
   fill(memory, 0, 3, 'y');
   static_cast<void>(memory.begin_fill(0));
   EXPECT_FALSE(memory.step(0));
-  memory.end_fill(0, 4, 40);
+  seal(memory, 0, 4);
   EXPECT_EQ(memory.step(0), 4);
-  EXPECT_THROW(memory.end_fill(0, 5, 50), Error) << "not begun";
+  EXPECT_THROW(seal(memory, 0, 5), Error) << "not begun";
 }
 
 TEST(SnapshotMemory, ARankWithoutStateHasBuffersWithoutBytes) {
   SnapshotMemory memory("", identity(), 0);
   EXPECT_TRUE(memory.begin_fill(1).empty());
-  memory.end_fill(1, 2, 20);
+  seal(memory, 1, 2);
   EXPECT_EQ(memory.step(1), 2);
 }
 
-TEST(SnapshotMemory, ClearEmptiesBoth) {
+TEST(SnapshotMemory, ClearAfterAStepKeepsThatStep) {
   SnapshotMemory memory("", identity(), kBytes);
   fill(memory, 0, 3, 'x');
   fill(memory, 1, 4, 'y');
-  memory.clear();
-  EXPECT_FALSE(memory.step(0));
+  memory.clear_after(3);
+  EXPECT_EQ(memory.step(0), 3);
   EXPECT_FALSE(memory.step(1));
+  memory.clear_after(-1);
+  EXPECT_FALSE(memory.step(0));
   fill(memory, 1, 1, 'z');
   EXPECT_EQ(memory.step(1), 1);
 }
@@ -167,7 +183,7 @@ TEST(SnapshotMemory, NamedMemoryOutlivesItsProcessUntilItIsRemoved) {
     EXPECT_TRUE(memory.attached());
     EXPECT_EQ(memory.step(0), 7);
     EXPECT_EQ(memory.step(1), 8);
-    EXPECT_EQ(memory.consumed_samples(1), 80);
+    EXPECT_EQ(memory.seal(1)->consumed_samples, 80);
     EXPECT_TRUE(holds(memory, 0, 'a'));
     EXPECT_TRUE(holds(memory, 1, 'b'));
   }
@@ -211,7 +227,7 @@ TEST(CheckpointSceptic, T21TornSequenceLosesThatBufferOnly) {
   SnapshotMemory memory(name, identity(), kBytes);
   EXPECT_TRUE(memory.attached());
   EXPECT_FALSE(memory.step(0));
-  EXPECT_THROW(static_cast<void>(memory.consumed_samples(0)), Error);
+  EXPECT_FALSE(memory.seal(0));
   EXPECT_EQ(memory.step(1), 8);
   EXPECT_TRUE(holds(memory, 1, 'b'));
   fill(memory, 0, 9, 'd');
@@ -230,7 +246,9 @@ TEST(CheckpointSceptic, T21AnotherRunLayoutRankOrSizeIsNotAttached) {
   other_ranks.ranks = 5;
   auto other_layout = identity();
   other_layout.layout.low = 7;
-  for (const auto& other : {other_run, longer_run, other_rank, other_ranks, other_layout}) {
+  auto other_description = identity();
+  other_description.description = "what lies WHERE";
+  for (const auto& other : {other_run, longer_run, other_rank, other_ranks, other_layout, other_description}) {
     leave_two_snapshots(name);
     expect_made_anew(name, other, kBytes);
   }
@@ -269,7 +287,7 @@ TEST(CheckpointSceptic, T21AHostileHeaderIsNotAttached) {
     std::fill(state.begin(), state.end(), step);
     const int index = static_cast<int>(step % 2);
     stream_copy(memory.begin_fill(index), std::as_bytes(std::span(state)));
-    memory.end_fill(index, step, step * 10);
+    seal(memory, index, step);
     if (write(pipe, &step, sizeof(step)) != sizeof(step)) _exit(1);
   }
 }
@@ -278,6 +296,63 @@ bool is_whole(const SnapshotMemory& memory, int index, int64_t step) {
   std::vector<int64_t> state(memory.content(index).size() / 8);
   std::memcpy(state.data(), memory.content(index).data(), memory.content(index).size());
   return std::all_of(state.begin(), state.end(), [step](int64_t word) { return word == step; });
+}
+
+TEST(SnapshotView, ReadsWhatAnotherProcessLeft) {
+  const SegmentName name;
+  EXPECT_FALSE(SnapshotView::open(name));
+  leave_two_snapshots(name);
+  const auto view = SnapshotView::open(name);
+  ASSERT_TRUE(view);
+  EXPECT_EQ(view->identity().run_id, "run-a");
+  EXPECT_EQ(view->identity().rank, 1);
+  EXPECT_EQ(view->identity().ranks, 4);
+  EXPECT_EQ(view->identity().layout, identity().layout);
+  EXPECT_EQ(view->identity().description, identity().description);
+  EXPECT_EQ(view->buffers(), 2);
+  EXPECT_EQ(view->bytes(), kBytes);
+  EXPECT_EQ(view->seal(1), (SnapshotSeal{8, 80, 1}));
+  EXPECT_FALSE(view->problem_with(0));
+  EXPECT_FALSE(view->problem_with(1));
+}
+
+TEST(SnapshotView, RefusesAHeaderThatIsNotSound) {
+  const SegmentName name;
+  for (const off_t at : {kMagicAt, kFactsAt, kFactsAt + 12, kFactsAt + 32, kFactsAt + 40, kFactsAt + 48, off_t{4096}}) {
+    leave_two_snapshots(name);
+    name.overwrite(at, std::string(8, '\x7f'));
+    EXPECT_FALSE(SnapshotView::open(name)) << at;
+  }
+  leave_two_snapshots(name);
+  name.truncate(4096);
+  EXPECT_FALSE(SnapshotView::open(name));
+  leave_two_snapshots(name);
+  name.open_to_all();
+  EXPECT_FALSE(SnapshotView::open(name));
+  EXPECT_TRUE(name.exists()) << "looking removes nothing";
+}
+
+// torn-checkpoint, of shared memory: everything that a bit may flip in.
+TEST(CheckpointSceptic, S22AFlippedBitOfASnapshotIsNamedWithItsBlock) {
+  const SegmentName name;
+  constexpr int64_t kLarge = 2 * kHashBlockBytes + 100;
+  constexpr off_t kTableAt = kContentAt + 2 * kHashBlockBytes + 4096;
+  SnapshotMemory memory(name, identity(), kLarge);
+  const auto problem_after = [&](off_t at) {
+    fill(memory, 0, 7, 'a');
+    EXPECT_FALSE(memory.problem_with(0));
+    name.overwrite(at, "b");
+    const auto problem = memory.problem_with(0);
+    return problem ? to_string(*problem) : "none";
+  };
+  EXPECT_THAT(problem_after(kContentAt), HasSubstr("block 0: the block's hash is"));
+  EXPECT_THAT(problem_after(kContentAt + kHashBlockBytes), HasSubstr("block 1: "));
+  EXPECT_THAT(problem_after(kContentAt + kLarge - 1), HasSubstr("block 2: "));
+  EXPECT_THAT(problem_after(kTableAt + 9), HasSubstr("table"));
+  for (const off_t number : {kStepAt, kStepAt + 8, kStepAt + 16, kStepAt + 24})
+    EXPECT_THAT(problem_after(number), HasSubstr("its step or its table of hashes is not what was sealed"));
+  static_cast<void>(memory.begin_fill(0));
+  EXPECT_THAT(to_string(memory.problem_with(0).value()), HasSubstr("not whole"));
 }
 
 TEST(CheckpointSceptic, T21KilledAnywhereInAFillOneSnapshotIsWhole) {
@@ -305,7 +380,7 @@ TEST(CheckpointSceptic, T21KilledAnywhereInAFillOneSnapshotIsWhole) {
     for (const int index : {0, 1}) {
       if (const auto step = memory.step(index)) {
         EXPECT_TRUE(is_whole(memory, index, *step)) << *step;
-        EXPECT_EQ(memory.consumed_samples(index), *step * 10);
+        EXPECT_EQ(memory.seal(index)->consumed_samples, *step * 10);
         newest = std::max(newest, *step);
       }
     }
@@ -317,7 +392,7 @@ TEST(CheckpointSceptic, T21AStartCutOffBeforeTheHeaderIsMadeAnew) {
   const SegmentName name;
   const int file = shm_open(static_cast<const std::string&>(name).c_str(), O_RDWR | O_CREAT | O_EXCL, 0600);
   ASSERT_GE(file, 0);
-  ASSERT_EQ(ftruncate(file, 4096 + 2 * 12288), 0);  // sparse: no page has memory
+  ASSERT_EQ(ftruncate(file, kContentAt + 2 * (12288 + 4096)), 0);  // sparse: no page has memory
   close(file);
   expect_made_anew(name, identity(), kBytes);
 }

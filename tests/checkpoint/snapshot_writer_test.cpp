@@ -74,7 +74,8 @@ class WriterTest : public ::testing::TestWithParam<CopyOn> {
     for (const int index : {0, 1}) {
       if (const auto step = memory_.step(index)) {
         EXPECT_TRUE(is_state_of(memory_.content(index), *step));
-        EXPECT_EQ(memory_.consumed_samples(index), *step * 8);
+        EXPECT_EQ(memory_.seal(index)->consumed_samples, *step * 8);
+        EXPECT_FALSE(memory_.problem_with(index)) << *step;
         steps.push_back(*step);
       }
     }
@@ -224,8 +225,9 @@ TEST_P(WriterTest, TheEndFinishesTheCopyThatRuns) {
 
 TEST_P(WriterTest, AfterARestartTheOlderSnapshotGoesFirst) {
   for (const auto& [index, step] : {std::pair(0, 9), std::pair(1, 8)}) {
-    static_cast<void>(memory_.begin_fill(index));
-    memory_.end_fill(index, step, step * 8);
+    BlockHasher hasher;
+    hasher.update(memory_.begin_fill(index));
+    memory_.end_fill(index, {step, step * 8, 0}, hasher.finish());
   }
   start();
   ASSERT_TRUE(train(10, false));
@@ -282,6 +284,8 @@ TEST(SnapshotWriter, RefusesAPieceThatLeavesTheBuffer) {
   EXPECT_THROW(make(50, 51), Error);
   EXPECT_THROW(make(-1, 0), Error);
   EXPECT_THROW(make(1, -1), Error);
+  const std::vector<CopyPiece> overlapping{{state.data(), 50, 0}, {state.data(), 50, 49}};
+  EXPECT_THROW(SnapshotWriter(memory, overlapping, [](auto, auto) {}), Error);
 }
 
 TEST_P(CheckpointSceptic, T11WhatIsWrittenIsTheStateBeforeTheUpdate) {
