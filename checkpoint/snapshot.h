@@ -13,12 +13,17 @@ namespace trident {
 /// outlives the process; whoever started the processes removes it. One thread fills at a time; any thread may look.
 class SnapshotMemory : public SnapshotView {
  public:
-  static constexpr int kBuffers = 2;
+  /// Of memory that a restart goes on from: while one is written to disk, however long that takes, one of the others
+  /// is whole at any time.
+  static constexpr int kBuffers = 3;
+  /// Of memory that ends with its process: one is written, one is filled.
+  static constexpr int kPrivateBuffers = 2;
 
   /// `name` empty: private to this process. Otherwise POSIX shared memory of that name, which only this user may open:
   /// attached where it is there with the same identity and size, made anew where it is not or differs. Throws
   /// Error(io), saying how much room shared memory has, where it does not fit.
-  SnapshotMemory(const std::string& name, const SnapshotIdentity& identity, int64_t bytes, int buffers = kBuffers);
+  SnapshotMemory(const std::string& name, const SnapshotIdentity& identity, int64_t bytes,
+                 int buffers = kPrivateBuffers);
 
   /// Whether the memory was there before, with what an earlier process left in it.
   [[nodiscard]] bool attached() const { return attached_; }

@@ -47,9 +47,6 @@ std::vector<CopyPiece> by_place(std::vector<CopyPiece> pieces) {
   return pieces;
 }
 
-/// Of what an earlier process left, the older snapshot goes first.
-int newest_buffer(const SnapshotMemory& memory) { return memory.step(1) > memory.step(0) ? 1 : 0; }
-
 }  // namespace
 
 SnapshotWriter::SnapshotWriter(SnapshotMemory& memory, std::vector<CopyPiece> pieces, Write write, CopyOn copy_on,
@@ -60,9 +57,7 @@ SnapshotWriter::SnapshotWriter(SnapshotMemory& memory, std::vector<CopyPiece> pi
       copy_on_(copy_on),
       stream_(stream),
       side_(stream.side()),
-      gang_(gang),
-      newest_(newest_buffer(memory)) {
-  static_assert(SnapshotMemory::kBuffers == 2);
+      gang_(gang) {
   int64_t end = 0;
   for (const CopyPiece& piece : pieces_) {
     TRIDENT_CHECK(piece.bytes >= 0 && piece.to >= end && piece.bytes <= memory.bytes() &&
@@ -146,10 +141,11 @@ std::optional<int> SnapshotWriter::free_buffer() const {
   const auto kept = [this](int buffer) {
     return std::any_of(kept_.begin(), kept_.end(), [buffer](const Kept& k) { return k.buffer == buffer; });
   };
-  for (const int buffer : {1 - newest_, newest_}) {
-    if (!kept(buffer)) return buffer;
+  std::optional<int> oldest;
+  for (int buffer = 0; buffer < memory_.buffers(); ++buffer) {
+    if (!kept(buffer) && (!oldest || memory_.step(buffer) < memory_.step(*oldest))) oldest = buffer;
   }
-  return std::nullopt;
+  return oldest;
 }
 
 SnapshotWriter::Kept* SnapshotWriter::oldest_unreported() {
@@ -176,7 +172,6 @@ void SnapshotWriter::copy(const Copy& copy) {
   memory_.end_fill(copy.buffer, {copy.step, copy.consumed_samples, gang_}, hashes);
   {
     const std::lock_guard lock(mutex_);
-    newest_ = copy.buffer;
     copying_.reset();
   }
   changed_.notify_all();

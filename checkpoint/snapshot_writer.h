@@ -57,8 +57,8 @@ class SnapshotWriter {
   SnapshotWriter(const SnapshotWriter&) = delete;
   SnapshotWriter& operator=(const SnapshotWriter&) = delete;
 
-  /// Starts to copy the state after `step`, over the older snapshot that is not kept. With `write` the copy is then
-  /// written and its buffer kept until release(). Returns false, having changed nothing, where both buffers are kept.
+  /// Starts to copy the state after `step`, over the oldest snapshot that is not kept. With `write` the copy is then
+  /// written and its buffer kept until release(). Returns false, having changed nothing, where all buffers are kept.
   /// wait_copied() comes between two calls.
   [[nodiscard]] bool snapshot(int64_t step, int64_t consumed_samples, bool write);
   /// Until the running copy has read all live memory. Before anything changes it. Returns the seconds that the training
@@ -123,7 +123,6 @@ class SnapshotWriter {
   std::condition_variable_any changed_;
   std::optional<Copy> copying_;
   std::deque<Kept> kept_;
-  int newest_ = 0;  ///< the buffer filled last
 
   double stood_still_ = 0;  ///< of the training thread, for the last copy
   bool awaited_ = true;     ///< wait_copied() was called since the last copy began

@@ -48,7 +48,7 @@ class MemoryModel {
     const bool masters = element_ != master_;
     memory.parameters = held * element_ + (masters && !sharded ? held * master_ : 0);
     memory.optimizer = owned * master_ * (masters && sharded ? 3 : 2);
-    memory.snapshots = 2 * 3 * owned * master_;
+    memory.snapshots = 3 * 3 * owned * master_;
     memory.gradients = gradients(held, rank);
     memory.other = arriving(held);
     memory.activations = activations(rank);

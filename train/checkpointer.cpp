@@ -39,7 +39,7 @@ Checkpointer::Checkpointer(const Engine& engine, CheckpointerOptions options)
       state_(engine),
       segments_(state_.segments()),
       memory_(rank_name(options_.memory, world_.rank()), identity_of(world_, options_.manifest.run_id, state_),
-              state_.snapshot_bytes()),
+              state_.snapshot_bytes(), buffers(!options_.memory.empty())),
       writer_(
           memory_, state_.copies(), [this](int64_t step, std::span<const std::byte> content) { write(step, content); },
           CopyOn::own_thread, engine.stream(), gang_of(options_.attempt)) {

@@ -49,8 +49,8 @@ class Checkpointer {
 
   [[nodiscard]] const SavedState& state() const { return state_; }
 
-  /// Starts to save the state after `step`, of which `samples` were consumed. False, and nothing done, while two saves
-  /// are under way: storage does not keep up.
+  /// Starts to save the state after `step`, of which `samples` were consumed. False, and nothing done, while as many
+  /// saves are under way as there are buffers for: storage does not keep up.
   bool save(int64_t step, int64_t samples);
   /// Starts to copy the state to memory only, where that outlives the process.
   void snapshot(int64_t step, int64_t samples);
@@ -64,8 +64,14 @@ class Checkpointer {
   std::vector<SaveOutcome> finish_one();
   std::vector<SaveOutcome> finish();
   [[nodiscard]] bool busy() const { return !saves_.empty(); }
-  /// save() would do nothing.
-  [[nodiscard]] bool full() const { return saves_.size() >= SnapshotMemory::kBuffers; }
+  /// save() would do nothing. Where memory outlives the process two buffers go on taking the newest states by turns.
+  [[nodiscard]] bool full() const {
+    return std::ssize(saves_) + (options_.memory.empty() ? 0 : 2) >= memory_.buffers();
+  }
+  /// Of each rank's snapshot memory.
+  [[nodiscard]] static int buffers(bool outlives_process) {
+    return outlives_process ? SnapshotMemory::kBuffers : SnapshotMemory::kPrivateBuffers;
+  }
 
   /// The live state becomes the newest one of step `at_least` or later that every rank's memory holds, each byte as it
   /// was sealed; nothing where there is none. What is not is told to `damaged` on rank 0, and the next older step is

@@ -45,7 +45,8 @@ int copy_number(const Parameter& parameter, const TensorParallel& tp) {
   return parameter.gradient_sum == GradientSum::replicas ? tp.replicas.rank() : 0;
 }
 
-DryRun dry_run(const ModelConfig& config, const EngineOptions& options, int rank, const Stream& meta) {
+DryRun dry_run(const ModelConfig& config, const EngineOptions& options, int rank, const Stream& meta,
+               int snapshot_buffers) {
   const DeviceMesh mesh = DeviceMesh::meta(options.layout.mesh, rank, options.layout.order);
   RankModel rank_model(config, options, mesh, meta);
   const StepGradients gradients(rank_model, options, mesh, meta);
@@ -57,7 +58,7 @@ DryRun dry_run(const ModelConfig& config, const EngineOptions& options, int rank
   if (storage.master().defined() && storage.compute_dtype() != storage.master().dtype())
     result.memory.parameters += storage.master().bytes();
   result.memory.optimizer = optimizer.bytes();
-  result.memory.snapshots = SnapshotMemory::kBuffers * kStateKinds * optimizer.state().front().bytes();
+  result.memory.snapshots = static_cast<size_t>(snapshot_buffers) * kStateKinds * optimizer.state().front().bytes();
   result.memory.gradients = gradients.gradient_bytes();
   result.memory.communication = gradients.scratch_bytes();
   {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 
+#include "checkpoint/snapshot.h"
 #include "parallel/pipeline/timeline.h"
 #include "train/step_gradients.h"
 
@@ -16,7 +17,7 @@ struct MemoryEstimate {
   size_t optimizer = 0;   ///< moments, and this rank's share of the master weights
   size_t activations = 0;
   size_t communication = 0;  ///< what arrives from other data-parallel ranks
-  size_t snapshots = 0;      ///< two copies of the optimizer's state, for checkpoints that are written meanwhile
+  size_t snapshots = 0;      ///< copies of the optimizer's state, for restarts and for checkpoints that are written
   /// In the memory of the device that computes; snapshots lie in the host's.
   [[nodiscard]] size_t on_device() const { return total() - snapshots; }
   [[nodiscard]] size_t total() const {
@@ -32,7 +33,9 @@ struct DryRun {
 };
 
 /// Of rank `rank` of the layout. `meta` is a meta stream; what kernels report to its attached state is the caller's.
-[[nodiscard]] DryRun dry_run(const ModelConfig& config, const EngineOptions& options, int rank, const Stream& meta);
+/// `snapshot_buffers`: of the rank's snapshot memory; by default that of a job that is restarted from memory.
+[[nodiscard]] DryRun dry_run(const ModelConfig& config, const EngineOptions& options, int rank, const Stream& meta,
+                             int snapshot_buffers = SnapshotMemory::kBuffers);
 
 /// Which copy of its part of a logical tensor the rank holds: 0 is the one that norms count and checkpoints keep,
 /// others must be equal to it. Of the tied embedding's second copy: -1.

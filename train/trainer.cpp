@@ -79,7 +79,8 @@ Trainer::Trainer(const JobConfig& job, const Communicator& world, TrainerOptions
 
   const EngineOptions options = engine_options(job_);
   const GemmSetup gemms(stream_.device());
-  const DryRun plan = dry_run(job_.model, options, world.rank(), gemms.meta_stream());
+  const DryRun plan = dry_run(job_.model, options, world.rank(), gemms.meta_stream(),
+                              Checkpointer::buffers(!options_.snapshots.empty()));
   planned_ = plan.memory;
   open_run();
   if (is_first()) report_job(job_, options, data_, stream_.device());
@@ -353,7 +354,7 @@ void Trainer::save() {
   } else if (++skipped_saves_ == 1) {
     // Said once, however long storage hangs.
     const std::string what =
-        fmt::format("no checkpoint of step {}: storage still writes the two before it; training goes on", step_);
+        fmt::format("no checkpoint of step {}: storage still writes what came before it; training goes on", step_);
     if (is_first()) log::warning("{}", what);
     event({.event = RunEvent::fault, .step = step_, .phase = "checkpoint", .cause = "slow storage", .detail = what});
   }

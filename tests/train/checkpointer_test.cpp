@@ -279,6 +279,39 @@ TEST(Checkpointer, S22ADamagedSnapshotIsNamedAndTheOneBeforeIsTaken) {
   EXPECT_EQ(damaged.all.size(), 3U) << "both steps";
 }
 
+// storage-hang: however long a write hangs, what memory holds is never more than a step old.
+TEST(Checkpointer, S21WhileStorageHangsAtMostOneStepIsLost) {
+  const ScratchDir scratch;
+  const TestMemory memory;
+  TestFiles files;
+  Damaged damaged;
+  with_checkpointer(
+      two_by_two(), scratch / "root", files,
+      [&](const Engine& engine, Checkpointer& checkpointer) {
+        const Communicator& world = engine.mesh().world();
+        files.hang();
+        world.barrier();
+        ASSERT_TRUE(checkpointer.save(1, 4));
+        for (int64_t step = 2; step <= 9; ++step) {
+          snapshot_now(checkpointer, step);
+          EXPECT_EQ(restored_step(checkpointer, damaged), step);
+          EXPECT_FALSE(checkpointer.save(step, 4 * step)) << "one is under way";
+          // One rank is ahead, as when a fault ends all in the middle of the next fill.
+          if (world.rank() == static_cast<int>(step % 4)) snapshot_now(checkpointer, step + 1);
+          EXPECT_EQ(restored_step(checkpointer, damaged), step);
+          if (world.rank() != static_cast<int>(step % 4)) snapshot_now(checkpointer, step + 1);
+          ++step;
+        }
+        world.barrier();
+        files.go_on();
+        const auto outcomes = checkpointer.finish();
+        ASSERT_EQ(outcomes.size(), 1U);
+        EXPECT_EQ(outcomes[0].error, "");
+      },
+      memory.name());
+  EXPECT_TRUE(damaged.all.empty());
+}
+
 // The state that is saved is that of its step, however far training has gone when it is written.
 TEST(Checkpointer, T11SavesTheStateOfItsStep) {
   const ScratchDir scratch;
