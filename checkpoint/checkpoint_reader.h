@@ -9,6 +9,7 @@
 #include "checkpoint/checkpoint_problem.h"
 #include "checkpoint/logical_block.h"
 #include "checkpoint/manifest.h"
+#include "checkpoint/rectangle_reader.h"
 
 namespace trident {
 
@@ -28,13 +29,14 @@ class CheckpointReader {
   /// Its place in manifest().tensors; -1 where there is none of that name.
   [[nodiscard]] int find(const std::string& tensor) const;
 
-  /// The elements of `block`, row by row. fp32 and fp64 convert. Ask in the order of manifest().tensors, rows
-  /// ascending, to have every block read once. Throws DamagedCheckpoint naming file, tensor and block; Error(io);
-  /// Error(input_missing) for the moments of a checkpoint of weights alone.
+  /// RectangleReader::read. Throws DamagedCheckpoint naming file, tensor and block; Error(io).
   void read(StateKind kind, int tensor, const LogicalBlock& block, std::span<float> out);
   void read(StateKind kind, int tensor, const LogicalBlock& block, std::span<double> out);
   /// The content of an extra file, verified. Throws DamagedCheckpoint; Error(input_missing) where there is none.
   [[nodiscard]] std::string extra_file(const std::string& name);
+
+  /// The same without its files' names.
+  [[nodiscard]] RectangleReader& rectangles();
 
   /// Blocks read from rank files so far.
   [[nodiscard]] int64_t blocks_read() const;

@@ -182,6 +182,20 @@ void SnapshotView::clear_after(int64_t step) {
   }
 }
 
+bool SnapshotView::release_but(int64_t step) {
+  bool kept = false;
+  for (int index = 0; index < shape_.buffers; ++index) {
+    if (this->step(index) == step) {
+      kept = true;
+      continue;
+    }
+    header().fills[static_cast<size_t>(index)].sequence.store(0, std::memory_order_release);
+    const size_t count = shape_.buffer_begin(index + 1) - shape_.buffer_begin(index);
+    if (count > 0) madvise(buffer(index), count, MADV_REMOVE);  // a failure leaves memory in use, no more
+  }
+  return kept;
+}
+
 std::vector<std::string> shared_memory_names(const std::string& prefix) {
   std::vector<std::string> names;
   std::error_code ignored;

@@ -58,6 +58,8 @@ class SnapshotView {
 
   /// Empties buffers whose step is later: training goes on from `step`, and they are of a past that it does not share.
   void clear_after(int64_t step);
+  /// Gives the system back all buffers but that of `step`; whether there is one.
+  bool release_but(int64_t step);
 
  protected:
   struct Shape {

@@ -12,6 +12,7 @@
 #include "checkpoint/checkpoint_folder.h"
 #include "checkpoint/file_hash.h"
 #include "checkpoint/manifest.h"
+#include "checkpoint/rank_bytes.h"
 
 namespace trident {
 
@@ -20,7 +21,7 @@ namespace trident {
 
 /// The bytes of a checkpoint's rank files, each block compared with its hash before any of it is given out. Keeps the
 /// blocks used last, and a bounded number of files open. For one thread; folder and manifest must outlive it.
-class VerifiedFiles {
+class VerifiedFiles : public RankBytes {
  public:
   /// Blocks kept, used only as far as needed: loading reads three states side by side, from the files of up to eight
   /// tensor-parallel ranks, and stops in the middle of a block in each.
@@ -29,9 +30,8 @@ class VerifiedFiles {
 
   VerifiedFiles(const CheckpointFolder& folder, const Manifest& manifest);
 
-  /// Bytes [offset, offset + out.size()) of rank file `file`. Errors name `tensor`. Throws DamagedCheckpoint,
-  /// Error(io).
-  void read(int file, int64_t offset, std::span<std::byte> out, const std::string& tensor);
+  /// Throws DamagedCheckpoint, Error(io).
+  void read(int file, int64_t offset, std::span<std::byte> out, const std::string& tensor) override;
   /// Blocks read from the files so far.
   [[nodiscard]] int64_t blocks_read() const { return blocks_read_; }
 

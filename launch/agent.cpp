@@ -335,10 +335,8 @@ std::optional<int> Agent::give_up(const End& end) {
   return std::nullopt;
 }
 
-// Snapshots in memory are of a layout; another one goes on from the newest checkpoint.
 void Agent::change_layout(const MeshShape& mesh) {
   if (mesh == std::exchange(mesh_, mesh)) return;
-  place_.remove_snapshots();
   committed_ = -1;
   fruitless_ = 0;
   log::warning("places for {} ranks: going on with {}", places_, mesh_.to_string());

@@ -19,15 +19,7 @@ constexpr std::chrono::milliseconds kPollInterval{2};
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-SnapshotIdentity identity_of(const Communicator& world, const std::string& run_id, const SavedState& state) {
-  return {run_id, world.rank(), world.size(), state.layout_hash(), {}};
-}
-
 uint64_t gang_of(const std::string& attempt) { return hash_bytes(attempt).low; }
-
-std::string rank_name(const std::string& name, int rank) {
-  return name.empty() ? "" : name + "." + std::to_string(rank);
-}
 
 }  // namespace
 
@@ -35,14 +27,10 @@ Checkpointer::Checkpointer(const Engine& engine, CheckpointerOptions options)
     : world_(engine.mesh().world()),
       at_(engine.mesh().coordinates()),
       options_(std::move(options)),
+      stream_(engine.stream()),
       root_(options_.root),
       state_(engine),
-      segments_(state_.segments()),
-      memory_(rank_name(options_.memory, world_.rank()), identity_of(world_, options_.manifest.run_id, state_),
-              state_.snapshot_bytes(), buffers(!options_.memory.empty())),
-      writer_(
-          memory_, state_.copies(), [this](int64_t step, std::span<const std::byte> content) { write(step, content); },
-          CopyOn::own_thread, engine.stream(), gang_of(options_.attempt)) {
+      segments_(state_.segments()) {
   options_.manifest.dtype = state_.dtype();
   options_.manifest.tensors = state_.tensors();
   open_root();
@@ -79,16 +67,21 @@ std::filesystem::path Checkpointer::temporary(int64_t step) const { return root_
 
 bool Checkpointer::save(int64_t step, int64_t samples) {
   if (full()) return false;
+  if (!writer_) start(step - 1);
   (void)wait_copied();
-  TRIDENT_CHECK(writer_.snapshot(step, samples, true), "a buffer is free while fewer saves than buffers are under way");
+  forget_earlier();
+  TRIDENT_CHECK(writer_->snapshot(step, samples, true),
+                "a buffer is free while fewer saves than buffers are under way");
   saves_.push_back({step, samples, now()});
   return true;
 }
 
 void Checkpointer::snapshot(int64_t step, int64_t samples) {
+  if (!writer_) start(step - 1);
   if (options_.memory.empty()) return;
   (void)wait_copied();
-  (void)writer_.snapshot(step, samples, false);
+  forget_earlier();
+  (void)writer_->snapshot(step, samples, false);
 }
 
 void Checkpointer::write(int64_t step, std::span<const std::byte> content) {
@@ -124,7 +117,7 @@ std::vector<SaveOutcome> Checkpointer::poll() {
   std::vector<SaveOutcome> ended;
   while (!saves_.empty()) {
     Save& save = saves_.front();
-    if (!save.committing && !ended_write_) ended_write_ = writer_.finished();
+    if (!save.committing && !ended_write_) ended_write_ = writer_->finished();
     const bool committed =
         committing_.valid() && committing_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
     double vote[] = {save.committing || ended_write_ ? 0.0 : 1.0, committed ? 1.0 : 0.0};
@@ -211,7 +204,7 @@ std::optional<SaveOutcome> Checkpointer::end_commit() {
   const CommitResult result = decode_commit_result(broadcast_text(world_, encode(mine)));
   const Save save = saves_.front();
   saves_.pop_front();
-  writer_.release(save.step);
+  writer_->release(save.step);
   if (result.copies_differ)
     throw Error(
         ErrorCode::internal, "checkpoint",
@@ -221,41 +214,79 @@ std::optional<SaveOutcome> Checkpointer::end_commit() {
   return SaveOutcome{save.step, now() - save.started, result.error};
 }
 
-std::optional<int64_t> Checkpointer::newest_in_memory(int64_t most) const {
-  const int buffers = memory_.buffers();
-  std::vector<int64_t> mine;
-  for (int i = 0; i < buffers; ++i) mine.push_back(memory_.step(i).value_or(-1));
-  std::vector<int64_t> all(static_cast<size_t>(world_.size() * buffers));
-  world_.all_gather(std::span<const int64_t>(mine), std::span<int64_t>(all));
-  std::optional<int64_t> newest;
-  for (const int64_t step : mine) {
-    bool everywhere = step >= 0 && step <= most;
-    for (auto steps = all.begin(); steps != all.end(); steps += buffers)
-      everywhere = everywhere && std::find(steps, steps + buffers, step) != steps + buffers;
-    if (everywhere && step > newest.value_or(-1)) newest = step;
-  }
-  return newest;
+std::optional<SnapshotSeal> Checkpointer::restore_newest(int64_t at_least, const TellDamage& damaged) {
+  if (options_.memory.empty()) return std::nullopt;
+  world_.barrier();  // nobody fills any more
+  const NodeSnapshots here(options_.memory, options_.manifest.run_id);
+  return restore_from_memory(here, state_, options_.manifest, world_, at_least, damaged);
 }
 
-std::optional<SnapshotSeal> Checkpointer::restore_newest(
-    int64_t at_least, const std::function<void(const std::string& what)>& damaged) const {
-  for (auto step = newest_in_memory(std::numeric_limits<int64_t>::max()); step && *step >= at_least;
-       step = newest_in_memory(*step - 1)) {
-    int buffer = 0;
-    while (memory_.step(buffer) != step) ++buffer;
-    const auto problem = memory_.problem_with(buffer);
-    const auto problems = all_gather_text(world_, problem ? to_string(*problem) : "");
-    bool intact = true;
-    for (size_t rank = 0; rank < problems.size(); ++rank) {
-      if (problems[rank].empty()) continue;
-      intact = false;
-      if (world_.rank() == 0) damaged(fmt::format("step {} of rank {}: {}", *step, rank, problems[rank]));
-    }
-    if (!intact) continue;
-    state_.restore(memory_.content(buffer));
-    return memory_.seal(buffer);
+std::string Checkpointer::layout_name() const {
+  const Hash128 mine = state_.layout_hash();
+  const int64_t words[] = {static_cast<int64_t>(mine.high), static_cast<int64_t>(mine.low)};
+  std::vector<int64_t> all(static_cast<size_t>(world_.size()) * 2);
+  world_.all_gather(std::span<const int64_t>(words), std::span<int64_t>(all));
+  const Hash128 layout = hash_bytes(std::as_bytes(std::span(all)));
+  return options_.memory + "." + to_hex(layout).substr(0, 8) + ".";
+}
+
+void Checkpointer::start(int64_t step) {
+  TRIDENT_CHECK(!writer_, "it has started");
+  open_memory(step);
+  writer_.emplace(
+      *memory_, state_.copies(), [this](int64_t of, std::span<const std::byte> content) { write(of, content); },
+      CopyOn::own_thread, stream_, gang_of(options_.attempt));
+}
+
+void Checkpointer::open_memory(int64_t step) {
+  SnapshotIdentity identity{options_.manifest.run_id, world_.rank(), world_.size(), state_.layout_hash(), {}};
+  if (!options_.memory.empty()) {
+    layout_ = layout_name();
+    earlier_.emplace(options_.memory, options_.manifest.run_id);
+    world_.barrier();  // every rank of a node has seen the same
+    earlier_->clear_after(step);
+    double left[] = {earlier_->keep_of_others(layout_, step) ? 1.0 : 0.0};
+    world_.all_reduce(std::span<double>(left), ReduceOp::max);
+    others_left_ = left[0] > 0;
+    identity.description = describe_snapshot(options_.manifest, state_, world_.rank());
+    if (!share_memory(layout_ + std::to_string(world_.rank()), identity)) options_.memory.clear();
   }
-  return std::nullopt;
+  if (!memory_) memory_.emplace("", identity, state_.snapshot_bytes(), buffers(false));
+}
+
+bool Checkpointer::share_memory(const std::string& name, const SnapshotIdentity& identity) {
+  std::string problem;
+  const auto make = [&] {
+    try {
+      memory_.emplace(name, identity, state_.snapshot_bytes(), buffers(true));
+    } catch (const Error& error) {
+      problem = error.what();
+    }
+  };
+  make();
+  if (!memory_ && others_left_) {
+    log::warning("{}; what other layouts left is removed, and until the next snapshot a restart goes on from disk",
+                 problem);
+    earlier_->remove_others(layout_);
+    make();
+  }
+  const auto problems = all_gather_text(world_, memory_ ? "" : problem);
+  for (size_t rank = 0; rank < problems.size() && without_memory_.empty(); ++rank) {
+    if (!problems[rank].empty()) without_memory_ = fmt::format("rank {}: {}", rank, problems[rank]);
+  }
+  if (without_memory_.empty()) return true;
+  memory_.reset();
+  SnapshotMemory::remove(name);
+  return false;
+}
+
+// At the second snapshot every rank has sealed its first, once all have come here.
+void Checkpointer::forget_earlier() {
+  if (!others_left_ || !std::exchange(filled_, true)) return;
+  world_.barrier();
+  earlier_->remove_others(layout_);
+  earlier_.reset();
+  others_left_ = false;
 }
 
 }  // namespace trident

@@ -12,6 +12,8 @@
 
 #include "checkpoint/checkpoint_root.h"
 #include "checkpoint/snapshot_writer.h"
+#include "train/node_snapshots.h"
+#include "train/restore_from_memory.h"
 #include "train/save_report.h"
 #include "train/saved_state.h"
 
@@ -19,7 +21,7 @@ namespace trident {
 
 struct CheckpointerOptions {
   std::filesystem::path root;    ///< <run>/checkpoints
-  std::string memory;            ///< name of the snapshots' shared memory; empty: this process's own
+  std::string memory;            ///< begins the names of the snapshots' shared memory; empty: this process's own
   std::string attempt;           ///< unique to this start of the run; names what is not finished
   int64_t keep = 3;              ///< newest checkpoints kept, 0: all
   int64_t keep_every_steps = 0;  ///< of older ones, those whose step is a multiple are kept; 0: none
@@ -55,7 +57,7 @@ class Checkpointer {
   /// Starts to copy the state to memory only, where that outlives the process.
   void snapshot(int64_t step, int64_t samples);
   /// Before anything changes the state. Returns the seconds waited.
-  double wait_copied() { return writer_.wait_copied(); }
+  double wait_copied() { return writer_ ? writer_->wait_copied() : 0; }
   /// What has ended since the last call. A small collective over the world while a save is under way. Throws
   /// Error(internal) on every rank, naming tensor and ranks, if copies of a tensor that must be equal are not: memory
   /// or hardware has corrupted one of them, and no checkpoint of it is made.
@@ -66,20 +68,23 @@ class Checkpointer {
   [[nodiscard]] bool busy() const { return !saves_.empty(); }
   /// save() would do nothing. Where memory outlives the process two buffers go on taking the newest states by turns.
   [[nodiscard]] bool full() const {
-    return std::ssize(saves_) + (options_.memory.empty() ? 0 : 2) >= memory_.buffers();
+    const bool outlives = !options_.memory.empty();
+    return std::ssize(saves_) >= buffers(outlives) - (outlives ? 2 : 0);
   }
   /// Of each rank's snapshot memory.
   [[nodiscard]] static int buffers(bool outlives_process) {
     return outlives_process ? SnapshotMemory::kBuffers : SnapshotMemory::kPrivateBuffers;
   }
 
-  /// The live state becomes the newest one of step `at_least` or later that every rank's memory holds, each byte as it
-  /// was sealed; nothing where there is none. What is not is told to `damaged` on rank 0, and the next older step is
-  /// taken. Collective.
-  [[nodiscard]] std::optional<SnapshotSeal> restore_newest(
-      int64_t at_least, const std::function<void(const std::string& what)>& damaged) const;
-  /// Empties memory that holds later steps: the run goes on from elsewhere.
-  void forget_after(int64_t step) { memory_.clear_after(step); }
+  /// restore_from_memory() out of what earlier starts left. Collective; before start().
+  [[nodiscard]] std::optional<SnapshotSeal> restore_newest(int64_t at_least, const TellDamage& damaged);
+  /// Training goes on from the state after `step`. Makes or attaches this rank's memory, and forgets what earlier
+  /// starts left but that state, which stays until all ranks have sealed a newer one. Done by the first save() or
+  /// snapshot() at the latest. Collective.
+  void start(int64_t step);
+  /// Why shared memory was wanted and is not used, for lack of room: a restart then goes on from checkpoints alone.
+  /// Empty: it is used. The same on every rank.
+  [[nodiscard]] const std::string& without_memory() const { return without_memory_; }
   /// A checkpoint that is known to be good: retention never deletes the newest such.
   void set_verified(int64_t step) { verified_ = step; }
 
@@ -92,8 +97,11 @@ class Checkpointer {
   };
 
   [[nodiscard]] std::filesystem::path temporary(int64_t step) const;
-  /// The newest step up to `most` that all ranks' memory holds.
-  [[nodiscard]] std::optional<int64_t> newest_in_memory(int64_t most) const;
+  [[nodiscard]] std::string layout_name() const;
+  void open_memory(int64_t step);
+  /// Whether every rank has its memory in shared memory.
+  [[nodiscard]] bool share_memory(const std::string& name, const SnapshotIdentity& identity);
+  void forget_earlier();
   void open_root();
   void exchange_segments();
   void write(int64_t step, std::span<const std::byte> content);
@@ -105,6 +113,7 @@ class Checkpointer {
   Communicator world_;
   MeshCoordinates at_;
   CheckpointerOptions options_;
+  Stream stream_;
   CheckpointRoot root_;
   SavedState state_;
   std::vector<Segment> segments_;
@@ -116,8 +125,13 @@ class Checkpointer {
   int64_t verified_ = -1;
   std::mutex mutex_;
   std::map<int64_t, SaveReport> written_;  // by the writer thread, by step
-  SnapshotMemory memory_;
-  SnapshotWriter writer_;  // last: its threads use what is above
+  std::optional<NodeSnapshots> earlier_;   // what earlier starts left
+  bool others_left_ = false;               // some of it under another layout, on some rank's node
+  bool filled_ = false;                    // a snapshot was begun since
+  std::string layout_;                     // begins the names of the memory of all ranks under this layout
+  std::string without_memory_;
+  std::optional<SnapshotMemory> memory_;
+  std::optional<SnapshotWriter> writer_;  // last: its threads use what is above
 };
 
 }  // namespace trident

@@ -5,9 +5,11 @@
 
 #include <utility>
 
+#include "checkpoint/checkpoint_reader.h"
 #include "core/error.h"
 #include "parallel/comm/exchange_text.h"
 #include "train/checkpoint_facts.h"
+#include "train/load_proof.h"
 #include "train/model_weights.h"
 #include "train/weights.h"
 
@@ -88,28 +90,11 @@ void require_same_training(CheckpointReader& checkpoint, const JobConfig& job, c
            "use the run's tokenizer: its files lie in the checkpoint");
 }
 
-// One sum over all ranks proves the whole load. Halves, because a sum of whole digests wraps.
-std::string wrong_digest(const Manifest& manifest, const std::vector<PartialDigest>& mine, const Communicator& world) {
-  std::vector<int64_t> halves(manifest.tensors.size() * kStateKinds * 2);
-  for (const PartialDigest& part : mine) {
-    if (part.copy != 0) continue;
-    for (size_t kind = 0; kind < kStateKinds; ++kind) {
-      int64_t* half = halves.data() + (static_cast<size_t>(part.tensor) * kStateKinds + kind) * 2;
-      half[0] += static_cast<int64_t>(part.digest[kind] & 0xffffffffU);
-      half[1] += static_cast<int64_t>(part.digest[kind] >> 32);
-    }
-  }
-  world.all_reduce(std::span<int64_t>(halves), ReduceOp::sum);
-  for (size_t tensor = 0; tensor < manifest.tensors.size(); ++tensor) {
-    for (size_t kind = 0; kind < static_cast<size_t>(manifest.states()); ++kind) {
-      const int64_t* half = halves.data() + (tensor * kStateKinds + kind) * 2;
-      const uint64_t sum = static_cast<uint64_t>(half[0]) + (static_cast<uint64_t>(half[1]) << 32);
-      if (sum != manifest.digests[tensor][kind])
-        return fmt::format("{} of {} does not have the digest that it was saved with",
-                           to_string(static_cast<StateKind>(kind)), manifest.tensors[tensor].name);
-    }
-  }
-  return {};
+std::vector<PartialDigest> digests_of(const Manifest& manifest) {
+  std::vector<PartialDigest> digests;
+  for (size_t tensor = 0; tensor < manifest.tensors.size(); ++tensor)
+    digests.push_back({static_cast<int32_t>(tensor), 0, manifest.digests[tensor]});
+  return digests;
 }
 
 /// Loads one candidate on every rank; what the first rank that failed says.
@@ -121,7 +106,7 @@ Attempt load_everywhere(const fs::path& folder, const JobConfig& job, const Save
   try {
     CheckpointReader checkpoint(folder);
     require_same_training(checkpoint, job, state);
-    digests = state.load(checkpoint);
+    digests = state.load(checkpoint.rectangles());
     manifest = checkpoint.manifest();
   } catch (const NewerFormat& error) {
     mine = {error.what(), true};
@@ -137,7 +122,8 @@ Attempt load_everywhere(const fs::path& folder, const JobConfig& job, const Save
   }
   point = {manifest.step, manifest.consumed_samples, folder};
   if (manifest.dtype != state.dtype()) return {};  // converted: digests are of other bits, and blocks were verified
-  return {wrong_digest(manifest, digests, world), false};
+  const auto expected = world.rank() == 0 ? digests_of(manifest) : std::vector<PartialDigest>{};
+  return {wrong_digest(manifest.tensors, manifest.states(), digests, expected, world), false};
 }
 
 }  // namespace

@@ -31,11 +31,11 @@ std::vector<PartialDigest> listed(const DigestSums& sums) {
 }
 
 template <class T>
-void read_rectangles(CheckpointReader& checkpoint, StateKind kind, int tensor, const std::vector<LogicalBlock>& blocks,
+void read_rectangles(RectangleReader& saved, StateKind kind, int tensor, const std::vector<LogicalBlock>& blocks,
                      std::span<T> out) {
   for (const LogicalBlock& block : blocks) {
     const auto count = static_cast<size_t>(block.elements());
-    checkpoint.read(kind, tensor, block, out.first(count));
+    saved.read(kind, tensor, block, out.first(count));
     out = out.subspan(count);
   }
 }
@@ -134,19 +134,6 @@ std::vector<CopyPiece> SavedState::copies() const {
   return copies;
 }
 
-void SavedState::restore(std::span<const std::byte> snapshot) const {
-  TRIDENT_CHECK(std::ssize(snapshot) == snapshot_bytes());
-  const auto size = static_cast<int64_t>(size_of(dtype_));
-  for (const StateKind kind : kKinds) {
-    for (const Held& held : held_) {
-      const Tensor& to = held.state(kind);
-      const int64_t from = static_cast<int64_t>(index_of(kind)) * array_bytes() + held.offset * size;
-      copy_bytes(stream_, to.raw(), snapshot.data() + from, to.bytes());
-    }
-  }
-  stream_.synchronize();
-}
-
 std::span<const std::byte> SavedState::in_snapshot(std::span<const std::byte> snapshot, const Held& held,
                                                    StateKind kind) const {
   const size_t size = size_of(dtype_);
@@ -189,29 +176,42 @@ std::vector<PartialDigest> SavedState::digests(std::span<const std::byte> snapsh
   return listed(sums);
 }
 
-std::vector<PartialDigest> SavedState::load(CheckpointReader& checkpoint) const {
-  const auto fill = [&](const Held& held, StateKind kind) {
-    Tensor target = held.state(kind);
-    if (static_cast<int>(kind) >= checkpoint.manifest().states()) {
-      return set_zero(stream_, target);
-    }
-    const auto blocks = rectangles_of(held.part, held.piece.begin, held.piece.count);
-    const auto count = static_cast<size_t>(held.piece.count);
-    const int number = checkpoint.find(tensors_[static_cast<size_t>(held.tensor)].name);
-    write_from_host(stream_, target, [&](Tensor& host) {
-      if (dtype_ == DType::fp64)
-        read_rectangles(checkpoint, kind, number, blocks, std::span(host.data<double>(), count));
-      else
-        read_rectangles(checkpoint, kind, number, blocks, std::span(host.data<float>(), count));
-    });
-  };
-  // In the order of the tensors, kind by kind: so the reader meets every block of a file once.
+std::vector<const SavedState::Held*> SavedState::in_load_order() const {
   std::vector<const Held*> order;
   order.reserve(held_.size());
   for (const Held& held : held_) order.push_back(&held);
   std::stable_sort(order.begin(), order.end(), [](const Held* a, const Held* b) { return a->tensor < b->tensor; });
+  return order;
+}
+
+void SavedState::for_each_rectangle(
+    const std::function<void(StateKind kind, int tensor, const LogicalBlock& block)>& visit) const {
   for (const StateKind kind : kKinds) {
-    for (const Held* held : order) fill(*held, kind);
+    for (const Held* held : in_load_order()) {
+      for (const LogicalBlock& block : rectangles_of(held->part, held->piece.begin, held->piece.count))
+        visit(kind, held->tensor, block);
+    }
+  }
+}
+
+std::vector<PartialDigest> SavedState::load(RectangleReader& saved) const {
+  const auto fill = [&](const Held& held, StateKind kind) {
+    Tensor target = held.state(kind);
+    if (static_cast<int>(kind) >= saved.manifest().states()) {
+      return set_zero(stream_, target);
+    }
+    const auto blocks = rectangles_of(held.part, held.piece.begin, held.piece.count);
+    const auto count = static_cast<size_t>(held.piece.count);
+    const int number = saved.find(tensors_[static_cast<size_t>(held.tensor)].name);
+    write_from_host(stream_, target, [&](Tensor& host) {
+      if (dtype_ == DType::fp64)
+        read_rectangles(saved, kind, number, blocks, std::span(host.data<double>(), count));
+      else
+        read_rectangles(saved, kind, number, blocks, std::span(host.data<float>(), count));
+    });
+  };
+  for (const StateKind kind : kKinds) {
+    for (const Held* held : in_load_order()) fill(*held, kind);
   }
   DigestSums sums;
   for (const Held& held : held_) {

@@ -1,13 +1,14 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "checkpoint/checkpoint_reader.h"
 #include "checkpoint/rank_file.h"
+#include "checkpoint/rectangle_reader.h"
 #include "checkpoint/snapshot_writer.h"
 #include "parallel/comm/device_mesh.h"
 #include "train/engine.h"
@@ -47,17 +48,18 @@ class SavedState {
 
   /// From the live state to a snapshot.
   [[nodiscard]] std::vector<CopyPiece> copies() const;
-  /// The live state becomes what a snapshot holds.
-  void restore(std::span<const std::byte> snapshot) const;
   /// The rank file's arrays, out of a snapshot that stays as it is. What is read is digested on the way, while it lies
   /// in the cache: read everything once, one piece after the other.
   [[nodiscard]] StateSource source(std::span<const std::byte> snapshot, DigestSums& sums) const;
   /// Of the whole snapshot, once its source has been read.
   [[nodiscard]] std::vector<PartialDigest> digests(std::span<const std::byte> snapshot, DigestSums sums) const;
 
-  /// The live state becomes that of a checkpoint written under any layout; moments that it does not have become zero.
-  /// Returns the digests of what is there then. Throws DamagedCheckpoint.
-  [[nodiscard]] std::vector<PartialDigest> load(CheckpointReader& checkpoint) const;
+  /// The live state becomes that of a checkpoint or of snapshots of any layout; moments that there are none of become
+  /// zero. Returns the digests of what is there then. Throws what reading does.
+  [[nodiscard]] std::vector<PartialDigest> load(RectangleReader& saved) const;
+  /// What load() reads, in its order, where tensors are numbered as here.
+  void for_each_rectangle(
+      const std::function<void(StateKind kind, int tensor, const LogicalBlock& block)>& visit) const;
 
  private:
   struct Held {
@@ -77,6 +79,8 @@ class SavedState {
                   DigestSums& sums) const;
   [[nodiscard]] int64_t array_bytes() const { return elements_ * static_cast<int64_t>(size_of(dtype_)); }
   void place_pieces();
+  /// By tensor: so a reader meets every block of a file once.
+  [[nodiscard]] std::vector<const Held*> in_load_order() const;
 
   Stream stream_;
   std::vector<LogicalTensor> tensors_;

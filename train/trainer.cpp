@@ -126,6 +126,8 @@ void Trainer::start_or_resume() {
   checkpointer_.emplace(*engine_, checkpointer_options());
   Clock clock;
   const bool resumed = resume();
+  checkpointer_->start(step_);
+  tell_of_memory();
   if (options_.progress != nullptr) options_.progress->resumed(step_);
   if (!resumed) return;
   if (options_.progress != nullptr) options_.progress->committed(step_);
@@ -149,7 +151,7 @@ bool Trainer::resume() {
   int64_t on_disk[] = {newest_step(plan_)};
   mesh_.world().broadcast(std::span<int64_t>(on_disk), 0);
   const auto memory = checkpointer_->restore_newest(on_disk[0], [this](const std::string& what) {
-    log::error("damaged snapshot, {}; an older state is taken", what);
+    log::error("damaged snapshot, {}; another copy or an older state is taken", what);
     event({.event = RunEvent::fault, .phase = "resume", .cause = "damaged snapshot", .detail = what});
   });
   if (memory) {
@@ -161,10 +163,7 @@ bool Trainer::resume() {
     log::error("damaged checkpoint {}; the one before it is taken", what);
     event({.event = RunEvent::fault, .phase = "resume", .cause = "damaged checkpoint", .detail = what});
   });
-  if (!point) {
-    checkpointer_->forget_after(0);
-    return false;
-  }
+  if (!point) return false;
   go_on_from(*point);
   return true;
 }
@@ -172,7 +171,6 @@ bool Trainer::resume() {
 void Trainer::go_on_from(const ResumePoint& point) {
   step_ = point.step;
   samples_ = point.samples;
-  checkpointer_->forget_after(step_);
   tokens_ = samples_ * job_.training.sequence_length;
   const bool own = point.folder.parent_path() == run_.checkpoints();
   if (own) saved_step_ = step_;
@@ -195,6 +193,14 @@ void Trainer::load_initial_weights() {
   } else {
     storage.initialize(static_cast<uint64_t>(job_.run.seed), engine_->stream());
   }
+}
+
+void Trainer::tell_of_memory() {
+  if (checkpointer_->without_memory().empty()) return;
+  options_.snapshots.clear();
+  const std::string what = "no snapshots in shared memory: " + checkpointer_->without_memory();
+  if (is_first()) log::warning("{}; a restart goes back to the newest checkpoint", what);
+  event({.event = RunEvent::fault, .step = step_, .phase = "resume", .cause = "shared memory", .detail = what});
 }
 
 void Trainer::enter(TrainPhase phase) {

@@ -75,6 +75,7 @@ class Trainer {
   void wait_copied();
   [[nodiscard]] bool resume();
   void go_on_from(const ResumePoint& point);
+  void tell_of_memory();
   void load_initial_weights();
   StepResult train_step(int64_t step);
   [[nodiscard]] int64_t labels_of_a_step() const;

@@ -12,6 +12,7 @@
 #include "tests/checkpoint/forwarding_files.h"
 #include "tests/checkpoint/scratch_dir.h"
 #include "tests/train/saving.h"
+#include "tests/train/test_memory.h"
 
 namespace trident::testing {
 namespace {
@@ -166,117 +167,6 @@ TEST(Checkpointer, ASecondWriterIsRefusedOnEveryRank) {
                 }
               }});
   EXPECT_EQ(refused, 4);
-}
-
-/// A name of shared memory of the test's own, gone when it ends.
-class TestMemory {
- public:
-  TestMemory() : name_("/trident.test." + std::to_string(getpid())) { remove(); }
-  ~TestMemory() { remove(); }
-  TestMemory(const TestMemory&) = delete;
-  TestMemory& operator=(const TestMemory&) = delete;
-  [[nodiscard]] const std::string& name() const { return name_; }
-
-  /// Flips one bit of a rank's snapshot of that step, as bad memory does.
-  void flip(int rank, int64_t step) const {
-    for (const std::string& name : shared_memory_names(name_.substr(1))) {
-      const auto view = SnapshotView::open("/" + name);
-      if (!view || view->identity().rank != rank) continue;
-      for (int index = 0; index < view->buffers(); ++index)
-        if (view->step(index) == step) const_cast<std::byte&>(view->content(index)[77]) ^= std::byte{4};
-    }
-  }
-
- private:
-  void remove() const {
-    for (const std::string& name : shared_memory_names(name_.substr(1))) SnapshotMemory::remove("/" + name);
-  }
-  std::string name_;
-};
-
-/// What restoring says is damaged; told by one rank.
-struct Damaged {
-  std::vector<std::string> all;
-  std::function<void(const std::string&)> add = [this](const std::string& what) { all.push_back(what); };
-};
-
-std::optional<int64_t> restored_step(const Checkpointer& checkpointer, Damaged& damaged, int64_t at_least = -1) {
-  const auto seal = checkpointer.restore_newest(at_least, damaged.add);
-  if (!seal) return std::nullopt;
-  EXPECT_EQ(seal->consumed_samples, 4 * seal->step);
-  return seal->step;
-}
-
-void snapshot_now(Checkpointer& checkpointer, int64_t step) {
-  checkpointer.snapshot(step, 4 * step);
-  (void)checkpointer.wait_copied();
-}
-
-/// Every rank's live state becomes one of which nothing was saved.
-void spoil(const Engine& engine) {
-  for (const OwnedPiece& piece : engine.pieces()) piece.master.data<float>()[0] += 1e9F;
-}
-
-TEST(Checkpointer, T21TheStateComesBackFromMemoryThatOutlivedItsProcesses) {
-  const ScratchDir scratch;
-  const TestMemory memory;
-  StateCollector saved, restored;
-  Damaged damaged;
-  with_checkpointer(
-      two_by_two(), scratch / "root", posix_file_system(),
-      [&](const Engine& engine, Checkpointer& checkpointer) {
-        EXPECT_EQ(restored_step(checkpointer, damaged), std::nullopt);
-        snapshot_now(checkpointer, 7);
-        saved.add(engine);
-        // One rank is a step ahead when all are killed.
-        if (engine.mesh().world().rank() == 1) snapshot_now(checkpointer, 8);
-      },
-      memory.name());
-  with_checkpointer(
-      two_by_two(), scratch / "root", posix_file_system(),
-      [&](const Engine& engine, Checkpointer& checkpointer) {
-        spoil(engine);
-        EXPECT_EQ(restored_step(checkpointer, damaged, 8), std::nullopt);
-        EXPECT_EQ(restored_step(checkpointer, damaged), 7);
-        restored.add(engine);
-      },
-      memory.name());
-  EXPECT_EQ(difference(saved.state(), restored.state()), "");
-  EXPECT_TRUE(damaged.all.empty());
-}
-
-// torn-checkpoint, of shared memory: a bit that flips while a snapshot lies there.
-TEST(Checkpointer, S22ADamagedSnapshotIsNamedAndTheOneBeforeIsTaken) {
-  const ScratchDir scratch;
-  const TestMemory memory;
-  StateCollector saved, restored;
-  Damaged damaged;
-  with_checkpointer(
-      two_by_two(), scratch / "root", posix_file_system(),
-      [&](const Engine& engine, Checkpointer& checkpointer) {
-        snapshot_now(checkpointer, 7);
-        saved.add(engine);
-        spoil(engine);
-        snapshot_now(checkpointer, 8);
-      },
-      memory.name());
-  memory.flip(2, 8);
-  with_checkpointer(
-      two_by_two(), scratch / "root", posix_file_system(),
-      [&](const Engine& engine, Checkpointer& checkpointer) {
-        EXPECT_EQ(restored_step(checkpointer, damaged), 7);
-        restored.add(engine);
-      },
-      memory.name());
-  EXPECT_EQ(difference(saved.state(), restored.state()), "");
-  ASSERT_EQ(damaged.all.size(), 1U);
-  EXPECT_THAT(damaged.all[0], HasSubstr("step 8 of rank 2: block 0: the block's hash is"));
-  memory.flip(3, 7);
-  with_checkpointer(
-      two_by_two(), scratch / "root", posix_file_system(),
-      [&](const Engine&, Checkpointer& checkpointer) { EXPECT_EQ(restored_step(checkpointer, damaged), std::nullopt); },
-      memory.name());
-  EXPECT_EQ(damaged.all.size(), 3U) << "both steps";
 }
 
 // storage-hang: however long a write hangs, what memory holds is never more than a step old.

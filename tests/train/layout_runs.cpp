@@ -164,7 +164,8 @@ LayoutOutcome train(const LayoutRun& run, const RunHooks& hooks) {
   LayoutOutcome outcome;
   std::mutex mutex;
   run_ranks(static_cast<int>(run.layout.mesh.ranks()),
-            [&](const Communicator& world) { train_rank(run, world, outcome, mutex, hooks); });
+            [&](const Communicator& world) { train_rank(run, world, outcome, mutex, hooks); },
+            {.comm = {}, .ranks_per_node = run.ranks_per_node});
   return outcome;
 }
 

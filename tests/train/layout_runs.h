@@ -26,7 +26,8 @@ struct LayoutRun {
   int64_t sequence_length = 6;
   int steps = 5;
   double clip_grad_norm = 0.5;
-  JobLayout layout;  ///< microbatches and layers_per_stage follow from the rest
+  int ranks_per_node = 0;  ///< 0: all ranks on one
+  JobLayout layout;        ///< microbatches and layers_per_stage follow from the rest
 
   /// What a person needs to run it again.
   [[nodiscard]] std::string to_string() const;
