@@ -115,6 +115,9 @@ def measure(options, folder, title, number):
     if options.verbose:
         print("\n".join(row["detail"] for row in run.events("restart")))
     print(f"{title:12} steps done again {again} in {options.faults} restarts", flush=True)
+    seconds = [row["seconds"] for row in run.events("resume")]
+    print(f"{title:12} state restored  median {statistics.median(seconds):6.3f} s   "
+          f"least {min(seconds):6.3f}   most {max(seconds):6.3f}   of {len(seconds)}", flush=True)
 
 
 def write_job(model, folder):

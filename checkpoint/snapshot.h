@@ -18,6 +18,8 @@ class SnapshotMemory : public SnapshotView {
   static constexpr int kBuffers = 3;
   /// Of memory that ends with its process: one is written, one is filled.
   static constexpr int kPrivateBuffers = 2;
+  /// Of a copy in another node's memory: one is whole while the other is filled.
+  static constexpr int kCopyBuffers = 2;
 
   /// `name` empty: private to this process. Otherwise POSIX shared memory of that name, which only this user may open:
   /// attached where it is there with the same identity and size, made anew where it is not or differs. Throws

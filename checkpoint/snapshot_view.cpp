@@ -196,6 +196,13 @@ bool SnapshotView::release_but(int64_t step) {
   return kept;
 }
 
+void SnapshotView::set_sending(int index) {
+  TRIDENT_CHECK(index >= -1 && index < shape_.buffers);
+  header().sending.store(index + 1, std::memory_order_relaxed);
+}
+
+int SnapshotView::sending() const { return header().sending.load(std::memory_order_relaxed) - 1; }
+
 std::vector<std::string> shared_memory_names(const std::string& prefix) {
   std::vector<std::string> names;
   std::error_code ignored;

@@ -60,6 +60,12 @@ class SnapshotView {
   void clear_after(int64_t step);
   /// Gives the system back all buffers but that of `step`; whether there is one.
   bool release_but(int64_t step);
+  /// Asks whoever fills to leave this buffer alone while others serve as well; -1: none.
+  void set_sending(int index);
+  [[nodiscard]] int sending() const;
+
+  /// Whether the memory's header and description are these.
+  [[nodiscard]] bool is_of(const SnapshotIdentity& identity) const;
 
  protected:
   struct Shape {
@@ -76,8 +82,6 @@ class SnapshotView {
   [[nodiscard]] std::byte* buffer(int index) const;
   /// Writes all but the buffers into zeroed memory.
   void write_header(const SnapshotIdentity& identity);
-  /// Whether the memory's header and description are these.
-  [[nodiscard]] bool is_of(const SnapshotIdentity& identity) const;
   [[nodiscard]] static uint64_t hash_of(const SnapshotSeal& seal, std::span<const uint64_t> block_hashes);
 
   std::byte* memory_ = nullptr;

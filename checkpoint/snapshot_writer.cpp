@@ -141,11 +141,15 @@ std::optional<int> SnapshotWriter::free_buffer() const {
   const auto kept = [this](int buffer) {
     return std::any_of(kept_.begin(), kept_.end(), [buffer](const Kept& k) { return k.buffer == buffer; });
   };
-  std::optional<int> oldest;
+  std::vector<int> free;
   for (int buffer = 0; buffer < memory_.buffers(); ++buffer) {
-    if (!kept(buffer) && (!oldest || memory_.step(buffer) < memory_.step(*oldest))) oldest = buffer;
+    if (!kept(buffer)) free.push_back(buffer);
   }
-  return oldest;
+  // Two take the newest states by turns; only beyond that may one be left to be copied to another node.
+  if (free.size() > 2) std::erase(free, memory_.sending());
+  const auto oldest =
+      std::min_element(free.begin(), free.end(), [this](int a, int b) { return memory_.step(a) < memory_.step(b); });
+  return oldest == free.end() ? std::nullopt : std::optional(*oldest);
 }
 
 SnapshotWriter::Kept* SnapshotWriter::oldest_unreported() {

@@ -250,6 +250,7 @@ void Checkpointer::open_memory(int64_t step) {
     others_left_ = left[0] > 0;
     identity.description = describe_snapshot(options_.manifest, state_, world_.rank());
     if (!share_memory(layout_ + std::to_string(world_.rank()), identity)) options_.memory.clear();
+    if (!others_left_) earlier_.reset();
   }
   if (!memory_) memory_.emplace("", identity, state_.snapshot_bytes(), buffers(false));
 }

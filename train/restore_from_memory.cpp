@@ -1,6 +1,7 @@
 #include "train/restore_from_memory.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include <compare>
@@ -47,8 +48,13 @@ struct OnNode {
   }
 };
 
-/// Of which every part is somewhere, newest first.
-std::vector<State> whole_states(const NodeSnapshots& here, const Communicator& world, int64_t at_least) {
+/// What memory holds of states from a step on.
+struct Found {
+  std::vector<State> whole;  ///< every part is somewhere; newest first
+  std::string incomplete;    ///< where there is no such: what is missing of the newest
+};
+
+Found find_states(const NodeSnapshots& here, const Communicator& world, int64_t at_least) {
   json offers = json::array();
   if (OnNode(world).number == 0) {
     for (const Held& held : here.held())
@@ -59,12 +65,22 @@ std::vector<State> whole_states(const NodeSnapshots& here, const Communicator& w
     for (const json& offer : json::parse(text))
       parts[{offer.at(0), offer.at(1), offer.at(2), offer.at(3)}].insert(offer.at(4).get<int>());
   }
-  std::vector<State> states;
+  Found found;
   for (auto state = parts.rbegin(); state != parts.rend(); ++state) {
     const auto& [step, samples, gang, ranks] = state->first;
-    if (step >= at_least && std::ssize(state->second) == ranks) states.push_back({{step, samples, gang}, ranks});
+    if (step < at_least) break;
+    if (std::ssize(state->second) == ranks) {
+      found.whole.push_back({{step, samples, gang}, ranks});
+    } else if (found.incomplete.empty() && step > at_least) {
+      std::vector<int> missing;
+      for (int rank = 0; rank < ranks; ++rank)
+        if (!state->second.contains(rank)) missing.push_back(rank);
+      found.incomplete =
+          fmt::format("step {}: no node holds the part{} of rank{} {} of {}", step, missing.size() > 1 ? "s" : "",
+                      missing.size() > 1 ? "s" : "", fmt::join(missing, ", "), ranks);
+    }
   }
-  return states;
+  return found;
 }
 
 std::string encode(const RankFile& file) {
@@ -241,9 +257,11 @@ std::optional<SnapshotSeal> restore_from_memory(const NodeSnapshots& here, const
                                                 const Communicator& world, int64_t at_least,
                                                 const TellDamage& damaged) {
   Restore restore(here, state, job, world, damaged);
-  for (const State& candidate : whole_states(here, world, at_least)) {
+  const Found found = find_states(here, world, at_least);
+  for (const State& candidate : found.whole) {
     if (restore.load(candidate)) return candidate.seal;
   }
+  if (found.whole.empty() && !found.incomplete.empty() && world.rank() == 0) damaged(found.incomplete);
   return std::nullopt;
 }
 

@@ -18,8 +18,8 @@ using TellDamage = std::function<void(const std::string& what)>;
 /// The live state of all ranks becomes the newest one of step `at_least` or later of which some node's memory holds
 /// every part, whatever layout it was sealed under; nothing where there is none. `here` is this node's. Each copy is
 /// compared with its hashes first, by the ranks of its node; one that is not as it was sealed is told to `damaged` on
-/// rank 0 and passed over, for another node's or an older step. What is loaded is proved by its digests. `job` is what
-/// the job says of its checkpoints, with tensors and dtype. Collective.
+/// rank 0 and passed over, for another node's or an older step; so is which parts are nowhere. What is loaded is proved
+/// by its digests. `job` is what the job says of its checkpoints, with tensors and dtype. Collective.
 [[nodiscard]] std::optional<SnapshotSeal> restore_from_memory(const NodeSnapshots& here, const SavedState& state,
                                                               const Manifest& job, const Communicator& world,
                                                               int64_t at_least, const TellDamage& damaged);

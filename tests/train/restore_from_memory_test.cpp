@@ -6,6 +6,8 @@
 
 #include <cstdlib>
 
+#include "checkpoint/snapshot_partner.h"
+#include "checkpoint/snapshot_transfer.h"
 #include "tests/checkpoint/scratch_dir.h"
 #include "tests/train/test_memory.h"
 
@@ -60,11 +62,13 @@ class Memory : public ::testing::Test {
     state = restored.state();
     return step;
   }
-  void expect_restored(const LayoutRun& run, int64_t step, const WholeState& expected) {
+  void expect_restored(const LayoutRun& run, std::optional<int64_t> step, const WholeState& expected) {
     SCOPED_TRACE(run.to_string());
     WholeState state;
     EXPECT_EQ(restore(run, state), step);
-    EXPECT_EQ(difference(expected, state), "");
+    if (step) {
+      EXPECT_EQ(difference(expected, state), "");
+    }
   }
 
   ScratchDir scratch_;
@@ -118,9 +122,9 @@ TEST_F(Memory, S22ADamagedSnapshotIsNamedAndTheOneBeforeIsTaken) {
 
 // replan: what the fault left of a layout is restored under another one, from memory alone.
 TEST_F(Memory, S28AnyLayoutRestoresWhatAnyOtherLeft) {
-  const std::vector<LayoutRun> runs{
-      run_on({4, 1, 1}), run_on({3, 1, 1}), run_on({2, 2, 2}), run_on({3, 2, 1}, ZeroStage::replicated),
-      run_on({1, 4, 1}), run_on({1, 1, 3}), run_on({1, 1, 1})};
+  const std::vector<LayoutRun> runs{run_on({8, 1, 1}), run_on({6, 1, 1}), run_on({8, 1, 1}),
+                                    run_on({3, 1, 1}), run_on({2, 2, 2}), run_on({3, 2, 1}, ZeroStage::replicated),
+                                    run_on({1, 4, 1}), run_on({1, 1, 3}), run_on({1, 1, 1})};
   int64_t step = 1;
   for (size_t i = 0; i < runs.size(); ++i, step += 2) {
     SCOPED_TRACE("left by " + runs[i].to_string());
@@ -200,6 +204,69 @@ TEST_F(Memory, RectanglesOfAnotherNodeComeOverTheCommunicator) {
   LayoutRun uneven = run_on({3, 1, 1});
   uneven.ranks_per_node = 2;
   expect_restored(uneven, 8, newest_);
+}
+
+/// As the nodes' agents do, until there is nothing newer: every rank's newest snapshot goes to its partner's node.
+void copy_to_partners(const TestMemory& memory, const LayoutRun& run) {
+  std::vector<int> node_of;
+  for (int rank = 0; rank < run.layout.mesh.ranks(); ++rank) node_of.push_back(rank / run.ranks_per_node);
+  const auto partners = snapshot_partners(run.layout.mesh, kDefaultMeshOrder, node_of);
+  for (const std::string& name : memory.names()) {
+    if (name.ends_with(kSnapshotCopy)) continue;
+    const int rank = SnapshotView::open(name).value().identity().rank;
+    SnapshotSender sender(name);
+    SnapshotReceiver receiver(memory.of_node(node_of[static_cast<size_t>(partners[static_cast<size_t>(rank)])]));
+    while (const auto message = sender.next(1024)) receiver.take(*message);
+  }
+}
+
+LayoutRun on_two_nodes() {
+  LayoutRun run = run_on({2, 2, 1});
+  run.ranks_per_node = 2;
+  return run;
+}
+
+// node-off: all of a node's shared memory is lost, and no byte is read from disk.
+TEST_F(Memory, S13WhatALostNodeHeldComesFromItsPartners) {
+  const LayoutRun run = on_two_nodes();
+  for (const int lost : {0, 1}) {
+    SCOPED_TRACE(lost);
+    leave(run, 7, 8);
+    copy_to_partners(memory_, run);
+    memory_.remove(".node" + std::to_string(lost));
+    expect_restored(run, 8, newest_);
+    LayoutRun left = run_on({1, 2, 1});  // no other node takes its place
+    expect_restored(left, lost == 0 ? std::nullopt : std::optional<int64_t>(8), newest_);
+    memory_.remove({});
+  }
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "root" / "step_00000008"));
+}
+
+// snapshot-pair-off: a rank's node and that of its copy are lost. What is missing is said; only checkpoints are left.
+TEST_F(Memory, S14WithoutTheCopyTooTheNewestCheckpointIsLeft) {
+  LayoutRun run = run_on({4, 1, 1});
+  run.ranks_per_node = 1;
+  leave(run, 7, 8);
+  copy_to_partners(memory_, run);
+  memory_.remove(".node1");
+  expect_restored(run, 8, newest_);
+  memory_.remove(".node2");
+  WholeState ignored;
+  EXPECT_EQ(restore(run, ignored), std::nullopt);
+  ASSERT_EQ(damaged_.all.size(), 1U);
+  EXPECT_THAT(damaged_.all[0], HasSubstr("step 8: no node holds the part of rank 1 of 4"));
+}
+
+// A copy takes the place of a snapshot that is damaged, without a step lost.
+TEST_F(Memory, S22ADamagedSnapshotIsReplacedByItsCopy) {
+  const LayoutRun run = on_two_nodes();
+  leave(run, 7, 8);
+  copy_to_partners(memory_, run);
+  EXPECT_EQ(memory_.flip(0, 8, ".node0"), 1);
+  expect_restored(run, 8, newest_);
+  EXPECT_EQ(damaged_.all.size(), 1U);
+  EXPECT_EQ(memory_.flip(0, 8, ".node1"), 1);
+  expect_restored(run, 7, before_);
 }
 
 // shm-exhausted: no room in shared memory is told, and only checkpoints are left to restart from.
