@@ -371,6 +371,7 @@ void Agent::tell_stragglers(const GangState& state) {
     record.host = rank.host;
     record.pid = rank.pid;
     record.seconds = found.busy_seconds;
+    record.ratio = found.ratio;
     record.detail = found.over ? "keeps up again"
                                : fmt::format("works {:.1f} times as long at a step as its peers' median", found.ratio);
     events_.append(to_json_line(record));

@@ -1,16 +1,19 @@
 #include <fmt/format.h>
 
+#include <exception>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "launch/agent.h"
 #include "launch/fault_injection.h"
 #include "launch/janitor.h"
+#include "launch/run_facts.h"
 #include "launch/verbs.h"
 #include "train/config/config.h"
 #include "train/config/decide_mesh.h"
@@ -52,6 +55,17 @@ std::vector<std::string> train_command(const Arguments& arguments, const JobConf
   return words;
 }
 
+// The ranks' own report knows neither how the last gang ended nor faults that ended the job.
+void tell_end(const RunDirectory& run) {
+  try {
+    const ReportData data = load_report_data(run, facts_of(run));
+    if (const std::string line = ledger_line(data.ledger); !line.empty()) log::info("wall time {}", line);
+    if (data.history.last_attempt > 0) write_file_atomically(run.report(), render_report(data));
+  } catch (const std::exception& error) {
+    log::warning("no report: {}", error.what());  // how the job ended stands
+  }
+}
+
 int run(const Arguments& arguments) {
   ResolvedOrigins origins;
   const JobConfig job = load_job(arguments.job, arguments.overrides, &origins);
@@ -68,9 +82,12 @@ int run(const Arguments& arguments) {
   const bool planned = cluster.has_value() && job.parallelism.schedule.is_auto();
   const RemainingMesh remaining(job, options.job, origins, places_of_ranks(job, launch), planned);
   options.remaining = [remaining](int64_t places) { return remaining.choose(places); };
-  const JobPlace place(RunDirectory(options.job.run.dir, options.job.run.name).root());
+  const RunDirectory folder(options.job.run.dir, options.job.run.name);
+  const JobPlace place(folder.root());
   const Janitor janitor(place);
-  return Agent(std::move(options), place).run();
+  const int code = Agent(std::move(options), place).run();
+  tell_end(folder);
+  return code;
 }
 
 }  // namespace

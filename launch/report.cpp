@@ -7,9 +7,8 @@
 #include <string>
 
 #include "core/error.h"
-#include "core/log.h"
+#include "launch/run_facts.h"
 #include "launch/verbs.h"
-#include "train/config/config.h"
 
 namespace trident {
 namespace {
@@ -20,21 +19,6 @@ struct Arguments {
   std::string run;
   std::string loss_svg;
 };
-
-/// What the run's configuration says of it; a report can do without.
-RunFacts facts_of(const RunDirectory& run) {
-  const std::string text = run.read_config();
-  if (text.empty()) return {};
-  try {
-    const JobConfig job = parse_job(text, run.config().string());
-    const auto& layout = job.parallelism;
-    const int64_t ranks = layout.dp.value_or(1) * layout.tp.value_or(1) * layout.pp.value_or(1);
-    return {job.run.name, parameter_count(job.model), job.training.total_steps(), static_cast<int>(ranks)};
-  } catch (const Error& error) {
-    log::warning("the report lacks what {} says: {}", run.config().string(), error.what());
-    return {};
-  }
-}
 
 int write(const Arguments& arguments) {
   const RunDirectory run{fs::path(arguments.run)};

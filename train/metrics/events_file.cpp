@@ -11,11 +11,14 @@
 #include <utility>
 
 #include "train/metrics/append_file.h"
+#include "train/metrics/json_fields.h"
 #include "train/metrics/json_text.h"
 
 namespace trident {
 namespace {
 
+using json_fields::integer;
+using json_fields::text;
 using nlohmann::json;
 
 constexpr std::array names{
@@ -37,24 +40,15 @@ void text_field(std::string& out, std::string_view name, std::string_view value)
   json_text::append_string(out, value);
 }
 
-std::string text(const json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
-std::optional<std::int64_t> integer(const json& object, const char* key) {
-  const auto found = object.find(key);
-  if (found == object.end() || !found->is_number_integer()) return std::nullopt;
-  return found->get<std::int64_t>();
-}
-
 std::optional<int> small_integer(const json& object, const char* key) {
   const auto value = integer(object, key);
   if (!value || *value < std::numeric_limits<int>::min() || *value > std::numeric_limits<int>::max()) return {};
   return static_cast<int>(*value);
 }
 
-std::optional<EventRecord> parse(std::string_view line) {
+}  // namespace
+
+std::optional<EventRecord> parse_event(std::string_view line) {
   const json object = json::parse(line, nullptr, false);
   if (!object.is_object()) return std::nullopt;
   const auto event = event_from(text(object, "event"));
@@ -71,10 +65,10 @@ std::optional<EventRecord> parse(std::string_view line) {
   record.ts = text(object, "ts");
   const auto seconds = object.find("seconds");
   if (seconds != object.end() && seconds->is_number()) record.seconds = seconds->get<double>();
+  const auto ratio = object.find("ratio");
+  if (ratio != object.end() && ratio->is_number()) record.ratio = ratio->get<double>();
   return record;
 }
-
-}  // namespace
 
 std::string_view to_string(RunEvent event) {
   for (const auto& [value, name] : names) {
@@ -125,6 +119,10 @@ std::string to_json_line(const EventRecord& record) {
     out += ",\"seconds\":";
     json_text::append_number(out, *record.seconds, 7);
   }
+  if (record.ratio) {
+    out += ",\"ratio\":";
+    json_text::append_number(out, *record.ratio, 4);
+  }
   out += "}\n";
   return out;
 }
@@ -132,7 +130,7 @@ std::string to_json_line(const EventRecord& record) {
 std::vector<EventRecord> read_events(const std::filesystem::path& path) {
   std::vector<EventRecord> events;
   for_each_line(path, [&](std::string_view line) {
-    if (auto record = parse(line)) events.push_back(std::move(*record));
+    if (auto record = parse_event(line)) events.push_back(std::move(*record));
   });
   return events;
 }

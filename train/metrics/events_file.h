@@ -39,7 +39,8 @@ struct EventRecord {
   std::string cause{};   ///< SIGKILL, hang, exit 70, ...
   std::string detail{};  ///< free text
   std::optional<double> seconds{};
-  std::string ts{};  ///< ISO-8601, UTC; written as now where empty
+  std::optional<double> ratio{};  ///< of a straggler: its work to the median of its peers
+  std::string ts{};               ///< ISO-8601, UTC; written as now where empty
 };
 
 /// `2026-11-22T19:30:01.123Z`
@@ -48,6 +49,9 @@ std::string utc_timestamp(std::chrono::system_clock::time_point time);
 std::optional<double> seconds_since_epoch(std::string_view timestamp);
 
 std::string to_json_line(const EventRecord& record);
+
+/// Nothing where the line is no event.
+std::optional<EventRecord> parse_event(std::string_view line);
 
 /// Reads what can be read, in file order; lines that are no events are passed over.
 std::vector<EventRecord> read_events(const std::filesystem::path& path);

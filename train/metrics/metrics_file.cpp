@@ -5,16 +5,20 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <cmath>
 #include <iterator>
 #include <string_view>
 
 #include "train/metrics/append_file.h"
+#include "train/metrics/events_file.h"
+#include "train/metrics/json_fields.h"
 #include "train/metrics/json_text.h"
 
 namespace trident {
 namespace {
 
+using json_fields::number;
 using nlohmann::json;
 
 constexpr int exact = 17;  // significant digits that give a double back
@@ -25,8 +29,14 @@ void field(std::string& out, std::string_view name, double value, int digits) {
   json_text::append_number(out, value, digits);
 }
 
-std::string row_start(int attempt, std::int64_t step) {
-  return fmt::format("{{\"v\":1,\"attempt\":{},\"step\":{}", attempt, step);
+std::string row_start(double time, int attempt, std::int64_t step) {
+  using namespace std::chrono;
+  std::string ts;
+  if (std::isfinite(time)) {
+    const auto moment = system_clock::time_point(duration_cast<system_clock::duration>(duration<double>(time)));
+    ts = fmt::format(",\"ts\":\"{}\"", utc_timestamp(moment));
+  }
+  return fmt::format("{{\"v\":1{},\"attempt\":{},\"step\":{}", ts, attempt, step);
 }
 
 void append_phases(std::string& out, const PhaseSeconds& time) {
@@ -40,15 +50,11 @@ void append_phases(std::string& out, const PhaseSeconds& time) {
   out += '}';
 }
 
-double number(const json& object, const char* key, double otherwise) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_number() ? found->get<double>() : otherwise;
+std::int64_t integer(const json& object, const char* key, std::int64_t otherwise) {
+  return json_fields::integer(object, key).value_or(otherwise);
 }
 
-std::int64_t integer(const json& object, const char* key, std::int64_t otherwise) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_number_integer() ? found->get<std::int64_t>() : otherwise;
-}
+double read_time(const json& row) { return seconds_since_epoch(json_fields::text(row, "ts")).value_or(NAN); }
 
 PhaseSeconds read_phases(const json& row) {
   const auto time = row.find("time_s");
@@ -65,6 +71,7 @@ StepMetrics read_step(const json& row, int attempt, std::int64_t step) {
   StepMetrics metrics;
   metrics.attempt = attempt;
   metrics.step = step;
+  metrics.time = read_time(row);
   metrics.loss = number(row, "loss", NAN);
   metrics.grad_norm = number(row, "grad_norm", NAN);
   metrics.lr = number(row, "lr", NAN);
@@ -77,27 +84,6 @@ StepMetrics read_step(const json& row, int attempt, std::int64_t step) {
     metrics.memory_gib_max = number(*memory, "max", NAN);
   }
   return metrics;
-}
-
-bool read_row(std::string_view line, MetricsHistory& history) {
-  const json row = json::parse(line, nullptr, false);
-  if (!row.is_object()) return false;
-  const std::int64_t step = integer(row, "step", -1);
-  const std::int64_t attempt = integer(row, "attempt", 1);
-  if (step < 0 || attempt < 0 || attempt > std::numeric_limits<int>::max()) return false;
-  const int small_attempt = static_cast<int>(attempt);
-  if (row.contains("val_loss")) {
-    EvalMetrics metrics{.attempt = small_attempt, .step = step, .val_loss = number(row, "val_loss", NAN)};
-    metrics.tokens = integer(row, "tokens", 0);
-    metrics.seconds = number(row, "seconds", 0);
-    history.evaluations.push_back(metrics);
-  } else if (row.contains("loss")) {
-    history.steps.push_back(read_step(row, small_attempt, step));
-  } else {
-    return false;
-  }
-  history.last_attempt = std::max(history.last_attempt, small_attempt);
-  return true;
 }
 
 template <class Row>
@@ -116,7 +102,7 @@ void keep_highest_attempts(std::vector<Row>& rows) {
 }  // namespace
 
 std::string to_json_line(const StepMetrics& metrics) {
-  std::string out = row_start(metrics.attempt, metrics.step);
+  std::string out = row_start(metrics.time, metrics.attempt, metrics.step);
   field(out, "loss", metrics.loss, exact);
   field(out, "grad_norm", metrics.grad_norm, exact);
   field(out, "lr", metrics.lr, exact);
@@ -134,7 +120,7 @@ std::string to_json_line(const StepMetrics& metrics) {
 }
 
 std::string to_json_line(const EvalMetrics& metrics) {
-  std::string out = row_start(metrics.attempt, metrics.step);
+  std::string out = row_start(metrics.time, metrics.attempt, metrics.step);
   field(out, "val_loss", metrics.val_loss, exact);
   fmt::format_to(std::back_inserter(out), ",\"tokens\":{}", metrics.tokens);
   field(out, "seconds", metrics.seconds, brief);
@@ -143,14 +129,45 @@ std::string to_json_line(const EvalMetrics& metrics) {
   return out;
 }
 
-MetricsHistory read_metrics(const std::filesystem::path& path) {
+bool add_metrics_row(std::string_view line, MetricsHistory& history) {
+  const json row = json::parse(line, nullptr, false);
+  if (!row.is_object()) return false;
+  const std::int64_t step = integer(row, "step", -1);
+  const std::int64_t attempt = integer(row, "attempt", 1);
+  if (step < 0 || attempt < 0 || attempt > std::numeric_limits<int>::max()) return false;
+  const int small_attempt = static_cast<int>(attempt);
+  if (row.contains("val_loss")) {
+    EvalMetrics metrics{.attempt = small_attempt, .step = step, .val_loss = number(row, "val_loss", NAN)};
+    metrics.tokens = integer(row, "tokens", 0);
+    metrics.seconds = number(row, "seconds", 0);
+    metrics.time = read_time(row);
+    history.evaluations.push_back(metrics);
+  } else if (row.contains("loss")) {
+    history.steps.push_back(read_step(row, small_attempt, step));
+  } else {
+    return false;
+  }
+  history.last_attempt = std::max(history.last_attempt, small_attempt);
+  return true;
+}
+
+MetricsHistory read_metrics_rows(const std::filesystem::path& path) {
   MetricsHistory history;
   const std::int64_t too_long = for_each_line(path, [&](std::string_view line) {
-    if (!line.empty() && !read_row(line, history)) ++history.unreadable_lines;
+    if (!line.empty() && !add_metrics_row(line, history)) ++history.unreadable_lines;
   });
   history.unreadable_lines += too_long;
+  return history;
+}
+
+void keep_highest_attempts(MetricsHistory& history) {
   keep_highest_attempts(history.steps);
   keep_highest_attempts(history.evaluations);
+}
+
+MetricsHistory read_metrics(const std::filesystem::path& path) {
+  MetricsHistory history = read_metrics_rows(path);
+  keep_highest_attempts(history);
   return history;
 }
 

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <exception>
 #include <utility>
@@ -23,6 +25,10 @@ int prepare(const RunDirectory& run, int attempt) {
   truncate_torn_line(run.metrics());
   truncate_torn_line(run.events());
   return attempt > 0 ? attempt : run.previous_attempt() + 1;
+}
+
+double unix_time() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
 // Markdown shows indented text as it is.
@@ -78,6 +84,7 @@ void MetricsLog::guarded(const char* what, Action action) noexcept {
 void MetricsLog::record(StepMetrics metrics) noexcept {
   guarded("recording a step", [&] {
     metrics.attempt = attempt_;
+    if (std::isnan(metrics.time)) metrics.time = unix_time();
     metrics_file_.append(to_json_line(metrics));
     step_line_.observe(metrics);
     if (tensorboard_) tensorboard_step(metrics);
@@ -90,6 +97,7 @@ void MetricsLog::record(StepMetrics metrics) noexcept {
 void MetricsLog::record(EvalMetrics metrics) noexcept {
   guarded("recording an evaluation", [&] {
     metrics.attempt = attempt_;
+    if (std::isnan(metrics.time)) metrics.time = unix_time();
     metrics_file_.append(to_json_line(metrics));
     step_line_.observe(metrics);
     if (tensorboard_) {

@@ -12,6 +12,7 @@
 #include "train/metrics/html_text.h"
 #include "train/metrics/human_text.h"
 #include "train/metrics/report_charts.h"
+#include "train/metrics/report_operation.h"
 #include "train/metrics/svg_chart.h"
 
 namespace trident {
@@ -41,6 +42,7 @@ section.plot{padding:10px 6px 4px}
 .share{display:flex;height:12px;border-radius:6px;overflow:hidden;margin:4px 14px 6px 58px}
 .share i{display:block;height:100%}
 .shares{margin:0 14px 10px 58px;color:var(--soft);font-size:12px;display:flex;flex-wrap:wrap;gap:2px 16px}
+.whole.share,.whole.shares{margin-left:0;margin-right:0}
 .shares i{display:inline-block;width:9px;height:9px;border-radius:2px;margin-right:5px}
 i.c1{background:var(--c1)}i.c2{background:var(--c2)}i.c3{background:var(--c3)}i.c4{background:var(--c4)}
 i.c5{background:var(--c5)}i.c6{background:var(--c6)}i.c7{background:var(--c7)}
@@ -95,20 +97,6 @@ void card(std::string& out, std::string_view label, const std::string& value, co
                      note.empty() ? "&nbsp;" : html_escape(note));
 }
 
-// Seconds from the first event to the last.
-std::optional<double> wall_seconds(const std::vector<EventRecord>& events) {
-  std::optional<double> first;
-  std::optional<double> last;
-  for (const EventRecord& event : events) {
-    const auto time = seconds_since_epoch(event.ts);
-    if (!time) continue;
-    first = std::min(first.value_or(*time), *time);
-    last = std::max(last.value_or(*time), *time);
-  }
-  if (!first || *last <= *first) return std::nullopt;
-  return *last - *first;
-}
-
 void progress_cards(std::string& out, const ReportData& data) {
   const auto& steps = data.history.steps;
   const StepMetrics last = steps.empty() ? StepMetrics{} : steps.back();
@@ -158,9 +146,7 @@ void speed_cards(std::string& out, const ReportData& data) {
     if (std::isfinite(step.step_s)) kept += step.step_s;
     if (std::isfinite(step.memory_gib_max)) memory = std::max(memory, step.memory_gib_max);
   }
-  const auto wall = wall_seconds(data.events);
-  card(out, "Time in steps", human_duration(kept),
-       wall && *wall >= kept ? fmt::format("{:.0f}% of {} wall time", 100 * kept / *wall, human_duration(*wall)) : "");
+  card(out, "Time in steps", human_duration(kept), "");
   if (memory > 0) card(out, "Peak memory", fmt::format("{:.3g} GiB", memory), "highest rank");
   const int attempts = std::max(data.history.last_attempt, 1);
   card(out, "Restarts", fmt::format("{}", attempts - 1), attempts > 1 ? fmt::format("{} attempts", attempts) : "");
@@ -346,8 +332,9 @@ std::string render_report(const ReportData& data) {
   out += page_header(data) + "<div class=\"cards\">\n";
   progress_cards(out, data);
   speed_cards(out, data);
-  out += "</div>\n" + charts(data) + outlier_table(data) + samples(data) + event_table(data) + configuration(data);
-  out += "<footer>Made by trident from metrics.jsonl and events.jsonl.";
+  out += "</div>\n" + ledger_section(data.ledger) + charts(data) + outlier_table(data);
+  out += straggler_section(find_stragglers(data.events)) + samples(data) + event_table(data) + configuration(data);
+  out += "<footer>Made by trident from metrics.jsonl, events.jsonl and epochs.jsonl.";
   if (data.history.unreadable_lines > 0) {
     out += fmt::format(" {} unreadable lines were passed over.", data.history.unreadable_lines);
   }
@@ -356,9 +343,11 @@ std::string render_report(const ReportData& data) {
 
 ReportData load_report_data(const RunDirectory& run, const RunFacts& facts) {
   ReportData data{.facts = facts,
-                  .history = read_metrics(run.metrics()),
+                  .history = read_metrics_rows(run.metrics()),
                   .events = read_events(run.events()),
                   .config = run.read_config()};
+  data.ledger = make_ledger(data.history, data.events, read_epochs(run.epochs()));
+  keep_highest_attempts(data.history);
   if (data.facts.run_name.empty()) data.facts.run_name = run.root().filename().string();
   return data;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "train/metrics/events_file.h"
+#include "train/metrics/ledger.h"
 #include "train/metrics/metrics_file.h"
 #include "train/metrics/run_directory.h"
 
@@ -24,6 +25,7 @@ struct ReportData {
   MetricsHistory history{};
   std::vector<EventRecord> events{};
   std::string config{};
+  Ledger ledger{};
 };
 
 /// Reads the run's files; an empty run name becomes that of its folder.

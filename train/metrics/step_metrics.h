@@ -29,6 +29,7 @@ struct StepMetrics {
   PhaseSeconds time_s;        ///< written as `time_s{...}`
   std::optional<double> mfu;  ///< model FLOP/s over peak, 0..1; empty where the peak is unknown
   double memory_gib_max = 0;  ///< highest of any rank
+  double time = std::numeric_limits<double>::quiet_NaN();  ///< when it ended, seconds since 1970; written as `ts`
 };
 
 /// One pass over the validation batches.
@@ -38,6 +39,7 @@ struct EvalMetrics {
   double val_loss = std::numeric_limits<double>::quiet_NaN();
   std::int64_t tokens = 0;  ///< label tokens of the training so far
   double seconds = 0;
+  double time = std::numeric_limits<double>::quiet_NaN();  ///< when it ended, as above
 };
 
 }  // namespace trident
