@@ -25,6 +25,9 @@ class AgentLink {
   /// The number of this start; 0 where nobody counts.
   [[nodiscard]] int attempt() const;
 
+  /// What checkpoints are written to.
+  [[nodiscard]] FileSystem& files();
+
   /// From now on the agent sees what the world's groups do. Collective.
   void join(Communicator world);
   /// Runs `work`; the agent is told of the error that ends it.

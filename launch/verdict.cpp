@@ -339,6 +339,8 @@ std::string_view to_string(FaultCause cause) {
                                         "skipped collective",
                                         "mismatched collectives",
                                         "left early",
+                                        "not finite",
+                                        "corrupted",
                                         "launcher lost"};
   return names[static_cast<size_t>(cause)];
 }

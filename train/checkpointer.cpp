@@ -234,6 +234,13 @@ std::optional<int64_t> Checkpointer::newest_in_memory() const {
   return newest;
 }
 
+std::span<std::byte> Checkpointer::newest_snapshot() {
+  const int newest = memory_.step(1) > memory_.step(0) ? 1 : 0;
+  if (!memory_.step(newest)) return {};
+  const auto content = memory_.content(newest);
+  return {const_cast<std::byte*>(content.data()), content.size()};  // NOLINT(cppcoreguidelines-pro-type-const-cast)
+}
+
 int64_t Checkpointer::restore(int64_t step) const {
   for (int i = 0; i < SnapshotMemory::kBuffers; ++i) {
     if (memory_.step(i) != step) continue;

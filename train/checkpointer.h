@@ -70,6 +70,8 @@ class Checkpointer {
   /// samples. Collective.
   [[nodiscard]] std::optional<int64_t> newest_in_memory() const;
   int64_t restore(int64_t step) const;
+  /// This rank's newest whole snapshot, for tests that damage it; empty where there is none. After wait_copied().
+  [[nodiscard]] std::span<std::byte> newest_snapshot();
   /// Empties the memory: the run goes on from elsewhere.
   void forget_memory() { memory_.clear(); }
   /// A checkpoint that is known to be good: retention never deletes the newest such.

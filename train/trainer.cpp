@@ -18,6 +18,7 @@
 #include "train/gemm_setup.h"
 #include "train/job_setup.h"
 #include "train/model_weights.h"
+#include "train/rank_holdings.h"
 #include "train/start_report.h"
 #include "train/weights.h"
 
@@ -150,6 +151,7 @@ void Trainer::start_or_resume() {
   if (plan_.checkpoints.empty()) load_initial_weights();
   engine_->start_optimizer(adamw_options(job_));
   checkpointer_.emplace(*engine_, checkpointer_options());
+  tell_holdings();
   Clock clock;
   const bool resumed = resume();
   if (options_.progress != nullptr) options_.progress->resumed(step_);
@@ -159,9 +161,23 @@ void Trainer::start_or_resume() {
   event({.event = RunEvent::resume, .step = step_, .seconds = clock.lap()});
 }
 
+void Trainer::tell_holdings() {
+  if (options_.progress == nullptr) return;
+  options_.progress->holds({.stream = stream_,
+                            .parameters = engine_->model().storage().parameters(),
+                            .pieces = engine_->pieces(),
+                            .settle =
+                                [this] {
+                                  engine_->wait_parameters();
+                                  wait_copied();
+                                },
+                            .snapshot = [this] { return checkpointer_->newest_snapshot(); }});
+}
+
 CheckpointerOptions Trainer::checkpointer_options() const {
   CheckpointerOptions options;
   options.root = run_.checkpoints();
+  options.files = options_.files;
   options.memory = options_.snapshots;
   options.attempt = broadcast_text(mesh_.world(), random_id());
   options.keep = job_.checkpoint.keep;

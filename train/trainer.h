@@ -34,7 +34,8 @@ struct TrainerOptions {
   std::string snapshots{};            ///< names the shared memory that keeps the state beyond this process; empty: none
   TrainProgress* progress = nullptr;  ///< told where training is; outlives the trainer
   int attempt = 0;                    ///< of this start, for metrics and events; 0: one more than the last
-  double predicted_step_s = 0;        ///< the planner's, reported beside the median of the first ten; 0: none
+  FileSystem* files = &posix_file_system();  ///< for checkpoints; outlives the trainer
+  double predicted_step_s = 0;               ///< the planner's, reported beside the median of the first ten; 0: none
 };
 
 /// One rank of a job: steps, evaluation, samples, checkpoints, and on rank 0 metrics. What every rank of the world does
@@ -70,6 +71,7 @@ class Trainer {
   void start_or_resume();
   [[nodiscard]] CheckpointerOptions checkpointer_options() const;
   void enter(TrainPhase phase);
+  void tell_holdings();
   void snapshot();
   void wait_copied();
   [[nodiscard]] bool resume();
