@@ -16,7 +16,7 @@ namespace trident {
 namespace {
 
 constexpr uint64_t kMagic = 0x50414e53444e5254;  // "TRNDSNAP" in memory
-constexpr uint32_t kFormat = 1;
+constexpr uint32_t kFormat = 2;
 constexpr size_t kPage = 4096;
 
 size_t round_to_pages(size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
@@ -51,6 +51,7 @@ struct Fill {
   std::atomic<uint64_t> sequence;  ///< 0: never filled; odd: being filled
   std::atomic<int64_t> step;
   std::atomic<int64_t> consumed_samples;
+  std::atomic<uint64_t> hash;  ///< XXH3-64 of the buffer
 };
 static_assert(std::atomic<uint64_t>::is_always_lock_free && std::atomic<int64_t>::is_always_lock_free,
               "a lock would be private to the process");
@@ -127,6 +128,11 @@ std::optional<int64_t> SnapshotMemory::step(int index) const {
   return step;
 }
 
+bool SnapshotMemory::intact(int index) const {
+  TRIDENT_CHECK(step(index).has_value());
+  return hash_block(content(index)) == header().fills[static_cast<size_t>(index)].hash.load(std::memory_order_relaxed);
+}
+
 int64_t SnapshotMemory::consumed_samples(int index) const {
   TRIDENT_CHECK(step(index).has_value());
   return header().fills[static_cast<size_t>(index)].consumed_samples.load(std::memory_order_relaxed);
@@ -151,11 +157,17 @@ void SnapshotMemory::end_fill(int index, int64_t step, int64_t consumed_samples)
   TRIDENT_CHECK(filling % 2 != 0, "begin_fill() comes first");
   fill.step.store(step, std::memory_order_relaxed);
   fill.consumed_samples.store(consumed_samples, std::memory_order_relaxed);
+  fill.hash.store(hash_block(content(index)), std::memory_order_relaxed);
   fill.sequence.store(filling + 1, std::memory_order_release);
 }
 
+void SnapshotMemory::clear(int index) {
+  TRIDENT_CHECK(index >= 0 && index < kBuffers);
+  header().fills[static_cast<size_t>(index)].sequence.store(0, std::memory_order_release);
+}
+
 void SnapshotMemory::clear() {
-  for (Fill& fill : header().fills) fill.sequence.store(0, std::memory_order_release);
+  for (int i = 0; i < kBuffers; ++i) clear(i);
 }
 
 void SnapshotMemory::remove(const std::string& name) { SnapshotSegment::remove(name); }

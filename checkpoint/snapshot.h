@@ -40,16 +40,19 @@ class SnapshotMemory {
   /// The step whose state buffer `index` holds whole; nothing while it is being filled and after a fill that was cut
   /// off.
   [[nodiscard]] std::optional<int64_t> step(int index) const;
+  /// Whether such a buffer holds what was there when it was filled. Reads all of it.
+  [[nodiscard]] bool intact(int index) const;
   /// The trainer's count beside that state.
   [[nodiscard]] int64_t consumed_samples(int index) const;
   [[nodiscard]] std::span<const std::byte> content(int index) const;
 
   /// Marks the buffer as being filled (odd sequence number) and gives its memory.
   [[nodiscard]] std::span<std::byte> begin_fill(int index);
-  /// Marks it as whole. Step and count are at least 0.
+  /// Marks it as whole, with a hash of what it holds. Step and count are at least 0.
   void end_fill(int index, int64_t step, int64_t consumed_samples);
 
-  /// Empties both buffers: training starts from elsewhere, and what they hold is of a past that it does not share.
+  /// Empties a buffer, or both: training starts from elsewhere, and what they hold is of a past that it does not share.
+  void clear(int index);
   void clear();
 
   /// Removes a named segment from the system; no failure where there is none.

@@ -141,6 +141,7 @@ GangOptions Agent::gang_options() const {
     gang.command.emplace_back("--snapshots");
     gang.command.push_back(place_.snapshots());
   }
+  if (suspect_step_) gang.environment.push_back(fmt::format("TRIDENT_SUSPECT_STEP={}", *suspect_step_));
   if (!options_.faults.empty()) {
     gang.environment.push_back("TRIDENT_INJECT=" + to_text(options_.faults));
     gang.environment.push_back("TRIDENT_INJECTED=" + run_.injections().string());
@@ -187,6 +188,7 @@ Agent::End Agent::supervise(Gang& gang) {
               signals_.get());
     take_signals(gang);
     const GangState state = look(gang, launcher_gone);
+    chaos_.look(state);
     End end{.seen = Clock::now(), .committed = committed_by_all(state)};
     if (const auto code = abandoned_ ? std::optional(kInterrupted) : ended_well(gang)) {
       if (!abandoned_ && recovery_) tell_recovery(state);
@@ -200,7 +202,6 @@ Agent::End Agent::supervise(Gang& gang) {
     if (end.verdict && !gang.any_started()) explain_no_start(*end.verdict);
     if (end.verdict) return end;
     learn(state);
-    chaos_.look(state);
     if (recovery_ && has_gone_on(state)) tell_recovery(state);
     tell_stragglers(state);
     grow_if_due(gang, state);
@@ -316,7 +317,11 @@ std::optional<int> Agent::give_up(const End& end) {
   committed_ = std::max(committed_, end.committed);
   fruitless_ = fruitful ? 0 : fruitless_ + 1;
   failed_step_ = fruitless_ <= 1 || failed_step_ == verdict.step ? verdict.step : -2;
-  if (verdict.exit_code != 0) {
+  if (verdict.cause == FaultCause::not_finite && std::exchange(suspect_step_, verdict.step) != verdict.step) {
+    log::warning("step {} is done again, to see whether it is the data or the program", verdict.step);
+  } else if (verdict.exit_code != 0) {
+    if (verdict.cause == FaultCause::not_finite)
+      log::error("not finite again at step {}: it follows the data or the program, not a rank", verdict.step);
     // The state before the bad step is on disk. After any other error what memory holds may be newer.
     if (verdict.exit_code == static_cast<int>(ErrorCode::diverged)) place_.remove_snapshots();
     return verdict.exit_code;

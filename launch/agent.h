@@ -102,9 +102,10 @@ class Agent {
   bool growing_ = false;  // the gang was asked to stop, so that a wider one can start
   int64_t epoch_;
   int64_t restarts_ = 0;
-  int64_t committed_ = -1;    // by any gang so far
-  int fruitless_ = 0;         // gangs in a row that committed nothing
-  int64_t failed_step_ = -1;  // of the last of them; -2: of several
+  int64_t committed_ = -1;               // by any gang so far
+  int fruitless_ = 0;                    // gangs in a row that committed nothing
+  int64_t failed_step_ = -1;             // of the last of them; -2: of several
+  std::optional<int64_t> suspect_step_;  // whose result was not finite
   int64_t kills_before_ = 0;
   bool stopping_ = false;
   bool abandoned_ = false;  // by a second Ctrl-C

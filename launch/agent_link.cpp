@@ -1,5 +1,6 @@
 #include "launch/agent_link.h"
 
+#include <charconv>
 #include <cstdlib>
 #include <string>
 
@@ -31,6 +32,13 @@ TrainProgress* AgentLink::progress() {
 }
 
 FileSystem& AgentLink::files() { return injector_ ? injector_->files() : posix_file_system(); }
+
+int64_t AgentLink::suspect_step() {
+  const std::string text = variable("TRIDENT_SUSPECT_STEP");
+  int64_t step = 0;
+  (void)std::from_chars(text.data(), text.data() + text.size(), step);
+  return step;
+}
 
 int AgentLink::attempt() const { return supervision_ ? static_cast<int>(supervision_->epoch) : 0; }
 

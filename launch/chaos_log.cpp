@@ -62,6 +62,7 @@ std::vector<FaultCause> expected_causes(const InjectedFault& fault) {
       return {FaultCause::left_early, FaultCause::mismatched_collectives, FaultCause::skipped_collective};
     case Kind::skip: return {FaultCause::skipped_collective};
     case Kind::mismatch: return {FaultCause::mismatched_collectives};
+    case Kind::hog: return {FaultCause::out_of_memory};
     case Kind::livelock: return {FaultCause::hang};
     case Kind::nan: return {FaultCause::not_finite};
     case Kind::flip:

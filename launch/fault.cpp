@@ -16,9 +16,9 @@ namespace {
 using Kind = InjectedFault::Kind;
 using Place = InjectedFault::Place;
 
-constexpr std::string_view kKinds[] = {"kill", "stop",      "segfault",  "exit", "leave",
-                                       "skip", "mismatch",  "livelock",  "slow", "nan",
-                                       "flip", "full_disk", "hung_disk", "lose", "restore"};
+constexpr std::string_view kKinds[] = {"kill",      "stop",      "segfault", "exit",   "leave", "skip",
+                                       "mismatch",  "hog",       "livelock", "slow",   "nan",   "flip",
+                                       "full_disk", "hung_disk", "lose",     "restore"};
 constexpr std::string_view kPlaces[] = {"weight", "gradient", "snapshot"};
 
 [[noreturn]] void refuse(std::string_view what) {

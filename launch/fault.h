@@ -20,6 +20,7 @@ struct InjectedFault {
     leave,      ///< ends well, MPI too, while the others train on
     skip,       ///< leaves out a call that the others make
     mismatch,   ///< makes another call than the others
+    hog,        ///< takes memory until the kernel kills it, at most 2 GiB
     livelock,   ///< the training thread computes for ever
     slow,       ///< takes `seconds` longer at every step from there on
     nan,        ///< a weight is no number: so are activations and loss

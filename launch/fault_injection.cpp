@@ -11,6 +11,7 @@
 #include <limits>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "core/memory.h"
 #include "core/philox.h"
@@ -36,6 +37,13 @@ void change_element(const Stream& stream, const Tensor& flat, int64_t index, con
 
 std::array<uint32_t, 4> words_of(const InjectedFault& fault) {
   return RandomStream(static_cast<uint64_t>(fault.seed), "place of a fault").block(static_cast<uint64_t>(fault.step));
+}
+
+// Every page is written, so that each takes memory.
+void hog() {
+  constexpr size_t kMost = size_t{2} << 30, kPiece = size_t{16} << 20;
+  std::vector<std::vector<char>> held;
+  for (size_t bytes = 0; bytes < kMost; bytes += kPiece) held.emplace_back(kPiece, 'x');
 }
 
 uint64_t wide(uint32_t high, uint32_t low) { return uint64_t{high} << 32 | low; }
@@ -106,6 +114,7 @@ void FaultInjector::happen(const InjectedFault& fault) {
         world_.barrier();
       return;
     }
+    case Kind::hog: hog(); return;
     case Kind::livelock:
       for (std::atomic<uint64_t> spin{0};;) spin.fetch_add(1, std::memory_order_relaxed);
     case Kind::slow: std::this_thread::sleep_for(std::chrono::duration<double>(fault.seconds)); return;

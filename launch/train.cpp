@@ -52,6 +52,7 @@ int train(const JobConfig& job, const std::string& snapshots, const Communicator
                      .progress = agent.progress(),
                      .attempt = agent.attempt(),
                      .files = &agent.files(),
+                     .suspect_step = AgentLink::suspect_step(),
                      .predicted_step_s = predicted_step(job)});
     const TrainingEnd end = trainer.run(signals.requested());
     return end == TrainingEnd::preempted ? static_cast<int>(ErrorCode::preempted) : 0;

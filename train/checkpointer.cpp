@@ -8,6 +8,7 @@
 
 #include "core/log.h"
 #include "parallel/comm/exchange_text.h"
+#include "train/state_fault.h"
 
 namespace trident {
 namespace {
@@ -33,10 +34,9 @@ Checkpointer::Checkpointer(const Engine& engine, CheckpointerOptions options)
       root_(options_.root),
       state_(engine),
       segments_(state_.segments()),
-      memory_(rank_name(options_.memory, world_.rank()), identity_of(world_, options_.manifest.run_id, state_),
-              state_.snapshot_bytes()),
+      memory_(make_memory()),
       writer_(
-          memory_, state_.copies(), [this](int64_t step, std::span<const std::byte> content) { write(step, content); },
+          *memory_, state_.copies(), [this](int64_t step, std::span<const std::byte> content) { write(step, content); },
           CopyOn::own_thread, engine.stream()) {
   options_.manifest.dtype = state_.dtype();
   options_.manifest.tensors = state_.tensors();
@@ -46,6 +46,22 @@ Checkpointer::Checkpointer(const Engine& engine, CheckpointerOptions options)
 
 Checkpointer::~Checkpointer() {
   if (committing_.valid()) committing_.wait();
+}
+
+// Training is worth more than the snapshots that would outlive it.
+std::unique_ptr<SnapshotMemory> Checkpointer::make_memory() {
+  const SnapshotIdentity identity = identity_of(world_, options_.manifest.run_id, state_);
+  const int64_t bytes = state_.snapshot_bytes();
+  if (!options_.memory.empty()) {
+    try {
+      auto memory = std::make_unique<SnapshotMemory>(rank_name(options_.memory, world_.rank()), identity, bytes);
+      lasting_ = true;
+      return memory;
+    } catch (const Error& error) {
+      log::warning("no snapshots that outlive this process, a restart goes on from a checkpoint: {}", error.what());
+    }
+  }
+  return std::make_unique<SnapshotMemory>("", identity, bytes);
 }
 
 // Errors of rank 0 are every rank's.
@@ -81,7 +97,7 @@ bool Checkpointer::save(int64_t step, int64_t samples) {
 }
 
 void Checkpointer::snapshot(int64_t step, int64_t samples) {
-  if (options_.memory.empty()) return;
+  if (!lasting_) return;
   (void)wait_copied();
   (void)writer_.snapshot(step, samples, false);
 }
@@ -172,7 +188,10 @@ CommitResult Checkpointer::commit(const Save& save, std::vector<SaveReport> repo
     manifest.rank_files = rank_files_;
     std::vector<std::vector<PartialDigest>> digests;
     for (size_t rank = 0; rank < reports.size(); ++rank) {
-      if (!reports[rank].error.empty()) result.error = "rank " + std::to_string(rank) + ": " + reports[rank].error;
+      if (!reports[rank].error.empty()) {
+        result.error = "rank " + std::to_string(rank) + ": " + reports[rank].error;
+        result.rank = static_cast<int>(rank);
+      }
       std::swap(reports[rank].file.segments, manifest.rank_files[rank].segments);
       manifest.rank_files[rank] = std::move(reports[rank].file);
       digests.push_back(std::move(reports[rank].digests));
@@ -208,20 +227,29 @@ std::optional<SaveOutcome> Checkpointer::end_commit() {
   saves_.pop_front();
   writer_.release(save.step);
   if (result.copies_differ)
-    throw Error(
-        ErrorCode::internal, "checkpoint",
+    throw StateFault(
+        StateFault::Kind::corrupted, -1, save.step,
         "copies of a tensor that must be equal are not, after step " + std::to_string(save.step) + ": " + result.error,
         "memory or an accelerator corrupts data: test the named ranks' hosts, and start again from the last "
         "checkpoint");
-  return SaveOutcome{save.step, now() - save.started, result.error};
+  SaveOutcome outcome{.step = save.step, .seconds = now() - save.started, .error = result.error};
+  if (result.rank >= 0) outcome.rank = result.rank;
+  return outcome;
 }
 
-std::optional<int64_t> Checkpointer::newest_in_memory() const {
+MemoryContent Checkpointer::look_at_memory() const {
+  constexpr int64_t kDamaged = -2;
   int64_t mine[SnapshotMemory::kBuffers];
-  for (int i = 0; i < SnapshotMemory::kBuffers; ++i) mine[i] = memory_.step(i).value_or(-1);
+  for (int i = 0; i < SnapshotMemory::kBuffers; ++i) {
+    mine[i] = memory_->step(i).value_or(-1);
+    if (mine[i] >= 0 && !memory_->intact(i)) mine[i] = kDamaged;
+  }
   std::vector<int64_t> all(static_cast<size_t>(world_.size()) * SnapshotMemory::kBuffers);
   world_.all_gather(std::span<const int64_t>(mine), std::span<int64_t>(all));
-  std::optional<int64_t> newest;
+  MemoryContent found;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (all[i] == kDamaged) found.damaged.push_back(static_cast<int>(i) / SnapshotMemory::kBuffers);
+  }
   for (const int64_t step : mine) {
     bool everywhere = step >= 0;
     for (int rank = 0; rank < world_.size(); ++rank) {
@@ -229,23 +257,36 @@ std::optional<int64_t> Checkpointer::newest_in_memory() const {
       everywhere =
           everywhere && std::find(steps, steps + SnapshotMemory::kBuffers, step) != steps + SnapshotMemory::kBuffers;
     }
-    if (everywhere && step > newest.value_or(-1)) newest = step;
+    if (everywhere && step > found.newest.value_or(-1)) found.newest = step;
   }
-  return newest;
+  return found;
+}
+
+bool Checkpointer::is_as_copied(int64_t step) const {
+  for (int i = 0; i < SnapshotMemory::kBuffers; ++i) {
+    if (memory_->step(i) == step) return state_.equals(memory_->content(i));
+  }
+  return true;
+}
+
+void Checkpointer::forget_newer(int64_t step) {
+  for (int i = 0; i < SnapshotMemory::kBuffers; ++i) {
+    if (memory_->step(i) > step) memory_->clear(i);
+  }
 }
 
 std::span<std::byte> Checkpointer::newest_snapshot() {
-  const int newest = memory_.step(1) > memory_.step(0) ? 1 : 0;
-  if (!memory_.step(newest)) return {};
-  const auto content = memory_.content(newest);
+  const int newest = memory_->step(1) > memory_->step(0) ? 1 : 0;
+  if (!memory_->step(newest)) return {};
+  const auto content = memory_->content(newest);
   return {const_cast<std::byte*>(content.data()), content.size()};  // NOLINT(cppcoreguidelines-pro-type-const-cast)
 }
 
 int64_t Checkpointer::restore(int64_t step) const {
   for (int i = 0; i < SnapshotMemory::kBuffers; ++i) {
-    if (memory_.step(i) != step) continue;
-    state_.restore(memory_.content(i));
-    return memory_.consumed_samples(i);
+    if (memory_->step(i) != step) continue;
+    state_.restore(memory_->content(i));
+    return memory_->consumed_samples(i);
   }
   TRIDENT_CHECK(false, "no buffer holds the step");
   return 0;

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <future>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -27,11 +28,18 @@ struct CheckpointerOptions {
   FileSystem* files = &posix_file_system();
 };
 
+/// What outlived the processes.
+struct MemoryContent {
+  std::optional<int64_t> newest{};  ///< step that all ranks have whole
+  std::vector<int> damaged{};       ///< ranks with a snapshot that is not what was copied
+};
+
 /// How a save ended, the same on every rank.
 struct SaveOutcome {
   int64_t step = 0;
-  double seconds = 0;  ///< since save()
-  std::string error;   ///< empty: it is in the root, whole and durable
+  std::optional<int> rank{};  ///< that could not write
+  double seconds = 0;         ///< since save()
+  std::string error;          ///< empty: it is in the root, whole and durable
 };
 
 /// Saves the state of all ranks while they train on: a copy in memory, a file of every rank written by a thread of its
@@ -51,6 +59,8 @@ class Checkpointer {
   /// Starts to save the state after `step`, of which `samples` were consumed. False, and nothing done, while two saves
   /// are under way: storage does not keep up.
   bool save(int64_t step, int64_t samples);
+  /// Snapshots outlive this process: they have a name, and shared memory has room for them.
+  [[nodiscard]] bool snapshots_last() const { return lasting_; }
   /// Starts to copy the state to memory only, where that outlives the process.
   void snapshot(int64_t step, int64_t samples);
   /// Before anything changes the state. Returns the seconds waited.
@@ -66,14 +76,16 @@ class Checkpointer {
   /// save() would do nothing.
   [[nodiscard]] bool full() const { return saves_.size() >= SnapshotMemory::kBuffers; }
 
-  /// The newest step that all ranks' memory holds, if any; restore() makes it the live state and returns the consumed
-  /// samples. Collective.
-  [[nodiscard]] std::optional<int64_t> newest_in_memory() const;
+  /// Reads all of it; restore() makes a step the live state and returns the consumed samples. Collective.
+  [[nodiscard]] MemoryContent look_at_memory() const;
   int64_t restore(int64_t step) const;
+  /// Whether the live state is what the snapshot of this step holds; true where there is none. After wait_copied().
+  [[nodiscard]] bool is_as_copied(int64_t step) const;
   /// This rank's newest whole snapshot, for tests that damage it; empty where there is none. After wait_copied().
   [[nodiscard]] std::span<std::byte> newest_snapshot();
   /// Empties the memory: the run goes on from elsewhere.
-  void forget_memory() { memory_.clear(); }
+  void forget_memory() { forget_newer(-1); }
+  void forget_newer(int64_t step);
   /// A checkpoint that is known to be good: retention never deletes the newest such.
   void set_verified(int64_t step) { verified_ = step; }
 
@@ -85,6 +97,7 @@ class Checkpointer {
     bool committing = false;
   };
 
+  [[nodiscard]] std::unique_ptr<SnapshotMemory> make_memory();
   [[nodiscard]] std::filesystem::path temporary(int64_t step) const;
   void open_root();
   void exchange_segments();
@@ -99,6 +112,7 @@ class Checkpointer {
   CheckpointerOptions options_;
   CheckpointRoot root_;
   SavedState state_;
+  bool lasting_ = false;
   std::vector<Segment> segments_;
   std::vector<RankFile> rank_files_;  // on rank 0: what does not change from save to save
   std::optional<WriterLease> lease_;  // on rank 0
@@ -108,7 +122,7 @@ class Checkpointer {
   int64_t verified_ = -1;
   std::mutex mutex_;
   std::map<int64_t, SaveReport> written_;  // by the writer thread, by step
-  SnapshotMemory memory_;
+  std::unique_ptr<SnapshotMemory> memory_;
   SnapshotWriter writer_;  // last: its threads use what is above
 };
 

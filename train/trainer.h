@@ -35,6 +35,7 @@ struct TrainerOptions {
   TrainProgress* progress = nullptr;  ///< told where training is; outlives the trainer
   int attempt = 0;                    ///< of this start, for metrics and events; 0: one more than the last
   FileSystem* files = &posix_file_system();  ///< for checkpoints; outlives the trainer
+  int64_t suspect_step = 0;                  ///< whose result was not finite before; 0: none
   double predicted_step_s = 0;               ///< the planner's, reported beside the median of the first ten; 0: none
 };
 
@@ -79,7 +80,14 @@ class Trainer {
   void load_initial_weights();
   StepResult train_step(int64_t step);
   [[nodiscard]] int64_t labels_of_a_step() const;
-  void refuse_divergence(int64_t step, const StepResult& result) const;
+  void refuse_divergence(int64_t step, const StepResult& result);
+  [[nodiscard]] bool tries_again(int64_t step) const;
+  [[nodiscard]] int who_is_not_finite();
+  void check_replicas(int64_t step);
+  void check_before_save();
+  void compare_replicas(int64_t step);
+  void go_back_to_snapshot();
+  void forget_unverified();
   void record(int64_t step, const StepResult& result, double step_s);
   void compare_with_prediction(double step_s);
   void evaluate_if_due(int64_t step);
@@ -115,8 +123,10 @@ class Trainer {
   int64_t step_ = 0;     // updates done
   int64_t samples_ = 0;  // consumed
   int64_t tokens_ = 0;
-  int64_t copied_step_ = -1;  // the last whose snapshot was started
-  int64_t saved_step_ = -1;   // the last that was saved, or that the run goes on from
+  int64_t copied_step_ = -1;    // the last whose snapshot was started
+  int64_t saved_step_ = -1;     // the last that was saved, or that the run goes on from
+  int64_t first_step_ = 0;      // that this start went on from
+  int64_t verified_step_ = -1;  // the last whose copies were found equal
   int64_t skipped_saves_ = 0;
   std::string failed_save_;        // why the last failed one did
   double checkpoint_seconds_ = 0;  // that training waited for, not yet in a step's record

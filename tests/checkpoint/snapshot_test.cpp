@@ -148,6 +148,21 @@ TEST(SnapshotMemory, ARankWithoutStateHasBuffersWithoutBytes) {
   EXPECT_EQ(memory.step(1), 2);
 }
 
+TEST(SnapshotMemory, KnowsABitThatChanges) {
+  SnapshotMemory memory("", identity(), kBytes);
+  fill(memory, 0, 3, 'x');
+  fill(memory, 1, 4, 'y');
+  EXPECT_TRUE(memory.intact(0));
+  EXPECT_TRUE(memory.intact(1));
+  auto* const bytes = const_cast<std::byte*>(memory.content(1).data());
+  bytes[kBytes - 1] ^= std::byte{1};
+  EXPECT_TRUE(memory.intact(0));
+  EXPECT_FALSE(memory.intact(1));
+  memory.clear(1);
+  EXPECT_EQ(memory.step(0), 3);
+  EXPECT_FALSE(memory.step(1));
+}
+
 TEST(SnapshotMemory, ClearEmptiesBoth) {
   SnapshotMemory memory("", identity(), kBytes);
   fill(memory, 0, 3, 'x');

@@ -175,7 +175,7 @@ TEST(Checkpointer, T21TheStateComesBackFromMemoryThatOutlivedItsProcesses) {
   with_checkpointer(
       two_by_two(), scratch / "root", posix_file_system(),
       [&](const Engine& engine, Checkpointer& checkpointer) {
-        EXPECT_EQ(checkpointer.newest_in_memory(), std::nullopt);
+        EXPECT_EQ(checkpointer.look_at_memory().newest, std::nullopt);
         checkpointer.snapshot(7, 28);
         (void)checkpointer.wait_copied();
         saved.add(engine);
@@ -189,7 +189,7 @@ TEST(Checkpointer, T21TheStateComesBackFromMemoryThatOutlivedItsProcesses) {
   with_checkpointer(
       two_by_two(), scratch / "root", posix_file_system(),
       [&](const Engine& engine, Checkpointer& checkpointer) {
-        EXPECT_EQ(checkpointer.newest_in_memory(), 7);
+        EXPECT_EQ(checkpointer.look_at_memory().newest, 7);
         for (const OwnedPiece& piece : engine.pieces()) piece.master.data<float>()[0] = 1e9F;
         EXPECT_EQ(checkpointer.restore(7), 28);
         restored.add(engine);
@@ -201,7 +201,7 @@ TEST(Checkpointer, T21TheStateComesBackFromMemoryThatOutlivedItsProcesses) {
   other.layout.logical_shards = 4;
   with_checkpointer(
       other, scratch / "root", posix_file_system(),
-      [&](const Engine&, Checkpointer& checkpointer) { EXPECT_EQ(checkpointer.newest_in_memory(), std::nullopt); },
+      [&](const Engine&, Checkpointer& checkpointer) { EXPECT_EQ(checkpointer.look_at_memory().newest, std::nullopt); },
       memory);
   for (int rank = 0; rank < 4; ++rank) SnapshotMemory::remove(memory + "." + std::to_string(rank));
 }
