@@ -93,7 +93,7 @@ Agent::Agent(AgentOptions options, JobPlace place)
       log_(run_.epochs()),
       events_(run_.events()),
       limits_(fixed_limit(options_.job)),
-      faults_(parse_faults(options_.faults)),
+      chaos_(run_, options_.faults),
       mesh_(mesh_of(options_.job)),
       places_(static_cast<int>(mesh_.ranks())),
       epoch_(std::max<int64_t>(log_.last_epoch(), run_.previous_attempt())) {
@@ -140,7 +140,11 @@ GangOptions Agent::gang_options() const {
     gang.command.emplace_back("--snapshots");
     gang.command.push_back(place_.snapshots());
   }
-  if (!options_.faults.empty()) gang.environment.push_back("TRIDENT_INJECT=" + options_.faults);
+  if (suspect_step_) gang.environment.push_back(fmt::format("TRIDENT_SUSPECT_STEP={}", *suspect_step_));
+  if (!options_.faults.empty()) {
+    gang.environment.push_back("TRIDENT_INJECT=" + to_text(options_.faults));
+    gang.environment.push_back("TRIDENT_INJECTED=" + run_.injections().string());
+  }
   return gang;
 }
 
@@ -157,10 +161,13 @@ Agent::End Agent::run_gang() {
   End end = supervise(gang);
   const auto fencing = Clock::now();
   if (end.verdict) {
+    chaos_.verdict(epoch_, *end.verdict, end.seen);
     gang.kill();
+    chaos_.fenced();
     recovery_ = {end.seen, seconds(Clock::now() - fencing)};
     tell(*end.verdict);
   }
+  if (!end.verdict && end.exit_code == 0) chaos_.ended();
   limits_.keep();
   const char* outcome = end.verdict          ? "fault"
                         : end.exit_code == 0 ? "finished"
@@ -174,9 +181,13 @@ Agent::End Agent::supervise(Gang& gang) {
   const int interval = std::max(1, static_cast<int>(options_.job.fault.heartbeat.value * 1e3));
   for (;;) {
     const bool launcher_gone = gang.launcher_status().has_value();
-    gang.wait(launcher_gone ? 1 : recovery_ ? std::min(interval, kRecoveryLookMs) : interval, signals_.get());
+    gang.wait(launcher_gone                 ? 1
+              : recovery_ || chaos_.waits() ? std::min(interval, kRecoveryLookMs)
+                                            : interval,
+              signals_.get());
     take_signals(gang);
     const GangState state = look(gang, launcher_gone);
+    chaos_.look(state);
     End end{.seen = Clock::now(), .committed = committed_by_all(state)};
     if (const auto code = abandoned_ ? std::optional(kInterrupted) : ended_well(gang)) {
       if (!abandoned_ && recovery_) tell_recovery(state);
@@ -305,7 +316,11 @@ std::optional<int> Agent::give_up(const End& end) {
   committed_ = std::max(committed_, end.committed);
   fruitless_ = fruitful ? 0 : fruitless_ + 1;
   failed_step_ = fruitless_ <= 1 || failed_step_ == verdict.step ? verdict.step : -2;
-  if (verdict.exit_code != 0) {
+  if (verdict.cause == FaultCause::not_finite && std::exchange(suspect_step_, verdict.step) != verdict.step) {
+    log::warning("step {} is done again, to see whether it is the data or the program", verdict.step);
+  } else if (verdict.exit_code != 0) {
+    if (verdict.cause == FaultCause::not_finite)
+      log::error("not finite again at step {}: it follows the data or the program, not a rank", verdict.step);
     // The state before the bad step is on disk. After any other error what memory holds may be newer.
     if (verdict.exit_code == static_cast<int>(ErrorCode::diverged)) place_.remove_snapshots();
     return verdict.exit_code;
@@ -343,7 +358,7 @@ void Agent::change_layout(const MeshShape& mesh) {
 }
 
 void Agent::lose_place(const Verdict& verdict) {
-  for (const InjectedFault& fault : faults_) {
+  for (const InjectedFault& fault : options_.faults) {
     if (fault.kind == InjectedFault::Kind::lose && fault.epoch == epoch_ && fault.rank == verdict.rank) --places_;
   }
 }
@@ -355,7 +370,7 @@ void Agent::grow_if_due(const Gang& gang, const GangState& state) {
     return fault.kind == InjectedFault::Kind::restore && fault.epoch == epoch_ &&
            std::all_of(state.ranks.begin(), state.ranks.end(), past);
   };
-  if (growing_ || std::none_of(faults_.begin(), faults_.end(), due)) return;
+  if (growing_ || std::none_of(options_.faults.begin(), options_.faults.end(), due)) return;
   places_ = static_cast<int>(mesh_of(options_.job).ranks());
   if (options_.remaining(places_) == mesh_) return;
   growing_ = true;

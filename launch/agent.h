@@ -7,8 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "launch/chaos_log.h"
 #include "launch/epoch_log.h"
-#include "launch/fault_injection.h"
+#include "launch/fault.h"
 #include "launch/gang.h"
 #include "launch/job_place.h"
 #include "launch/progress_limits.h"
@@ -24,10 +25,10 @@
 namespace trident {
 
 struct AgentOptions {
-  JobConfig job;                    ///< mesh decided
-  std::vector<std::string> train;   ///< the command that every rank runs, but for the mesh
-  std::vector<std::string> mpirun;  ///< further words for mpirun
-  std::string faults;               ///< to inject
+  JobConfig job;                      ///< mesh decided
+  std::vector<std::string> train;     ///< the command that every rank runs, but for the mesh
+  std::vector<std::string> mpirun;    ///< further words for mpirun
+  std::vector<InjectedFault> faults;  ///< to inject
   /// The mesh to go on with on so many ranks' places.
   std::function<std::optional<MeshShape>(int64_t places)> remaining;
 };
@@ -44,6 +45,8 @@ class Agent {
 
   /// The program's exit code.
   int run();
+  /// What became of the faults that were injected.
+  [[nodiscard]] ChaosLog& chaos() { return chaos_; }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -92,15 +95,16 @@ class Agent {
   EpochLog log_;
   AppendFile events_;
   ProgressLimits limits_;
-  std::vector<InjectedFault> faults_;
+  ChaosLog chaos_;
   MeshShape mesh_;
   int places_;            // ranks that this machine takes
   bool growing_ = false;  // the gang was asked to stop, so that a wider one can start
   int64_t epoch_;
   int64_t restarts_ = 0;
-  int64_t committed_ = -1;    // by any gang so far
-  int fruitless_ = 0;         // gangs in a row that committed nothing
-  int64_t failed_step_ = -1;  // of the last of them; -2: of several
+  int64_t committed_ = -1;               // by any gang so far
+  int fruitless_ = 0;                    // gangs in a row that committed nothing
+  int64_t failed_step_ = -1;             // of the last of them; -2: of several
+  std::optional<int64_t> suspect_step_;  // whose result was not finite
   int64_t kills_before_ = 0;
   bool stopping_ = false;
   bool abandoned_ = false;  // by a second Ctrl-C

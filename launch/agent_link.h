@@ -25,6 +25,11 @@ class AgentLink {
   /// The number of this start; 0 where nobody counts.
   [[nodiscard]] int attempt() const;
 
+  /// The step whose result was not finite when a gang before this one did it; 0: none.
+  [[nodiscard]] static int64_t suspect_step();
+  /// What checkpoints are written to.
+  [[nodiscard]] FileSystem& files();
+
   /// From now on the agent sees what the world's groups do. Collective.
   void join(Communicator world);
   /// Runs `work`; the agent is told of the error that ends it.
@@ -32,6 +37,10 @@ class AgentLink {
   auto telling(const Work& work) {
     try {
       return work();
+    } catch (const StateFault& fault) {
+      if (heartbeat_)
+        heartbeat_->failed(fault.exit_code(), fault.what(), Blame{fault.kind(), fault.rank(), fault.step()});
+      throw;
     } catch (const Error& error) {
       if (heartbeat_) heartbeat_->failed(error.exit_code(), error.what());
       throw;

@@ -1,122 +1,100 @@
 #include "launch/fault_injection.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <charconv>
+#include <bit>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
-#include <optional>
-#include <string>
+#include <cstring>
+#include <limits>
 #include <thread>
 #include <utility>
+#include <vector>
 
-#include "core/error.h"
+#include "core/memory.h"
+#include "core/philox.h"
+#include "launch/injection_journal.h"
 
 namespace trident {
 namespace {
 
 using Kind = InjectedFault::Kind;
-
-constexpr std::array kKinds{
-    std::pair{Kind::kill, std::string_view("kill")},         std::pair{Kind::stop, std::string_view("stop")},
-    std::pair{Kind::segfault, std::string_view("segfault")}, std::pair{Kind::exit, std::string_view("exit")},
-    std::pair{Kind::skip, std::string_view("skip")},         std::pair{Kind::mismatch, std::string_view("mismatch")},
-    std::pair{Kind::livelock, std::string_view("livelock")}, std::pair{Kind::slow, std::string_view("slow")},
-    std::pair{Kind::lose, std::string_view("lose")},         std::pair{Kind::restore, std::string_view("restore")},
-};
-
-[[noreturn]] void refuse(std::string_view what) {
-  throw Error(ErrorCode::usage, "--inject", fmt::format("'{}' is no fault", what),
-              "write it like kill@rank=2,step=5; kinds: kill, stop, segfault, exit, skip, mismatch, livelock, slow, "
-              "lose, restore; "
-              "keys: rank, step, epoch, phase, code, seconds");
-}
-
-// The part before `separator`, which is removed with it.
-std::string_view take(std::string_view& text, char separator) {
-  const size_t end = std::min(text.find(separator), text.size());
-  const std::string_view part = text.substr(0, end);
-  text.remove_prefix(std::min(end + 1, text.size()));
-  return part;
-}
-
-template <class T>
-T number(std::string_view text, std::string_view whole) {
-  T value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < 0) refuse(whole);
-  return value;
-}
-
-TrainPhase phase_of(std::string_view word, std::string_view whole) {
-  for (int i = 0; i < kTrainPhases; ++i) {
-    std::string_view name = to_string(static_cast<TrainPhase>(i));
-    if (take(name, ' ') == word) return static_cast<TrainPhase>(i);
-  }
-  refuse(whole);
-}
-
-InjectedFault parse_fault(const std::string_view whole) {
-  std::string_view rest = whole;
-  const std::string_view kind = take(rest, '@');
-  const auto* const known = std::find_if(kKinds.begin(), kKinds.end(), [&](const auto& k) { return k.second == kind; });
-  if (known == kKinds.end()) refuse(whole);
-  InjectedFault fault{.kind = known->first};
-  while (!rest.empty()) {
-    std::string_view value = take(rest, ',');
-    const std::string_view key = take(value, '=');
-    if (key == "rank")
-      fault.rank = number<int>(value, whole);
-    else if (key == "step")
-      fault.step = number<int64_t>(value, whole);
-    else if (key == "epoch")
-      fault.epoch = number<int64_t>(value, whole);
-    else if (key == "code")
-      fault.code = number<int>(value, whole);
-    else if (key == "seconds")
-      fault.seconds = number<double>(value, whole);
-    else if (key == "phase")
-      fault.phase = phase_of(value, whole);
-    else
-      refuse(whole);
-  }
-  return fault;
-}
+using Place = InjectedFault::Place;
 
 bool concerns_all(const InjectedFault& fault) { return fault.kind == Kind::skip || fault.kind == Kind::mismatch; }
 
-}  // namespace
-
-std::vector<InjectedFault> parse_faults(std::string_view text) {
-  std::vector<InjectedFault> faults;
-  while (!text.empty()) faults.push_back(parse_fault(take(text, ';')));
-  return faults;
+// Bytes of one element, changed by `change`.
+template <class Change>
+void change_element(const Stream& stream, const Tensor& flat, int64_t index, const Change& change) {
+  const Tensor one = flat.flat_view(index, {1});
+  std::array<std::byte, 8> bytes{};
+  std::memcpy(bytes.data(), to_host(stream, one).raw(), one.bytes());
+  change(bytes, one.bytes());
+  write_from_host(stream, one, [&](Tensor& host) { std::memcpy(host.raw(), bytes.data(), host.bytes()); });
 }
 
-FaultInjector::FaultInjector(TrainProgress& inner, std::vector<InjectedFault> faults, int rank, int64_t epoch)
-    : inner_(inner), faults_(std::move(faults)), rank_(rank) {
-  std::erase_if(faults_, [&](const InjectedFault& fault) { return fault.epoch != 0 && fault.epoch != epoch; });
+std::array<uint32_t, 4> words_of(const InjectedFault& fault) {
+  return RandomStream(static_cast<uint64_t>(fault.seed), "place of a fault").block(static_cast<uint64_t>(fault.step));
+}
+
+// Every page is written, so that each takes memory.
+void hog() {
+  constexpr size_t kMost = size_t{2} << 30, kPiece = size_t{16} << 20;
+  std::vector<std::vector<char>> held;
+  for (size_t bytes = 0; bytes < kMost; bytes += kPiece) held.emplace_back(kPiece, 'x');
+}
+
+uint64_t wide(uint32_t high, uint32_t low) { return uint64_t{high} << 32 | low; }
+
+void flip_bit(std::span<std::byte> bytes, uint64_t bit) {
+  bytes[static_cast<size_t>(bit / 8)] ^= static_cast<std::byte>(1U << (bit % 8));
+}
+
+}  // namespace
+
+FaultInjector::FaultInjector(TrainProgress& inner, InjectorOptions options)
+    : inner_(inner), options_(std::move(options)) {
+  for (const InjectedFault& fault : std::exchange(options_.faults, {})) {
+    const bool here = fault.epoch == InjectedFault::kEveryEpoch || fault.epoch == options_.epoch ||
+                      (fault.epoch == InjectedFault::kOnce && !has_happened(fault));
+    if (here) faults_.push_back({fault});
+  }
+}
+
+// By an earlier gang, whose processes are gone: so all ranks of this one read the same.
+bool FaultInjector::has_happened(const InjectedFault& fault) const {
+  const auto injections = read_injections(options_.journal);
+  return std::any_of(injections.begin(), injections.end(), [text = to_text(fault), this](const Injection& injection) {
+    return injection.fault == text && injection.epoch != options_.epoch;
+  });
 }
 
 void FaultInjector::join(const Communicator& world) {
   world_ = world;
-  if (std::any_of(faults_.begin(), faults_.end(), concerns_all)) extra_ = world.split(0, world.rank(), "injected");
+  if (std::any_of(faults_.begin(), faults_.end(), [](const Due& due) { return concerns_all(due.fault); }))
+    extra_ = world.split(0, world.rank(), "injected");
 }
 
 void FaultInjector::phase(TrainPhase phase, int64_t step) {
   inner_.phase(phase, step);
-  for (const InjectedFault& fault : faults_) {
-    const bool due = fault.kind == Kind::slow ? step >= fault.step : step == fault.step;
-    if (due && fault.phase == phase && (fault.rank == rank_ || concerns_all(fault))) happen(fault);
+  for (Due& due : faults_) {
+    const InjectedFault& fault = due.fault;
+    const bool now = fault.kind == Kind::slow ? step >= fault.step : step == fault.step;
+    if (!now || fault.phase != phase || fault.kind == Kind::restore) continue;
+    if (fault.rank == options_.rank) tell(due);
+    if (fault.rank == options_.rank || concerns_all(fault)) happen(fault);
   }
 }
 
+void FaultInjector::tell(Due& due) {
+  if (options_.journal.empty() || std::exchange(due.told, true)) return;
+  append_injection(options_.journal, due.fault, options_.epoch, options_.rank);
+}
+
 void FaultInjector::happen(const InjectedFault& fault) {
-  const bool culprit = fault.rank == rank_;
+  const bool culprit = fault.rank == options_.rank;
   switch (fault.kind) {
     case Kind::kill:
     case Kind::lose: std::raise(SIGKILL); return;
@@ -124,6 +102,7 @@ void FaultInjector::happen(const InjectedFault& fault) {
     case Kind::stop: std::raise(SIGSTOP); return;
     case Kind::segfault: std::raise(SIGSEGV); return;
     case Kind::exit: std::_Exit(fault.code);
+    case Kind::leave: throw LeftEarly{};
     case Kind::skip:
       if (!culprit) extra_.barrier();
       return;
@@ -135,10 +114,47 @@ void FaultInjector::happen(const InjectedFault& fault) {
         world_.barrier();
       return;
     }
+    case Kind::hog: hog(); return;
     case Kind::livelock:
       for (std::atomic<uint64_t> spin{0};;) spin.fetch_add(1, std::memory_order_relaxed);
     case Kind::slow: std::this_thread::sleep_for(std::chrono::duration<double>(fault.seconds)); return;
+    case Kind::nan: make_nan(fault); return;
+    case Kind::flip: flip(fault); return;
+    case Kind::full_disk: files_.fill_for(fault.seconds); return;
+    case Kind::hung_disk: files_.hang_for(fault.seconds); return;
   }
+}
+
+// Of a gain: every token passes it.
+void FaultInjector::make_nan(const InjectedFault& fault) {
+  if (!holdings_) return;
+  holdings_->settle();
+  for (const Parameter* parameter : holdings_->parameters) {
+    if (parameter->decays()) continue;
+    const Tensor flat = parameter->value.flat_view(0, {parameter->value.elements()});
+    const auto index = static_cast<int64_t>(words_of(fault)[0] % static_cast<uint64_t>(flat.elements()));
+    return change_element(holdings_->stream, flat, index, [](auto& bytes, size_t size) {
+      for (size_t i = 0; i < size; ++i) bytes[i] = std::byte{0xFF};  // not a number in every format
+    });
+  }
+}
+
+void FaultInjector::flip(const InjectedFault& fault) {
+  if (!holdings_) return;
+  holdings_->settle();
+  const auto words = words_of(fault);
+  if (fault.in == Place::snapshot) {
+    const std::span<std::byte> snapshot = holdings_->snapshot();
+    if (!snapshot.empty()) flip_bit(snapshot, wide(words[0], words[1]) % (8 * snapshot.size()));
+    return;
+  }
+  if (holdings_->pieces.empty()) return;
+  const OwnedPiece& piece = holdings_->pieces[words[0] % holdings_->pieces.size()];
+  const auto index = static_cast<int64_t>(words[1] % static_cast<uint64_t>(piece.count));
+  const Tensor& gradient = piece.parameter->grad;
+  const Tensor flat = fault.in == Place::weight ? piece.master : gradient.flat_view(0, {gradient.elements()});
+  change_element(holdings_->stream, flat, fault.in == Place::weight ? index : piece.begin + index,
+                 [&](auto& bytes, size_t size) { flip_bit(std::span(bytes).first(size), words[2] % (8 * size)); });
 }
 
 }  // namespace trident

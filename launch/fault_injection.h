@@ -1,51 +1,40 @@
 #pragma once
 
 #include <cstdint>
-#include <string_view>
+#include <filesystem>
+#include <optional>
 #include <vector>
 
+#include "launch/fault.h"
+#include "launch/faulty_file_system.h"
 #include "parallel/comm/communicator.h"
 #include "train/progress.h"
+#include "train/rank_holdings.h"
 
 namespace trident {
 
-/// A fault that a test asks for: what happens to which rank when.
-struct InjectedFault {
-  enum class Kind {
-    kill,      ///< SIGKILL
-    stop,      ///< SIGSTOP
-    segfault,  ///< SIGSEGV
-    exit,      ///< exit(code) without a word
-    skip,      ///< leaves out a call that the others make
-    mismatch,  ///< makes another call than the others
-    livelock,  ///< the training thread computes for ever
-    slow,      ///< takes `seconds` longer at every step from there on
-    lose,      ///< SIGKILL, and its place is gone: the next gang has one rank fewer
-    restore,   ///< once all ranks have done the step, all places are there again
-  };
-  Kind kind = Kind::kill;
+/// Thrown through training by a fault that makes a rank leave as if it were done; no error.
+struct LeftEarly {};
+
+struct InjectorOptions {
+  std::vector<InjectedFault> faults;  ///< the same on all ranks
   int rank = 0;
-  int64_t step = 1;
-  int64_t epoch = 1;  ///< 0: in every one
-  TrainPhase phase = TrainPhase::forward_backward;
-  int code = 0;
-  double seconds = 0;
+  int64_t epoch = 1;
+  std::filesystem::path journal;  ///< told of each fault before it happens; empty: nobody is
 };
 
-/// `kill@rank=2,step=5;exit@rank=0,step=9,code=3,epoch=0,phase=optimizer`; a phase is given by its first word. Throws
-/// Error(usage) naming what it does not understand.
-[[nodiscard]] std::vector<InjectedFault> parse_faults(std::string_view text);
-
-/// Passes everything on to `inner`, and makes the faults happen that are due at this rank in this epoch. All ranks have
-/// the same list.
+/// Passes everything on to `inner`, and makes the faults happen that are due at this rank in this epoch.
 class FaultInjector final : public TrainProgress {
  public:
-  FaultInjector(TrainProgress& inner, std::vector<InjectedFault> faults, int rank, int64_t epoch);
+  FaultInjector(TrainProgress& inner, InjectorOptions options);
 
   /// Collective. `world` tells this object of its operations already.
   void join(const Communicator& world);
+  /// For checkpoints.
+  [[nodiscard]] FileSystem& files() { return files_; }
 
   void phase(TrainPhase phase, int64_t step) override;
+  void holds(const RankHoldings& holdings) override { holdings_ = holdings; }
   void action(const pipeline::Action& action) override { inner_.action(action); }
   void resumed(int64_t step) override { inner_.resumed(step); }
   void step_done(int64_t step, double loss, double busy) override { inner_.step_done(step, loss, busy); }
@@ -56,11 +45,21 @@ class FaultInjector final : public TrainProgress {
   void waited(const ProgressRecord& record) override { inner_.waited(record); }
 
  private:
+  struct Due {
+    InjectedFault fault;
+    bool told = false;
+  };
+  [[nodiscard]] bool has_happened(const InjectedFault& fault) const;
+  void tell(Due& due);
   void happen(const InjectedFault& fault);
+  void flip(const InjectedFault& fault);
+  void make_nan(const InjectedFault& fault);
 
   TrainProgress& inner_;
-  std::vector<InjectedFault> faults_;
-  int rank_;
+  InjectorOptions options_;
+  std::vector<Due> faults_;
+  std::optional<RankHoldings> holdings_;
+  FaultyFileSystem files_{posix_file_system()};
   Communicator world_ = Communicator::self();
   Communicator extra_ = Communicator::self();  // all ranks, for a call that one leaves out
 };

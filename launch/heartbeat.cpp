@@ -118,6 +118,9 @@ struct alignas(128) HeartbeatSlot {
   Cell<int64_t> pid;
   Cell<int32_t> exit_code;
   Cell<int32_t> signal;
+  Cell<uint32_t> blame_kind;  ///< from 1; 0: none
+  Cell<int32_t> blame_rank;
+  Cell<int64_t> blame_step;
   Cell<int64_t> ended_ns;
   Cell<int64_t> resumed;
   Cell<int64_t> done;
@@ -255,6 +258,9 @@ RankRecord read_once(const HeartbeatSlot& slot) {
   record.signal = get(slot.signal);
   record.ended_ns = get(slot.ended_ns);
   if (record.state == RankRecord::State::failed) record.message = get_text(slot.message);
+  if (const uint32_t kind = get(slot.blame_kind); kind > 0)
+    record.blame = Blame{static_cast<StateFault::Kind>(std::min<uint32_t>(kind - 1, 1)), get(slot.blame_rank),
+                         get(slot.blame_step)};
   record.phase = static_cast<TrainPhase>(std::min<uint32_t>(get(slot.phase), kTrainPhases - 1));
   record.step = get(slot.step);
   record.action = unpack(get(slot.action));
@@ -397,11 +403,16 @@ void Heartbeat::finished(int exit_code) {
   put(slot_.state, static_cast<uint32_t>(RankRecord::State::finished));
 }
 
-void Heartbeat::failed(int exit_code, std::string_view message) {
+void Heartbeat::failed(int exit_code, std::string_view message, std::optional<Blame> blame) {
   const Update update(slot_);
   put(slot_.exit_code, exit_code);
   put(slot_.ended_ns, steady_ns());
   put_text(slot_.message, message);
+  if (blame) {
+    put(slot_.blame_rank, blame->rank);
+    put(slot_.blame_step, blame->step);
+    put(slot_.blame_kind, static_cast<uint32_t>(blame->kind) + 1);
+  }
   put(slot_.state, static_cast<uint32_t>(RankRecord::State::failed));
 }
 

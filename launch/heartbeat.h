@@ -62,7 +62,7 @@ class Heartbeat final : public TrainProgress {
 
   /// The rank is about to end, as it should; with an error; by a signal.
   void finished(int exit_code);
-  void failed(int exit_code, std::string_view message);
+  void failed(int exit_code, std::string_view message, std::optional<Blame> blame = {});
   void crashed(int signal) noexcept;
 
  private:

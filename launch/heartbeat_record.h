@@ -9,6 +9,7 @@
 #include "parallel/comm/progress.h"
 #include "parallel/pipeline/action.h"
 #include "train/progress.h"
+#include "train/state_fault.h"
 
 namespace trident {
 
@@ -36,17 +37,25 @@ struct GroupRecord {
   int64_t bytes = 0;     ///< of the call begun last
 };
 
+/// What all ranks found out about one of them.
+struct Blame {
+  StateFault::Kind kind = StateFault::Kind::corrupted;
+  int rank = -1;     ///< -1: it cannot be told which
+  int64_t step = 0;  ///< that was being done
+};
+
 /// What a rank's heartbeat says.
 struct RankRecord {
   enum class State : uint32_t { absent, running, finished, failed, crashed };
   State state = State::absent;
   int rank = 0;
   int64_t pid = 0;
-  uint64_t beats = 0;    ///< grows with everything that the training thread tells
-  int exit_code = 0;     ///< where finished or failed
-  int signal = 0;        ///< where crashed
-  int64_t ended_ns = 0;  ///< steady clock, where finished, failed or crashed
-  std::string message;   ///< where failed: the error
+  uint64_t beats = 0;            ///< grows with everything that the training thread tells
+  int exit_code = 0;             ///< where finished or failed
+  int signal = 0;                ///< where crashed
+  int64_t ended_ns = 0;          ///< steady clock, where finished, failed or crashed
+  std::string message;           ///< where failed: the error
+  std::optional<Blame> blame{};  ///< where failed by that
   TrainPhase phase = TrainPhase::starting;
   int64_t step = 0;                        ///< being worked on, from 1
   std::optional<pipeline::Action> action;  ///< the last that a pipeline began in this phase

@@ -11,7 +11,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "launch/agent.h"
-#include "launch/fault_injection.h"
+#include "launch/fault_schedule.h"
 #include "launch/janitor.h"
 #include "launch/run_facts.h"
 #include "launch/verbs.h"
@@ -30,7 +30,8 @@ struct Arguments {
   std::vector<std::string> overrides;
   int ranks = 0;
   std::vector<std::string> mpirun;
-  std::string faults;
+  std::string faults;    // the short form
+  std::string schedule;  // a file; empty: none
 };
 
 LaunchEnvironment ranks_on_this_node(int ranks) {
@@ -69,7 +70,7 @@ void tell_end(const RunDirectory& run) {
 int run(const Arguments& arguments) {
   ResolvedOrigins origins;
   const JobConfig job = load_job(arguments.job, arguments.overrides, &origins);
-  (void)parse_faults(arguments.faults);
+  std::vector<InjectedFault> faults = parse_faults(arguments.faults);
   const LaunchEnvironment launch = ranks_on_this_node(ranks_of(job, arguments.ranks));
   AgentOptions options;
   const auto cluster = local_cluster(job, launch);
@@ -78,16 +79,36 @@ int run(const Arguments& arguments) {
   for (const std::string& warning : origins.warnings) log::warning("{}", warning);
   options.train = train_command(arguments, options.job);
   options.mpirun = arguments.mpirun;
-  options.faults = arguments.faults;
+  if (!arguments.schedule.empty()) {
+    const auto scheduled = load_fault_schedule(arguments.schedule, ranks_of(options.job, 0));
+    faults.insert(faults.end(), scheduled.begin(), scheduled.end());
+  }
+  options.faults = std::move(faults);
   const bool planned = cluster.has_value() && job.parallelism.schedule.is_auto();
   const RemainingMesh remaining(job, options.job, origins, places_of_ranks(job, launch), planned);
   options.remaining = [remaining](int64_t places) { return remaining.choose(places); };
   const RunDirectory folder(options.job.run.dir, options.job.run.name);
   const JobPlace place(folder.root());
   const Janitor janitor(place);
-  const int code = Agent(std::move(options), place).run();
+  Agent agent(std::move(options), place);
+  const int code = agent.run();
   tell_end(folder);
-  return code;
+  if (arguments.schedule.empty()) return code;
+  const bool as_expected = agent.chaos().finish();
+  return code != 0 || as_expected ? code : static_cast<int>(ErrorCode::internal);
+}
+
+// What both verbs take.
+void add_job(CLI::App& verb, Arguments& arguments) {
+  verb.add_option("job", arguments.job, "The job file (YAML)")->required()->type_name("JOB.yaml");
+  verb.add_option("overrides", arguments.overrides, "Values that replace the file's")->type_name("key=value");
+  verb.add_option("--ranks", arguments.ranks, "Ranks to start; otherwise dp·tp·pp of the job")
+      ->check(CLI::Range(1, 1 << 20))
+      ->type_name("N");
+  verb.add_option("--mpirun", arguments.mpirun, "A further word for mpirun, as often as wanted")
+      ->type_name("WORD")
+      ->allow_extra_args(false);
+  verb.add_option("--inject", arguments.faults, "Faults to make, for tests: kind@rank=R,step=S;…")->type_name("FAULTS");
 }
 
 }  // namespace
@@ -95,21 +116,26 @@ int run(const Arguments& arguments) {
 void add_launch(CLI::App& program, Action& action) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* verb = program.add_subcommand("launch", "Run a job on several ranks, and restart it when one fails");
-  verb->add_option("job", arguments->job, "The job file (YAML)")->required()->type_name("JOB.yaml");
-  verb->add_option("overrides", arguments->overrides, "Values that replace the file's")->type_name("key=value");
-  verb->add_option("--ranks", arguments->ranks, "Ranks to start; otherwise dp·tp·pp of the job")
-      ->check(CLI::Range(1, 1 << 20))
-      ->type_name("N");
-  verb->add_option("--mpirun", arguments->mpirun, "A further word for mpirun, as often as wanted")
-      ->type_name("WORD")
-      ->allow_extra_args(false);
-  verb->add_option("--inject", arguments->faults, "Faults to make, for tests: kind@rank=R,step=S;…")
-      ->type_name("FAULTS");
+  add_job(*verb, *arguments);
   verb->footer(
       "Examples:\n  trident launch configs/quickstart.yaml --ranks 4 --mpirun=--oversubscribe\n"
       "  trident launch job.yaml training.steps=100\n"
       "SIGTERM, SIGUSR1 or Ctrl-C: a checkpoint at the end of the step, exit code 75; the same command goes on.\n"
       "What happened to ranks is in the run's events.jsonl and epochs.jsonl.");
+  verb->callback([&action, arguments] { action = [arguments] { return run(*arguments); }; });
+}
+
+void add_chaos(CLI::App& program, Action& action) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* verb = program.add_subcommand("chaos", "`trident launch` with a schedule of faults that it has to survive");
+  verb->add_option("schedule", arguments->schedule, "The faults (YAML)")->required()->type_name("SCHEDULE.yaml");
+  add_job(*verb, *arguments);
+  verb->footer(
+      "Example:\n  trident chaos faults.yaml job.yaml --ranks 4 run.name=chaos\n"
+      "A schedule: {faults: [{kind: kill, rank: 2, step: 5}], random: {faults: 10, seed: 7, kinds: [kill, stop]}}\n"
+      "What became of each fault is in the run's chaos.jsonl. Exit code 70 where one was not detected or was blamed "
+      "on\n"
+      "the wrong rank or cause; otherwise that of `trident launch`.");
   verb->callback([&action, arguments] { action = [arguments] { return run(*arguments); }; });
 }
 

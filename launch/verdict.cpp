@@ -278,6 +278,26 @@ std::optional<Verdict> find_mismatch(const GangState& gang) {
   return std::nullopt;
 }
 
+// What the ranks found out together, about one of them or about none.
+std::optional<Verdict> find_state_fault(const GangState& gang) {
+  for (const RankState& rank : gang.ranks) {
+    if (rank.record.state != State::failed || !rank.record.blame) continue;
+    const Blame& blame = *rank.record.blame;
+    const bool known = blame.rank >= 0 && blame.rank < std::ssize(gang.ranks);
+    const bool corrupted = blame.kind == StateFault::Kind::corrupted;
+    Verdict verdict =
+        about(known ? state_of(gang, blame.rank) : rank, corrupted ? FaultCause::corrupted : FaultCause::not_finite);
+    if (!known) verdict.rank = -1, verdict.pid = 0;
+    verdict.what = corrupted ? "holds other bits than it should" : "computes values that are not finite";
+    if (!known) verdict.what = corrupted ? "ranks hold different bits" : "loss or gradients are not finite";
+    verdict.step = blame.step;
+    verdict.evidence = rank.record.message;
+    if (!corrupted) verdict.exit_code = static_cast<int>(ErrorCode::diverged);
+    return verdict;
+  }
+  return std::nullopt;
+}
+
 // A rank that lost another is a witness. What it lost may be found by who waits for whom.
 std::optional<Verdict> blamed_by_witness(const GangState& gang) {
   GangState late = gang;
@@ -339,6 +359,8 @@ std::string_view to_string(FaultCause cause) {
                                         "skipped collective",
                                         "mismatched collectives",
                                         "left early",
+                                        "not finite",
+                                        "corrupted",
                                         "launcher lost"};
   return names[static_cast<size_t>(cause)];
 }
@@ -398,6 +420,7 @@ std::vector<int> waits_for(const GangState& gang, int rank) {
 
 std::optional<Verdict> find_verdict(const GangState& gang) {
   if (std::any_of(gang.ranks.begin(), gang.ranks.end(), is_dead)) {
+    if (auto state_fault = find_state_fault(gang)) return state_fault;
     if (auto mismatch = find_mismatch(gang)) return mismatch;
     if (auto death = find_death(gang)) return death;
   }

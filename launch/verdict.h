@@ -22,6 +22,8 @@ enum class FaultCause {
   skipped_collective,      ///< others wait in a call that this rank has passed by
   mismatched_collectives,  ///< this rank made another call than the others
   left_early,              ///< ended well while others still train
+  not_finite,              ///< loss or gradients are no numbers
+  corrupted,               ///< its memory holds other bits than it should
   launcher_lost,           ///< mpirun died
 };
 [[nodiscard]] std::string_view to_string(FaultCause cause);

@@ -11,6 +11,7 @@
 
 #include "core/log.h"
 #include "parallel/comm/exchange_text.h"
+#include "train/state_fault.h"
 
 namespace trident {
 namespace {
@@ -170,7 +171,10 @@ CommitResult Checkpointer::commit(const Save& save, std::vector<SaveReport> repo
     manifest.rank_files = rank_files_;
     std::vector<std::vector<PartialDigest>> digests;
     for (size_t rank = 0; rank < reports.size(); ++rank) {
-      if (!reports[rank].error.empty()) result.error = "rank " + std::to_string(rank) + ": " + reports[rank].error;
+      if (!reports[rank].error.empty()) {
+        result.error = "rank " + std::to_string(rank) + ": " + reports[rank].error;
+        result.rank = static_cast<int>(rank);
+      }
       std::swap(reports[rank].file.segments, manifest.rank_files[rank].segments);
       manifest.rank_files[rank] = std::move(reports[rank].file);
       digests.push_back(std::move(reports[rank].digests));
@@ -206,12 +210,14 @@ std::optional<SaveOutcome> Checkpointer::end_commit() {
   saves_.pop_front();
   writer_->release(save.step);
   if (result.copies_differ)
-    throw Error(
-        ErrorCode::internal, "checkpoint",
+    throw StateFault(
+        StateFault::Kind::corrupted, -1, save.step,
         "copies of a tensor that must be equal are not, after step " + std::to_string(save.step) + ": " + result.error,
         "memory or an accelerator corrupts data: test the named ranks' hosts, and start again from the last "
         "checkpoint");
-  return SaveOutcome{save.step, now() - save.started, result.error};
+  SaveOutcome outcome{.step = save.step, .seconds = now() - save.started, .error = result.error};
+  if (result.rank >= 0) outcome.rank = result.rank;
+  return outcome;
 }
 
 std::optional<SnapshotSeal> Checkpointer::restore_newest(int64_t at_least, const TellDamage& damaged) {
@@ -219,6 +225,30 @@ std::optional<SnapshotSeal> Checkpointer::restore_newest(int64_t at_least, const
   world_.barrier();  // nobody fills any more
   const NodeSnapshots here(options_.memory, options_.manifest.run_id);
   return restore_from_memory(here, state_, options_.manifest, world_, at_least, damaged);
+}
+
+bool Checkpointer::is_as_copied(int64_t step) const {
+  for (int i = 0; memory_ && i < memory_->buffers(); ++i) {
+    if (memory_->step(i) == step) return state_.equals(memory_->content(i));
+  }
+  return true;
+}
+
+std::span<std::byte> Checkpointer::newest_snapshot() {
+  int newest = 0;
+  for (int i = 1; memory_ && i < memory_->buffers(); ++i) {
+    if (memory_->step(i) > memory_->step(newest)) newest = i;
+  }
+  if (!memory_ || !memory_->step(newest)) return {};
+  const auto content = memory_->content(newest);
+  return {const_cast<std::byte*>(content.data()), content.size()};  // NOLINT(cppcoreguidelines-pro-type-const-cast)
+}
+
+void Checkpointer::forget_newer(int64_t step) {
+  world_.barrier();  // nobody fills any more
+  if (memory_) memory_->clear_after(step);
+  if (!options_.memory.empty()) NodeSnapshots(options_.memory, options_.manifest.run_id).clear_after(step);
+  world_.barrier();
 }
 
 std::string Checkpointer::layout_name() const {

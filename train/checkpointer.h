@@ -33,8 +33,9 @@ struct CheckpointerOptions {
 /// How a save ended, the same on every rank.
 struct SaveOutcome {
   int64_t step = 0;
-  double seconds = 0;  ///< since save()
-  std::string error;   ///< empty: it is in the root, whole and durable
+  std::optional<int> rank{};  ///< that could not write
+  double seconds = 0;         ///< since save()
+  std::string error;          ///< empty: it is in the root, whole and durable
 };
 
 /// Saves the state of all ranks while they train on: a copy in memory, a file of every rank written by a thread of its
@@ -68,15 +69,16 @@ class Checkpointer {
   [[nodiscard]] bool busy() const { return !saves_.empty(); }
   /// save() would do nothing. Where memory outlives the process two buffers go on taking the newest states by turns.
   [[nodiscard]] bool full() const {
-    const bool outlives = !options_.memory.empty();
-    return std::ssize(saves_) >= buffers(outlives) - (outlives ? 2 : 0);
+    return std::ssize(saves_) >= buffers(outlives_process()) - (outlives_process() ? 2 : 0);
   }
+  /// Whether snapshots stay when this process ends; after start().
+  [[nodiscard]] bool outlives_process() const { return !options_.memory.empty(); }
   /// Of each rank's snapshot memory.
-  [[nodiscard]] static int buffers(bool outlives_process) {
-    return outlives_process ? SnapshotMemory::kBuffers : SnapshotMemory::kPrivateBuffers;
+  [[nodiscard]] static int buffers(bool outlive_process) {
+    return outlive_process ? SnapshotMemory::kBuffers : SnapshotMemory::kPrivateBuffers;
   }
 
-  /// restore_from_memory() out of what earlier starts left. Collective; before start().
+  /// restore_from_memory() out of what this and earlier starts left. Collective, while nobody fills a buffer.
   [[nodiscard]] std::optional<SnapshotSeal> restore_newest(int64_t at_least, const TellDamage& damaged);
   /// Training goes on from the state after `step`. Makes or attaches this rank's memory, and forgets what earlier
   /// starts left but that state, which stays until all ranks have sealed a newer one. Done by the first save() or
@@ -85,6 +87,12 @@ class Checkpointer {
   /// Why shared memory was wanted and is not used, for lack of room: a restart then goes on from checkpoints alone.
   /// Empty: it is used. The same on every rank.
   [[nodiscard]] const std::string& without_memory() const { return without_memory_; }
+  /// Whether the live state is what the snapshot of this step holds; true where there is none. After wait_copied().
+  [[nodiscard]] bool is_as_copied(int64_t step) const;
+  /// This rank's newest whole snapshot, for tests that damage it; empty where there is none. After wait_copied().
+  [[nodiscard]] std::span<std::byte> newest_snapshot();
+  /// Empties what holds later steps, in all memory of this node: training goes on from `step`. Collective.
+  void forget_newer(int64_t step);
   /// A checkpoint that is known to be good: retention never deletes the newest such.
   void set_verified(int64_t step) { verified_ = step; }
 

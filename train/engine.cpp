@@ -117,6 +117,7 @@ double Engine::forward_backward(std::span<const Microbatch> microbatches) {
   gradients_.begin();
   const ExactSum losses = rank_.train(training_, microbatches);
   gradients_.finish();
+  own_loss_ = losses.value();
   return sum_over_ranks(losses);
 }
 

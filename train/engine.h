@@ -68,6 +68,8 @@ class Engine {
   /// Forward and backward over this rank's microbatches, gradients summed over all ranks. Collective. Returns the sum
   /// of the label tokens' losses of the whole global batch, the same on every rank and under every layout.
   double forward_backward(std::span<const Microbatch> microbatches);
+  /// The losses of the last forward_backward() that this rank knows.
+  [[nodiscard]] double own_loss() const { return own_loss_; }
   /// Global L2 norm of the gradients. Collective.
   [[nodiscard]] double gradient_norm() const { return optimizer_->gradient_norm(stream_); }
   /// Steps this rank's weights and starts to gather those of the others; whatever reads them waits. Collective over dp.
@@ -100,6 +102,7 @@ class Engine {
   std::optional<ShardedOptimizer> optimizer_;
   std::vector<bool> current_;  // by layer: its weights are those of the last step
   pipeline::Timeline* timeline_;
+  double own_loss_ = 0;
   Arena training_, evaluation_;  // share their memory: they never run at the same time
 };
 

@@ -8,6 +8,8 @@
 
 namespace trident {
 
+struct RankHoldings;
+
 /// What a rank is at, from its start to its end.
 enum class TrainPhase : uint8_t {
   starting,
@@ -37,6 +39,8 @@ class TrainProgress : public ProgressSink {
   /// `step` counts from 1: the one being worked on, or, from the checkpoint on, just done. Steps and, within a step,
   /// phases follow one another in this order.
   virtual void phase(TrainPhase phase, int64_t step) = 0;
+  /// Once, when there is something to train: where it lies as long as training goes on.
+  virtual void holds(const RankHoldings& holdings) { (void)holdings; }
   virtual void action(const pipeline::Action& action) = 0;
   /// Training goes on from the state after `step`; 0: it starts.
   virtual void resumed(int64_t step) = 0;

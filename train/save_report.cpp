@@ -64,13 +64,13 @@ std::vector<Segment> decode_segments(const std::string& text) {
 }
 
 std::string encode(const CommitResult& result) {
-  return json{{"error", result.error}, {"copies_differ", result.copies_differ}}.dump(-1, ' ', false,
-                                                                                     json::error_handler_t::replace);
+  return json{{"error", result.error}, {"copies_differ", result.copies_differ}, {"rank", result.rank}}.dump(
+      -1, ' ', false, json::error_handler_t::replace);
 }
 
 CommitResult decode_commit_result(const std::string& text) {
   const json words = json::parse(text);
-  return {words.at("error"), words.at("copies_differ")};
+  return {words.at("error"), words.at("copies_differ"), words.at("rank")};
 }
 
 SummedDigests sum_digests(const std::vector<LogicalTensor>& tensors,

@@ -24,6 +24,7 @@ struct SaveReport {
 struct CommitResult {
   std::string error;
   bool copies_differ = false;  ///< the error is that
+  int rank = -1;               ///< whose error it is; -1: rank 0's own
 };
 
 [[nodiscard]] std::string encode(const CommitResult& result);

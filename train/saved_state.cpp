@@ -1,6 +1,7 @@
 #include "train/saved_state.h"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <unordered_map>
 #include <utility>
@@ -132,6 +133,18 @@ std::vector<CopyPiece> SavedState::copies() const {
     }
   }
   return copies;
+}
+
+bool SavedState::equals(std::span<const std::byte> snapshot) const {
+  TRIDENT_CHECK(std::ssize(snapshot) == snapshot_bytes());
+  for (const StateKind kind : kKinds) {
+    for (const Held& held : held_) {
+      const Tensor live = to_host(stream_, held.state(kind));
+      const auto copied = in_snapshot(snapshot, held, kind);
+      if (std::memcmp(live.raw(), copied.data(), copied.size()) != 0) return false;
+    }
+  }
+  return true;
 }
 
 std::span<const std::byte> SavedState::in_snapshot(std::span<const std::byte> snapshot, const Held& held,

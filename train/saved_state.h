@@ -48,6 +48,8 @@ class SavedState {
 
   /// From the live state to a snapshot.
   [[nodiscard]] std::vector<CopyPiece> copies() const;
+  /// Whether the live state is what a snapshot holds.
+  [[nodiscard]] bool equals(std::span<const std::byte> snapshot) const;
   /// The rank file's arrays, out of a snapshot that stays as it is. What is read is digested on the way, while it lies
   /// in the cache: read everything once, one piece after the other.
   [[nodiscard]] StateSource source(std::span<const std::byte> snapshot, DigestSums& sums) const;

@@ -18,7 +18,10 @@
 #include "train/job_data.h"
 #include "train/job_setup.h"
 #include "train/model_weights.h"
+#include "train/rank_holdings.h"
+#include "train/replica_check.h"
 #include "train/start_report.h"
+#include "train/state_fault.h"
 #include "train/weights.h"
 
 namespace trident {
@@ -124,8 +127,10 @@ void Trainer::start_or_resume() {
   if (plan_.checkpoints.empty()) load_initial_weights();
   engine_->start_optimizer(adamw_options(job_));
   checkpointer_.emplace(*engine_, checkpointer_options());
+  tell_holdings();
   Clock clock;
   const bool resumed = resume();
+  first_step_ = step_;
   checkpointer_->start(step_);
   tell_of_memory();
   if (options_.progress != nullptr) options_.progress->resumed(step_);
@@ -135,9 +140,23 @@ void Trainer::start_or_resume() {
   event({.event = RunEvent::resume, .step = step_, .seconds = clock.lap()});
 }
 
+void Trainer::tell_holdings() {
+  if (options_.progress == nullptr) return;
+  options_.progress->holds({.stream = stream_,
+                            .parameters = engine_->model().storage().parameters(),
+                            .pieces = engine_->pieces(),
+                            .settle =
+                                [this] {
+                                  engine_->wait_parameters();
+                                  wait_copied();
+                                },
+                            .snapshot = [this] { return checkpointer_->newest_snapshot(); }});
+}
+
 CheckpointerOptions Trainer::checkpointer_options() const {
   CheckpointerOptions options;
   options.root = run_.checkpoints();
+  options.files = options_.files;
   options.memory = options_.snapshots;
   options.attempt = broadcast_text(mesh_.world(), random_id());
   options.keep = job_.checkpoint.keep;
@@ -147,18 +166,23 @@ CheckpointerOptions Trainer::checkpointer_options() const {
   return options;
 }
 
-bool Trainer::resume() {
-  int64_t on_disk[] = {newest_step(plan_)};
-  mesh_.world().broadcast(std::span<int64_t>(on_disk), 0);
-  const auto memory = checkpointer_->restore_newest(on_disk[0], [this](const std::string& what) {
+std::optional<SnapshotSeal> Trainer::restore_newest(int64_t at_least) {
+  return checkpointer_->restore_newest(at_least, [this](const std::string& what) {
     log::error("damaged snapshot, {}; another copy or an older state is taken", what);
     event({.event = RunEvent::fault, .phase = "resume", .cause = "damaged snapshot", .detail = what});
   });
-  if (memory) {
+}
+
+bool Trainer::resume() {
+  int64_t on_disk[] = {newest_step(plan_)};
+  mesh_.world().broadcast(std::span<int64_t>(on_disk), 0);
+  if (const auto memory = restore_newest(on_disk[0])) {
     go_on_from({memory->step, memory->consumed_samples, "memory"});
+    verified_step_ = -1;  // it is what was copied, but not compared yet
     if (step_ == on_disk[0] && plan_.checkpoints.front().parent_path() == run_.checkpoints()) saved_step_ = step_;
     return true;
   }
+  verified_step_ = 0;
   const auto point = load_newest(plan_, job_, checkpointer_->state(), mesh_.world(), [this](const std::string& what) {
     log::error("damaged checkpoint {}; the one before it is taken", what);
     event({.event = RunEvent::fault, .phase = "resume", .cause = "damaged checkpoint", .detail = what});
@@ -169,7 +193,7 @@ bool Trainer::resume() {
 }
 
 void Trainer::go_on_from(const ResumePoint& point) {
-  step_ = point.step;
+  step_ = verified_step_ = point.step;
   samples_ = point.samples;
   tokens_ = samples_ * job_.training.sequence_length;
   const bool own = point.folder.parent_path() == run_.checkpoints();
@@ -267,9 +291,10 @@ Trainer::StepResult Trainer::train_step(int64_t step) {
   result.lr = schedule_.at(step);
   result.grad_norm = engine_->gradient_norm();
   wait_copied();
+  const bool finite = std::isfinite(result.loss) && std::isfinite(result.grad_norm);
+  if (finite) check_replicas(step);
   result.seconds.checkpoint = std::exchange(checkpoint_seconds_, 0.0);
-  if (std::isfinite(result.loss) && std::isfinite(result.grad_norm))
-    engine_->step(step + 1, result.lr, clip_scale(result.grad_norm, job_.training.clip_grad_norm));
+  if (finite) engine_->step(step + 1, result.lr, clip_scale(result.grad_norm, job_.training.clip_grad_norm));
   const double waiting = waited().comm - after.comm;
   result.seconds.comm += waiting;
   result.seconds.optimizer = clock.lap() - waiting;
@@ -278,12 +303,38 @@ Trainer::StepResult Trainer::train_step(int64_t step) {
 
 int64_t Trainer::labels_of_a_step() const { return job_.training.global_batch_size * job_.training.sequence_length; }
 
-void Trainer::refuse_divergence(int64_t step, const StepResult& result) const {
+// Another gang does the step again, from a state that was kept before it.
+bool Trainer::tries_again(int64_t step) const {
+  return options_.progress != nullptr && options_.suspect_step != step + 1;
+}
+
+// The one rank whose weights are not finite, or, where all are, whose loss is not; -1 where none or several are.
+int Trainer::who_is_not_finite() {
+  engine_->wait_parameters();
+  const double mine[] = {weights_are_finite(*engine_) ? 0.0 : 1.0, std::isfinite(engine_->own_loss()) ? 0.0 : 1.0};
+  std::vector<double> all(std::size(mine) * static_cast<size_t>(mesh_.world().size()));
+  mesh_.world().all_gather(std::span<const double>(mine), std::span<double>(all));
+  for (size_t sign = 0; sign < std::size(mine); ++sign) {
+    std::vector<int> ranks;
+    for (int rank = 0; rank < mesh_.world().size(); ++rank)
+      if (all[static_cast<size_t>(rank) * std::size(mine) + sign] > 0) ranks.push_back(rank);
+    if (ranks.size() == 1) return ranks.front();
+  }
+  return -1;
+}
+
+// What is not finite may stand in the weights already.
+void Trainer::go_back_to_snapshot() {
+  wait_copied();
+  (void)restore_newest(step_);
+}
+
+void Trainer::refuse_divergence(int64_t step, const StepResult& result) {
   if (std::isfinite(result.loss) && std::isfinite(result.grad_norm)) return;
-  throw Error(ErrorCode::diverged, "training",
-              fmt::format("step {}: loss {}, gradient norm {}; samples {} … {}", step + 1, result.loss,
-                          result.grad_norm, samples_, samples_ + job_.training.global_batch_size - 1),
-              "lower optimizer.lr, lengthen lr_schedule.warmup_steps or set training.clip_grad_norm");
+  throw StateFault(StateFault::Kind::not_finite, who_is_not_finite(), step + 1,
+                   fmt::format("step {}: loss {}, gradient norm {}; samples {} … {}", step + 1, result.loss,
+                               result.grad_norm, samples_, samples_ + job_.training.global_batch_size - 1),
+                   "lower optimizer.lr, lengthen lr_schedule.warmup_steps or set training.clip_grad_norm");
 }
 
 void Trainer::record(int64_t step, const StepResult& result, double step_s) {
@@ -300,6 +351,43 @@ void Trainer::record(int64_t step, const StepResult& result, double step_s) {
   metrics.time_s = result.seconds;
   metrics.memory_gib_max = result.memory_gib_max;
   metrics_->record(metrics);
+}
+
+// As late as it can be before the optimizer makes every change everybody's: from then on all copies would agree.
+void Trainer::check_replicas(int64_t step) {
+  const int64_t interval = job_.fault.check_replicas_steps;
+  if (interval > 0 && (step % interval == 0 || step == first_step_)) compare_replicas(step);
+}
+
+// So that what is saved is known to be good.
+void Trainer::check_before_save() {
+  if (job_.fault.check_replicas_steps > 0 && verified_step_ != step_ && saved_step_ != step_) compare_replicas(step_);
+}
+
+void Trainer::compare_replicas(int64_t step) {
+  engine_->wait_parameters();
+  const ProofResult found =
+      compare_proofs(prove_state(*engine_, checkpointer_->is_as_copied(step)), mesh_, job_.parallelism.rank_order);
+  if (found.equal) {
+    verified_step_ = step;
+    return;
+  }
+  // The snapshot of this step was taken before the change.
+  if (found.at_rest) verified_step_ = step;
+  throw StateFault(StateFault::Kind::corrupted, found.rank, step + 1,
+                   fmt::format("after step {}: {}", step, found.text),
+                   "memory, a processor or an accelerator corrupts data: test the rank's host");
+}
+
+// What was kept since the last comparison may hold what this one found.
+void Trainer::forget_unverified() {
+  tell(checkpointer_->finish());
+  checkpointer_->forget_newer(verified_step_);
+  if (!is_first() || verified_step_ < 0) return;
+  const CheckpointRoot root(run_.checkpoints());
+  if (const int aside = set_newer_aside(root, verified_step_); aside > 0)
+    log::warning("{} checkpoint{} newer than step {} set aside as {}/step_*.abandoned", aside, aside == 1 ? "" : "s",
+                 verified_step_, root.path().string());
 }
 
 void Trainer::evaluate_if_due(int64_t step) {
@@ -328,6 +416,7 @@ void Trainer::sample_if_due(int64_t step) {
 void Trainer::save_if_due() {
   enter(TrainPhase::checkpoint);
   if (save_timer_.due_by_step(step_) || save_agreed_) {
+    check_before_save();
     save();
   } else if (const int64_t interval = job_.fault.snapshot_interval_steps; interval > 0 && step_ % interval == 0) {
     snapshot();
@@ -342,7 +431,7 @@ void Trainer::snapshot() {
 
 void Trainer::wait_copied() {
   checkpoint_seconds_ += checkpointer_->wait_copied();
-  if (options_.progress != nullptr && !options_.snapshots.empty() && copied_step_ >= 0)
+  if (options_.progress != nullptr && checkpointer_->outlives_process() && copied_step_ >= 0)
     options_.progress->committed(copied_step_);
 }
 
@@ -387,7 +476,12 @@ void Trainer::tell(const std::vector<SaveOutcome>& outcomes) {
     }
     if (saved_step_ == outcome.step) saved_step_ = -1;
     failed_save_ = outcome.error;
-    event({.event = RunEvent::fault, .step = outcome.step, .phase = "checkpoint", .detail = outcome.error});
+    event({.event = RunEvent::fault,
+           .step = outcome.step,
+           .rank = outcome.rank,
+           .phase = "checkpoint",
+           .cause = "storage",
+           .detail = outcome.error});
     if (is_first()) log::error("no checkpoint of step {}: {}; training goes on", outcome.step, outcome.error);
   }
 }
@@ -423,10 +517,18 @@ TrainingEnd Trainer::run(const std::atomic<bool>& stop) {
   const int64_t first = step_;
   try {
     train_until(last, stop);
+    check_before_save();
   } catch (const Error& error) {
     event({.event = RunEvent::fault, .step = step_, .detail = error.what()});
+    const auto* const fault = dynamic_cast<const StateFault*>(&error);
+    if (fault != nullptr && fault->kind() == StateFault::Kind::corrupted) forget_unverified();
     // All ranks see a divergence at the same step. Any other error is one rank's own, and the rest may be gone.
-    if (error.code() == ErrorCode::diverged || mesh_.world().size() == 1) save_at_end();
+    const bool save =
+        error.code() == ErrorCode::diverged ? !tries_again(step_) : fault == nullptr && mesh_.world().size() == 1;
+    if (save) {
+      go_back_to_snapshot();
+      save_at_end();
+    }
     if (metrics_) metrics_->finish();
     throw;
   }

@@ -35,7 +35,9 @@ struct TrainerOptions {
   std::string snapshots{};            ///< names the shared memory that keeps the state beyond this process; empty: none
   TrainProgress* progress = nullptr;  ///< told where training is; outlives the trainer
   int attempt = 0;                    ///< of this start, for metrics and events; 0: one more than the last
-  double predicted_step_s = 0;        ///< the planner's, reported beside the median of the first ten; 0: none
+  FileSystem* files = &posix_file_system();  ///< for checkpoints; outlives the trainer
+  int64_t suspect_step = 0;                  ///< whose result was not finite before; 0: none
+  double predicted_step_s = 0;               ///< the planner's, reported beside the median of the first ten; 0: none
 };
 
 /// One rank of a job: steps, evaluation, samples, checkpoints, and on rank 0 metrics. What every rank of the world does
@@ -71,15 +73,24 @@ class Trainer {
   void start_or_resume();
   [[nodiscard]] CheckpointerOptions checkpointer_options() const;
   void enter(TrainPhase phase);
+  void tell_holdings();
   void snapshot();
   void wait_copied();
+  [[nodiscard]] std::optional<SnapshotSeal> restore_newest(int64_t at_least);
   [[nodiscard]] bool resume();
   void go_on_from(const ResumePoint& point);
   void tell_of_memory();
   void load_initial_weights();
   StepResult train_step(int64_t step);
   [[nodiscard]] int64_t labels_of_a_step() const;
-  void refuse_divergence(int64_t step, const StepResult& result) const;
+  void refuse_divergence(int64_t step, const StepResult& result);
+  [[nodiscard]] bool tries_again(int64_t step) const;
+  [[nodiscard]] int who_is_not_finite();
+  void check_replicas(int64_t step);
+  void check_before_save();
+  void compare_replicas(int64_t step);
+  void go_back_to_snapshot();
+  void forget_unverified();
   void record(int64_t step, const StepResult& result, double step_s);
   void evaluate_if_due(int64_t step);
   void sample_if_due(int64_t step);
@@ -113,8 +124,10 @@ class Trainer {
   int64_t step_ = 0;     // updates done
   int64_t samples_ = 0;  // consumed
   int64_t tokens_ = 0;
-  int64_t copied_step_ = -1;  // the last whose snapshot was started
-  int64_t saved_step_ = -1;   // the last that was saved, or that the run goes on from
+  int64_t copied_step_ = -1;    // the last whose snapshot was started
+  int64_t saved_step_ = -1;     // the last that was saved, or that the run goes on from
+  int64_t first_step_ = 0;      // that this start went on from
+  int64_t verified_step_ = -1;  // the last whose copies were found equal
   int64_t skipped_saves_ = 0;
   std::string failed_save_;        // why the last failed one did
   double checkpoint_seconds_ = 0;  // that training waited for, not yet in a step's record

@@ -300,5 +300,32 @@ TEST(Verdict, LauncherLost) {
   EXPECT_FALSE(find_verdict(gang));
 }
 
+// All ranks say the same of one of them, and end; who ended first does not matter.
+TEST(Verdict, WhatTheRanksFoundOutTogether) {
+  GangState gang = gang_of_4();
+  for (RankState& rank : gang.ranks) {
+    rank.record.state = State::failed;
+    rank.record.exit_code = 76;
+    rank.record.message = "step 7: loss nan";
+    rank.record.blame = Blame{StateFault::Kind::not_finite, 2, 7};
+    rank.ended = true;
+    rank.wait_status = exited(76);
+  }
+  auto verdict = find_verdict(gang);
+  ASSERT_TRUE(verdict);
+  EXPECT_EQ(verdict->cause, FaultCause::not_finite);
+  EXPECT_EQ(verdict->rank, 2);
+  EXPECT_EQ(verdict->step, 7);
+  EXPECT_EQ(verdict->exit_code, 76);
+  EXPECT_THAT(verdict->sentence(), HasSubstr("rank 2 (pid 102 on node) computes values that are not finite"));
+
+  for (RankState& rank : gang.ranks) rank.record.blame = Blame{StateFault::Kind::corrupted, -1, 7};
+  verdict = find_verdict(gang);
+  ASSERT_TRUE(verdict);
+  EXPECT_EQ(verdict->cause, FaultCause::corrupted);
+  EXPECT_EQ(verdict->rank, -1);
+  EXPECT_EQ(verdict->exit_code, 0);
+}
+
 }  // namespace
 }  // namespace trident

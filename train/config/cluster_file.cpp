@@ -3,16 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <fstream>
-#include <iterator>
 #include <optional>
 #include <set>
 #include <vector>
 
 #include "train/config/scalars.h"
 #include "train/config/suggest.h"
+#include "train/config/text_file.h"
 #include "train/config/yaml_document.h"
 
 namespace trident {
@@ -231,11 +229,9 @@ plan::ClusterSpec parse_cluster(const std::string& text, const std::string& file
 }
 
 plan::ClusterSpec load_cluster(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in)
-    throw system_error(errno, "config", "cannot read cluster file " + path,
-                       "give one of configs/clusters, or write this machine's by `trident doctor --calibrate FILE`");
-  return parse_cluster(std::string(std::istreambuf_iterator<char>(in), {}), path);
+  constexpr const char* kRemedy =
+      "give one of configs/clusters, or write this machine's by `trident doctor --calibrate FILE`";
+  return parse_cluster(config::read_text_file(path, "cluster file", kRemedy), path);
 }
 
 std::string to_yaml(const plan::ClusterSpec& cluster) {

@@ -1,32 +1,18 @@
 #include "train/config/config.h"
 
-#include <cerrno>
-#include <fstream>
-#include <sstream>
 #include <utility>
 
 #include "train/config/complete.h"
 #include "train/config/keys.h"
 #include "train/config/overrides.h"
 #include "train/config/reader.h"
+#include "train/config/text_file.h"
 
 namespace trident {
 namespace {
 
 using config::Diagnostics;
 using config::YamlNode;
-
-constexpr std::size_t kReadAtMost = 1024 * 1024;
-
-std::string read_file(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) throw system_error(errno, "config", "cannot read job file " + path, "give the path of a YAML job file");
-  std::string text(kReadAtMost, '\0');
-  in.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (in.bad() || (in.fail() && !in.eof())) throw system_error(EIO, "config", "cannot read job file " + path);
-  text.resize(static_cast<std::size_t>(in.gcount()));
-  return text;
-}
 
 /// The command line replaces the file: `training.steps=10` also takes the place of the file's `tokens`.
 void settle_duration(YamlNode& root) {
@@ -78,7 +64,8 @@ JobConfig parse_job(const std::string& text, const std::string& file_name, std::
 }
 
 JobConfig load_job(const std::string& path, std::span<const std::string> overrides, ResolvedOrigins* origins) {
-  return parse_job(read_file(path), path, overrides, origins);
+  return parse_job(config::read_text_file(path, "job file", "give the path of a YAML job file"), path, overrides,
+                   origins);
 }
 
 }  // namespace trident

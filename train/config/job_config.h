@@ -166,6 +166,7 @@ struct FaultSection {
   int64_t max_restarts = 20;
   int64_t min_ranks = 1;
   int64_t snapshot_interval_steps = 1;
+  int64_t check_replicas_steps = 100;  ///< 0: never
   bool operator==(const FaultSection&) const = default;
 };
 

@@ -246,6 +246,9 @@ void visit(V& v, C& c) {
   v("min_ranks", c.min_ranks, {"fewest ranks to go on with", "1", between(1, 1 << 20)});
   v("snapshot_interval_steps", c.snapshot_interval_steps,
     {"steps between snapshots in memory; 0: none", "1", between(0, 1e15)});
+  v("check_replicas_steps", c.check_replicas_steps,
+    {"steps between comparisons of what must be equal: ranks' copies of weights, state and snapshot; 0: never", "100",
+     between(0, 1e15)});
 }
 
 template <class V, Like<JobConfig> C>

@@ -37,6 +37,8 @@ class RunDirectory {
   std::filesystem::path metrics() const { return root_ / "metrics.jsonl"; }
   std::filesystem::path events() const { return root_ / "events.jsonl"; }
   std::filesystem::path epochs() const { return root_ / "epochs.jsonl"; }
+  std::filesystem::path injections() const { return root_ / "injected.jsonl"; }
+  std::filesystem::path chaos() const { return root_ / "chaos.jsonl"; }
   std::filesystem::path agent_lock() const { return root_ / ".agent"; }
   std::filesystem::path report() const { return root_ / "report.html"; }
   std::filesystem::path tensorboard() const { return root_ / "tb"; }

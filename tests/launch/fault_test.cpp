@@ -1,4 +1,4 @@
-#include "launch/fault_injection.h"
+#include "launch/fault.h"
 
 #include <gtest/gtest.h>
 
@@ -22,11 +22,12 @@ TEST(FaultInjection, ReadsSchedules) {
   EXPECT_EQ(faults[2].seconds, 0.5);
   EXPECT_EQ(faults[2].phase, TrainPhase::forward_backward);
   EXPECT_TRUE(parse_faults("").empty());
+  EXPECT_EQ(parse_faults(to_text(faults)), faults);
 }
 
 TEST(FaultInjection, RefusesWhatItDoesNotUnderstand) {
   for (const char* text : {"explode@rank=1", "kill@rank=x", "kill@rank=", "kill@where=1", "kill@rank=1,phase=lunch",
-                           "kill@rank=-1", "kill@rank=1 ", ";"})
+                           "kill@rank=-1", "kill@rank=1 ", "flip@in=disk", "kill@epoch=twice", ";"})
     EXPECT_THROW((void)parse_faults(text), Error) << text;
 }
 

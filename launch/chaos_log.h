@@ -1,0 +1,70 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launch/fault.h"
+#include "launch/injection_journal.h"
+#include "launch/verdict.h"
+#include "train/metrics/events_file.h"
+#include "train/metrics/run_directory.h"
+
+namespace trident {
+
+/// The causes under which a fault is named rightly; empty for one that no verdict names.
+[[nodiscard]] std::vector<FaultCause> expected_causes(const InjectedFault& fault);
+
+/// What became of the faults that were injected into a run: a line of `chaos.jsonl` for each, and a summary. The agent
+/// says what it sees; storage, snapshots and slow ranks are told by the run's events.
+class ChaosLog {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+
+  /// Lines of an earlier agent of the run stay; faults that it had not seen through are followed on.
+  ChaosLog(RunDirectory run, std::vector<InjectedFault> faults);
+
+  /// A gang failed; found out at `seen`.
+  void verdict(int64_t epoch, const Verdict& verdict, Time seen);
+  /// All its processes are gone.
+  void fenced();
+  /// The next gang, as often as the agent looks.
+  void look(const GangState& gang);
+  /// A gang has ended as it should.
+  void ended();
+  /// Whether a fault waits for look() to see that training goes on.
+  [[nodiscard]] bool waits() const;
+
+  /// Once nothing more will happen: writes what is left and says how it went. Whether every fault that was injected was
+  /// detected and named rightly, and nothing else was.
+  [[nodiscard]] bool finish();
+
+ private:
+  /// Of one injection; times since it.
+  struct Outcome {
+    InjectedFault fault;
+    Injection injection;
+    std::optional<double> detected{}, named{}, fenced{}, resumed{}, committed{};
+    int named_rank = -1;
+    std::string named_cause{};
+    bool right = false;
+    bool written = false;
+  };
+
+  void take_injections();
+  [[nodiscard]] Outcome* blamed(int64_t epoch, const Verdict& verdict);
+  void follow_in_events(Outcome& outcome, const std::vector<EventRecord>& events) const;
+  void write(Outcome& outcome);
+  [[nodiscard]] static double since(const Outcome& outcome, Time time);
+
+  RunDirectory run_;
+  std::vector<InjectedFault> faults_;
+  std::vector<std::string> reported_;  // "epoch fault" of lines that are there already
+  size_t taken_ = 0;                   // lines of the journal
+  std::vector<Outcome> outcomes_;
+  int false_alarms_ = 0;
+};
+
+}  // namespace trident
