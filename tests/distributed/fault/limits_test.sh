@@ -57,7 +57,7 @@ shm_exhausted() {
   unshare -m bash -c 'mount -t tmpfs -o size=48m tmpfs /dev/shm && exec timeout --kill-after=5 60 "$@"' shm \
     "$program" launch job.yaml run.name=cramped "${job[@]}" "${large[@]}" --mpirun=--oversubscribe \
     --inject 'kill@rank=1,step=5' 2>>cramped.log || report "cramped: exit $?: $(tail -n 20 cramped.log)"
-  grep -q 'no snapshots that outlive this process.*MiB are free' cramped.log || report "cramped: not said: $(cat cramped.log)"
+  grep -q 'no snapshots in shared memory.*MiB are free' cramped.log || report "cramped: not said: $(cat cramped.log)"
   grep -q 'resumed step 3 from .*step_00000003' cramped.log || report "cramped: $(grep resumed cramped.log)"
   verdict cramped 1 killed
   same_run roomy cramped
