@@ -43,7 +43,7 @@ double best_ns(const std::function<void()>& call) {
 }
 
 Tensor random(const Shape& shape, DType dtype = DType::fp32) {
-  const Tensor single = bench::random_normal(shape);
+  Tensor single = bench::random_normal(shape);
   if (dtype == DType::fp32) return single;
   Tensor tensor = HeapAllocator().allocate(shape, dtype);
   cast(Stream::cpu(1), single, tensor);

@@ -1,5 +1,6 @@
 #include "train/text_sampler.h"
 
+#include <utility>
 #include <vector>
 
 #include "model/generator.h"
@@ -8,8 +9,8 @@
 
 namespace trident {
 
-TextSampler::TextSampler(const JobConfig& job, const DeviceMesh& mesh, Engine& engine, const Tokenizer& tokenizer)
-    : job_(job),
+TextSampler::TextSampler(JobConfig job, const DeviceMesh& mesh, Engine& engine, const Tokenizer& tokenizer)
+    : job_(std::move(job)),
       is_first_(mesh.world().rank() == 0),
       whole_(mesh.shape().tp == 1 && mesh.shape().pp == 1),
       engine_(engine),

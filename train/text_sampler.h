@@ -16,7 +16,7 @@ namespace trident {
 class TextSampler {
  public:
   /// Collective. `engine` and `tokenizer` outlive it.
-  TextSampler(const JobConfig& job, const DeviceMesh& mesh, Engine& engine, const Tokenizer& tokenizer);
+  TextSampler(JobConfig job, const DeviceMesh& mesh, Engine& engine, const Tokenizer& tokenizer);
 
   [[nodiscard]] bool due(int64_t step) const;
   /// Collective. The prompt and what follows it on rank 0, nothing elsewhere. Where ranks have parts of the model, rank

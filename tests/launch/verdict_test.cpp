@@ -73,7 +73,7 @@ void wait_for_message(RankState& rank, int sender, uint64_t number, double idle_
 
 /// The verdict, which must be this one.
 Verdict expect_verdict(const GangState& gang, int rank, FaultCause cause) {
-  const Verdict verdict = find_verdict(gang).value_or(Verdict{});
+  Verdict verdict = find_verdict(gang).value_or(Verdict{});
   EXPECT_EQ(verdict.rank, rank) << verdict.sentence();
   EXPECT_EQ(to_string(verdict.cause), to_string(cause)) << verdict.sentence();
   return verdict;

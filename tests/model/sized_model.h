@@ -17,17 +17,17 @@ inline std::string name_of(Family family) {
 /// What a test decides of its model.
 struct ModelSizes {
   struct Width {
-    int64_t hidden, inner;
+    int64_t hidden = 0, inner = 0;
   };
   struct Heads {
-    int64_t queries;
+    int64_t queries = 1;
     int64_t key_values = 0;  ///< 0: as many as queries
     int64_t dim = 0;         ///< 0: they share the width
   };
   Width width;
-  int64_t layers;
+  int64_t layers = 0;
   Heads heads;
-  int64_t vocabulary, positions;
+  int64_t vocabulary = 0, positions = 0;
   double deviation = 0.02;  ///< of initial weights
 };
 
