@@ -175,4 +175,5 @@ def main():
             measure(options, folder, "hang", signal.SIGSTOP)
 
 
-main()
+if __name__ == "__main__":
+    main()
