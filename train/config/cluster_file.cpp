@@ -29,9 +29,10 @@ struct NumberKey {
   double& (*member)(ClusterSpec&);
   double scale;
   const char* example;
-  bool required = true;
+  enum class Range { required, positive, optional } range = Range::required;  ///< optional ones may be 0
   double most = 1e18;
 };
+constexpr auto kPositive = NumberKey::Range::positive, kOptional = NumberKey::Range::optional;
 
 const std::vector<NumberKey>& number_keys() {
   static const std::vector<NumberKey> keys = {
@@ -40,24 +41,25 @@ const std::vector<NumberKey>& number_keys() {
       {"accelerator.peak_tflops.fp64", [](ClusterSpec& c) -> double& { return c.peak_fp64; }, 1e12, "9.7"},
       {"accelerator.memory_gib", [](ClusterSpec& c) -> double& { return c.memory; }, kGiB, "80"},
       {"accelerator.memory_gb_per_s", [](ClusterSpec& c) -> double& { return c.memory_bandwidth; }, 1e9, "2039"},
-      {"accelerator.cache_mib", [](ClusterSpec& c) -> double& { return c.cache; }, 1024.0 * 1024, "2", false},
-      {"accelerator.elements_per_ns", [](ClusterSpec& c) -> double& { return c.element_rate; }, 1e9, "2", false},
-      {"accelerator.kernel_us", [](ClusterSpec& c) -> double& { return c.kernel_time; }, 1e-6, "4", false},
+      {"accelerator.cache_mib", [](ClusterSpec& c) -> double& { return c.cache; }, 1024.0 * 1024, "2", kOptional},
+      {"accelerator.elements_per_ns", [](ClusterSpec& c) -> double& { return c.element_rate; }, 1e9, "2", kOptional},
+      {"accelerator.kernel_us", [](ClusterSpec& c) -> double& { return c.kernel_time; }, 1e-6, "4", kOptional},
       {"network.inside.gb_per_s", [](ClusterSpec& c) -> double& { return c.inside.bandwidth; }, 1e9, "300"},
-      {"network.inside.efficiency", [](ClusterSpec& c) -> double& { return c.inside.efficiency; }, 1, "0.65", false, 1},
-      {"network.inside.latency_us", [](ClusterSpec& c) -> double& { return c.inside.latency; }, 1e-6, "2", false},
-      {"network.between.gb_per_s", [](ClusterSpec& c) -> double& { return c.between.bandwidth; }, 1e9, "25"},
-      {"network.between.efficiency", [](ClusterSpec& c) -> double& { return c.between.efficiency; }, 1, "0.9", false,
+      {"network.inside.efficiency", [](ClusterSpec& c) -> double& { return c.inside.efficiency; }, 1, "0.65", kPositive,
        1},
-      {"network.between.latency_us", [](ClusterSpec& c) -> double& { return c.between.latency; }, 1e-6, "5", false},
-      {"fitted.matmul", [](ClusterSpec& c) -> double& { return c.fitted.matmul; }, 1, "0.75", false, 2},
-      {"fitted.memory", [](ClusterSpec& c) -> double& { return c.fitted.memory; }, 1, "0.8", false, 2},
-      {"fitted.attention", [](ClusterSpec& c) -> double& { return c.fitted.attention; }, 1, "0.6", false, 1},
-      {"cost_per_accelerator_hour", [](ClusterSpec& c) -> double& { return c.cost_per_hour; }, 1, "2.5", false},
+      {"network.inside.latency_us", [](ClusterSpec& c) -> double& { return c.inside.latency; }, 1e-6, "2", kOptional},
+      {"network.between.gb_per_s", [](ClusterSpec& c) -> double& { return c.between.bandwidth; }, 1e9, "25"},
+      {"network.between.efficiency", [](ClusterSpec& c) -> double& { return c.between.efficiency; }, 1, "0.9",
+       kPositive, 1},
+      {"network.between.latency_us", [](ClusterSpec& c) -> double& { return c.between.latency; }, 1e-6, "5", kOptional},
+      {"fitted.matmul", [](ClusterSpec& c) -> double& { return c.fitted.matmul; }, 1, "0.75", kPositive, 2},
+      {"fitted.memory", [](ClusterSpec& c) -> double& { return c.fitted.memory; }, 1, "0.8", kPositive, 2},
+      {"fitted.attention", [](ClusterSpec& c) -> double& { return c.fitted.attention; }, 1, "0.6", kPositive, 1},
+      {"cost_per_accelerator_hour", [](ClusterSpec& c) -> double& { return c.cost_per_hour; }, 1, "2.5", kOptional},
       {"failures.per_accelerator_hour", [](ClusterSpec& c) -> double& { return c.failures.per_accelerator_hour; }, 1,
-       "2.2e-5", false},
-      {"failures.node_share", [](ClusterSpec& c) -> double& { return c.failures.node_share; }, 1, "0.5", false, 1},
-      {"failures.repair_hours", [](ClusterSpec& c) -> double& { return c.failures.repair_hours; }, 1, "4", false},
+       "2.2e-5", kOptional},
+      {"failures.node_share", [](ClusterSpec& c) -> double& { return c.failures.node_share; }, 1, "0.5", kOptional, 1},
+      {"failures.repair_hours", [](ClusterSpec& c) -> double& { return c.failures.repair_hours; }, 1, "4", kOptional},
   };
   return keys;
 }
@@ -142,11 +144,12 @@ class ClusterReader {
   }
 
   void number(const NumberKey& key) {
-    const YamlNode* node = key.required ? required(key.path, key.example) : find(key.path);
+    const bool is_required = key.range == NumberKey::Range::required;
+    const YamlNode* node = is_required ? required(key.path, key.example) : find(key.path);
     if (node == nullptr) return;
     const auto parsed = config::parse_number(node->text);
     if (node->kind != YamlNode::Kind::scalar || !parsed.value) return refuse(*node, key.path, "a number", key.example);
-    const bool may_be_zero = !key.required;
+    const bool may_be_zero = key.range == kOptional;
     if (*parsed.value < 0 || (*parsed.value == 0 && !may_be_zero) || *parsed.value > key.most)
       return refuse(*node, key.path,
                     fmt::format("{} 0{}", may_be_zero ? "at least" : "above",
@@ -191,6 +194,10 @@ class ClusterReader {
         refuse(item, "network.levels", "a mapping with accelerators and oversubscription", kExample);
         continue;
       }
+      for (const YamlNode::Entry& entry : item.entries)
+        if (entry.key != "name" && entry.key != "accelerators" && entry.key != "oversubscription")
+          diagnostics_.add(entry.place, "E203", "unknown key network.levels." + entry.key,
+                           "a level has name, accelerators and oversubscription");
       TopologyLevel level;
       if (const YamlNode* name = item.find("name")) level.name = name->text;
       level.accelerators = count(*accelerators, "network.levels.accelerators", "3072");

@@ -73,6 +73,20 @@ TEST(ClusterFile, ErrorsSayWhatWhereAndWhatToDo) {
   EXPECT_THAT(problems_of("[1, 2]"), HasSubstr("mapping"));
 }
 
+// Rates are divided by; what is no number must not pass for one either.
+TEST(ClusterFile, WhatWouldMakeNonsenseIsRefused) {
+  for (const auto& [from, to] :
+       {std::pair("matmul: 0.7", "matmul: 0"), std::pair("memory: 0.6", "memory: -1"),
+        std::pair("efficiency: 0.65", "efficiency: 0"), std::pair("fp32: 19.5", "fp32: .nan"),
+        std::pair("bf16: 312", "bf16: .inf"), std::pair("latency_us: 2", "latency_us: 1e400"),
+        std::pair("gb_per_s: 25", "gb_per_s: []"), std::pair("nodes: 4", "nodes: 1e30"),
+        std::pair("oversubscription: 7", "oversubscription: nan"), std::pair("accelerators: 32", "accelerators: 0")})
+    EXPECT_THAT(problems_of(with(from, to)), HasSubstr("expected")) << to;
+  EXPECT_THAT(problems_of(with("name: pod", "nmae: pod")), HasSubstr("unknown key network.levels.nmae"));
+  EXPECT_THAT(problems_of(with("latency_us: 2", "latency_us: 0")), "");
+  EXPECT_THAT(problems_of("fitted: {}\nnetwork: {levels: []}\n"), HasSubstr("network.inside.gb_per_s is missing"));
+}
+
 TEST(ClusterFile, AllProblemsAreToldAtOnce) {
   const std::string problems = problems_of("name: x\nnodes: -1\n");
   for (const char* missing : {"nodes is -1", "accelerators_per_node", "peak_tflops.bf16", "network.inside.gb_per_s"})
