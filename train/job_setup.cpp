@@ -11,19 +11,11 @@
 #include "parallel/comm/exchange_text.h"
 #include "train/config/config.h"
 #include "train/config/job_plan.h"
+#include "train/config/keys.h"
 #include "train/config/microbatch_split.h"
 
 namespace trident {
 namespace {
-
-Recompute recompute_of(config::Recompute recompute) {
-  switch (recompute) {
-    case config::Recompute::none: return Recompute::none;
-    case config::Recompute::selective: return Recompute::selective;
-    case config::Recompute::full: return Recompute::full;
-  }
-  return Recompute::none;
-}
 
 LrDecay decay_of(config::LrScheduleName name) {
   switch (name) {
@@ -35,22 +27,11 @@ LrDecay decay_of(config::LrScheduleName name) {
   return LrDecay::constant;
 }
 
-std::string_view name_of(config::PipelineSchedule schedule) {
-  switch (schedule) {
-    case config::PipelineSchedule::gpipe: return "gpipe";
-    case config::PipelineSchedule::one_f_one_b: return "1f1b";
-    case config::PipelineSchedule::interleaved: return "interleaved";
-    case config::PipelineSchedule::zb_h1: return "zb-h1";
-    case config::PipelineSchedule::zb_v: return "zb-v";
-  }
-  return "1f1b";
-}
-
 JobLayout job_layout(const JobConfig& job) {
   const auto& keys = job.parallelism;
   JobLayout layout;
   layout.mesh = mesh_of(job);
-  layout.schedule.name = name_of(keys.schedule.value_or(config::PipelineSchedule::one_f_one_b));
+  layout.schedule.name = config::name_of(keys.schedule.value_or(config::PipelineSchedule::one_f_one_b));
   layout.schedule.virtual_stages = keys.virtual_stages.value_or(0);
   layout.schedule.ranks = layout.mesh.pp;
   layout.sequence_parallel = keys.sequence_parallel.value_or(true);
@@ -118,15 +99,6 @@ int64_t threads_of_a_rank(int ranks_here) {
 
 }  // namespace
 
-DType compute_dtype(const JobConfig& job) {
-  switch (job.precision.compute) {
-    case config::Precision::fp64: return DType::fp64;
-    case config::Precision::fp32: return DType::fp32;
-    case config::Precision::bf16: return DType::bf16;
-  }
-  return DType::fp32;
-}
-
 LrSchedule lr_schedule(const JobConfig& job) {
   return {decay_of(job.lr_schedule.name), job.optimizer.lr, job.lr_schedule.min_lr, job.lr_schedule.warmup_steps,
           job.training.total_steps()};
@@ -149,7 +121,7 @@ JobConfig decide_auto(const JobConfig& job, const LaunchEnvironment& launch) {
   layout.logical_shards = layout.logical_shards.value_or(layout.dp.value());
   layout.schedule = layout.schedule.value_or(config::PipelineSchedule::one_f_one_b);
   layout.virtual_stages = layout.virtual_stages.value_or(
-      pipeline::stages_per_rank({.name = std::string(name_of(layout.schedule.value()))}));
+      pipeline::stages_per_rank({.name = std::string(config::name_of(layout.schedule.value()))}));
   layout.sequence_parallel = layout.sequence_parallel.value_or(true);
   layout.zero_stage = layout.zero_stage.value_or(1);
   auto& training = decided.training;

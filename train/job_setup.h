@@ -11,7 +11,6 @@ namespace trident {
 
 // From the job's keys to what the trainer's parts take.
 
-[[nodiscard]] DType compute_dtype(const JobConfig& job);
 [[nodiscard]] LrSchedule lr_schedule(const JobConfig& job);
 [[nodiscard]] AdamWOptions adamw_options(const JobConfig& job);
 /// Layout and micro-batch size must be decided.

@@ -13,6 +13,7 @@
 #include "parallel/comm/exchange_text.h"
 #include "train/checkpoint_facts.h"
 #include "train/config/config.h"
+#include "train/config/job_plan.h"
 #include "train/evaluate.h"
 #include "train/gemm_setup.h"
 #include "train/job_data.h"

@@ -16,8 +16,15 @@ std::optional<To> given(const config::Auto<From>& value) {
   return value.is_auto() ? std::nullopt : std::optional<To>(static_cast<To>(value.value()));
 }
 
-DType dtype_of(config::Precision precision) {
-  switch (precision) {
+config::PipelineSchedule schedule_of(const std::string& name) {
+  const auto& names = config::kNames<config::PipelineSchedule>;
+  return static_cast<config::PipelineSchedule>(std::find(names.begin(), names.end(), name) - names.begin());
+}
+
+}  // namespace
+
+DType compute_dtype(const JobConfig& job) {
+  switch (job.precision.compute) {
     case config::Precision::fp64: return DType::fp64;
     case config::Precision::fp32: return DType::fp32;
     case config::Precision::bf16: return DType::bf16;
@@ -25,12 +32,7 @@ DType dtype_of(config::Precision precision) {
   return DType::fp32;
 }
 
-config::PipelineSchedule schedule_of(const std::string& name) {
-  const auto& names = config::kNames<config::PipelineSchedule>;
-  return static_cast<config::PipelineSchedule>(std::find(names.begin(), names.end(), name) - names.begin());
-}
-
-}  // namespace
+Recompute recompute_of(config::Recompute recompute) { return kRecomputes.at(static_cast<size_t>(recompute)); }
 
 MeshShape mesh_of(const JobConfig& job) {
   const auto& keys = job.parallelism;
@@ -44,7 +46,7 @@ MeshShape mesh_of(const plan::Layout& layout) {
 plan::Workload workload_of(const JobConfig& job) {
   plan::Workload workload;
   workload.model = static_cast<const ModelConfig&>(job.model);
-  workload.compute = dtype_of(job.precision.compute);
+  workload.compute = compute_dtype(job);
   workload.sequence_length = job.training.sequence_length;
   workload.global_batch_size = job.training.global_batch_size;
   workload.reduction =
@@ -67,8 +69,7 @@ plan::SearchSpace search_space(const JobConfig& job, int64_t ranks) {
   space.zero_stage = given<int>(keys.zero_stage);
   space.order = keys.rank_order;
   if (!keys.schedule.is_auto()) space.schedule = std::string(config::name_of(keys.schedule.value()));
-  if (!job.training.recompute.is_auto())
-    space.recompute = kRecomputes.at(static_cast<size_t>(job.training.recompute.value()));
+  if (!job.training.recompute.is_auto()) space.recompute = recompute_of(job.training.recompute.value());
   return space;
 }
 
@@ -81,7 +82,7 @@ plan::Layout layout_of(const JobConfig& job) {
   layout.schedule = config::name_of(keys.schedule.value());
   layout.virtual_stages = layout.schedule == "zb-v" ? 2 : keys.virtual_stages.value();
   layout.micro_batch_size = job.training.micro_batch_size.value();
-  layout.recompute = kRecomputes.at(static_cast<size_t>(job.training.recompute.value()));
+  layout.recompute = recompute_of(job.training.recompute.value());
   layout.sequence_parallel = keys.sequence_parallel.value();
   layout.zero_stage = static_cast<int>(keys.zero_stage.value());
   layout.order = keys.rank_order;

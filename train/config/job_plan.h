@@ -5,7 +5,10 @@
 
 namespace trident {
 
-// Between a job's keys and the planner's values.
+// Between a job's keys and the values of trainer and planner.
+
+[[nodiscard]] DType compute_dtype(const JobConfig& job);
+[[nodiscard]] Recompute recompute_of(config::Recompute recompute);
 
 /// dp, tp and pp, which must be decided.
 [[nodiscard]] MeshShape mesh_of(const JobConfig& job);
