@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <utility>
+
+#include "launch/text_table.h"
 
 namespace trident {
 namespace {
@@ -55,16 +58,14 @@ plan::GoodputJob goodput_job(const GoodputArguments& arguments, const JobConfig&
 std::string goodput_text(const plan::GoodputJob& job, const plan::GoodputResult& result) {
   std::string text = fmt::format("{:.4g} days on {} accelerators: {:.2f} % effective training time\n",
                                  result.total / 24 / kHour, job.accelerators, 100 * result.goodput());
-  const auto line = [&](const char* what, double seconds) {
-    text += fmt::format("  {:38} {:>10.2f} h  {:7.3f} %\n", what, seconds / kHour, 100 * seconds / result.total);
-  };
-  line("steps that stayed", result.effective);
-  line("steps done again", result.lost);
-  line("detection", result.detection);
-  line("restart", result.restart);
-  line("checkpoints", result.checkpoint);
-  line("missing nodes", result.degraded);
-  line("waiting for repair", result.waiting);
+  Shares hours(result.total);
+  for (const auto& [what, value] :
+       {std::pair("steps that stayed", result.effective), std::pair("steps done again", result.lost),
+        std::pair("detection", result.detection), std::pair("restart", result.restart),
+        std::pair("checkpoints", result.checkpoint), std::pair("missing nodes", result.degraded),
+        std::pair("waiting for repair", result.waiting)})
+    hours.add(what, value, fmt::format("{:.2f} h", value / kHour));
+  text += hours.to_string();
   text += fmt::format("  {} interruptions, {} of them lost a node\n", result.interruptions, result.node_losses);
   text += fmt::format(
       "Assumed: an interruption every {:.3g} h ({:.3g} per accelerator and hour), {:.0f} % of them lose a node, which\n"

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "launch/text_table.h"
 
@@ -158,26 +159,21 @@ std::string explain(const PlanReport& report, const LayoutPlan& plan) {
   std::string text = plan.layout.to_string() + "\n";
   text += fmt::format("  microbatches a rank and step {}, found {}\n", plan.microbatches,
                       plan.simulated ? "by simulating the schedule" : "in closed form");
-  const auto line = [&](const char* what, double value) {
-    text += fmt::format("  {:34} {:>12}  {:5.1f} %\n", what, seconds(value), 100 * value / plan.step_s);
-  };
-  line("step", plan.step_s);
-  line("  forward", time.forward);
-  line("  backward, with recomputation", time.backward);
-  line("  tensor-parallel, exposed", time.tensor_parallel);
-  line("  pipeline: waits and transfers", time.bubble);
-  line("  data-parallel, exposed", time.data_parallel);
-  line("  optimizer", time.optimizer);
-  const auto bytes = [&](const char* what, double value) {
-    text += fmt::format("  {:34} {:>8.2f} GiB\n", what, value / kGiB);
-  };
-  bytes("memory of the largest rank", memory.on_device());
-  bytes("  parameters", memory.parameters);
-  bytes("  gradients", memory.gradients);
-  bytes("  optimizer", memory.optimizer);
-  bytes("  activations", memory.activations);
-  bytes("  arriving from other ranks", memory.other);
-  bytes("host: snapshots", memory.snapshots);
+  Shares times(plan.step_s), bytes(memory.on_device());
+  for (const auto& [what, value] :
+       {std::pair("step", plan.step_s), std::pair("  forward", time.forward),
+        std::pair("  backward, with recomputation", time.backward),
+        std::pair("  tensor-parallel, exposed", time.tensor_parallel),
+        std::pair("  pipeline: waits and transfers", time.bubble),
+        std::pair("  data-parallel, exposed", time.data_parallel), std::pair("  optimizer", time.optimizer)})
+    times.add(what, value, seconds(value));
+  for (const auto& [what, value] :
+       {std::pair("memory of the largest rank", memory.on_device()), std::pair("  parameters", memory.parameters),
+        std::pair("  gradients", memory.gradients), std::pair("  optimizer", memory.optimizer),
+        std::pair("  activations", memory.activations), std::pair("  arriving from other ranks", memory.other)})
+    bytes.add(what, value, fmt::format("{:.2f} GiB", value / kGiB));
+  text += times.to_string() + bytes.to_string();
+  text += fmt::format("  {:38} {:>8.2f} GiB\n", "host: snapshots", memory.snapshots / kGiB);
   text += fmt::format("  MFU {:.1f} % (attention in full), {:.1f} % (its causal half)\n", 100 * plan.mfu,
                       100 * plan.mfu_causal);
   text += fmt::format("  constants of {}: matmul {:.3g}, memory {:.3g}, attention {:.3g}\n", report.cluster.name,

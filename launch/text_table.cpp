@@ -37,6 +37,10 @@ std::string TextTable::to_string() const {
   return text;
 }
 
+void Shares::add(std::string_view what, double part, std::string_view shown) {
+  text_ += fmt::format("  {:38} {:>12}  {:6.2f} %\n", what, shown, 100 * part / all_);
+}
+
 std::string mebibytes(double bytes) { return fmt::format("{:.2f} MiB", bytes / (1 << 20)); }
 
 }  // namespace trident
