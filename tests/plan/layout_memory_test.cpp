@@ -1,14 +1,16 @@
 #include "plan/layout_memory.h"
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "plan/predict.h"
 #include "tests/plan/jobs.h"
-#include "train/engine.h"
+#include "tests/train/planned_run.h"
 
 namespace trident::plan::testing {
 namespace {
+
+using trident::testing::expect_planned;
+using trident::testing::LayoutRun;
 
 struct Case {
   const char* name;
@@ -24,46 +26,30 @@ struct Case {
   int64_t shards = 0;
 };
 
-Workload workload_of(const Case& test) {
-  Workload work = workload(small_model(test.tied), 128, 16, test.compute);
-  work.logical_shards = test.shards;
-  return work;
-}
-
-Layout layout_of(const Case& test) {
-  Layout layout;
-  layout.dp = test.mesh.dp, layout.tp = test.mesh.tp, layout.pp = test.mesh.pp;
-  layout.schedule = test.schedule;
-  layout.virtual_stages = test.virtual_stages;
-  layout.micro_batch_size = test.micro_batch;
-  layout.recompute = test.recompute;
-  layout.sequence_parallel = test.sequence_parallel;
-  layout.zero_stage = test.zero;
-  return layout;
+LayoutRun run_of(const Case& test) {
+  LayoutRun run;
+  run.model = small_model(test.tied);
+  run.compute = test.compute;
+  run.recompute = test.recompute;
+  run.global_batch_size = 16;
+  run.micro_batch_size = test.micro_batch;
+  run.sequence_length = 128;
+  run.layout.mesh = test.mesh;
+  run.layout.schedule.name = test.schedule;
+  run.layout.schedule.virtual_stages = test.virtual_stages;
+  run.layout.sequence_parallel = test.sequence_parallel;
+  run.layout.zero_stage = test.zero == 0 ? ZeroStage::replicated : ZeroStage::optimizer_state;
+  run.layout.logical_shards = static_cast<int>(test.shards > 0 ? test.shards : test.mesh.dp);
+  return run;
 }
 
 // What the trainer plans for its ranks, the largest of them.
-MemoryEstimate trainer_memory(const Workload& work, const Layout& layout) {
-  EngineOptions options;
-  options.compute = work.compute;
-  options.recompute = layout.recompute;
-  options.micro_batch_size = layout.micro_batch_size;
-  options.sequence_length = work.sequence_length;
-  JobLayout& job = options.layout;
-  job.mesh = {static_cast<int>(layout.dp), static_cast<int>(layout.tp), static_cast<int>(layout.pp)};
-  job.schedule.name = layout.schedule;
-  job.schedule.virtual_stages = layout.virtual_stages;
-  job.schedule.ranks = layout.pp;
-  job.sequence_parallel = layout.sequence_parallel;
-  job.zero_stage = layout.zero_stage == 0 ? ZeroStage::replicated : ZeroStage::optimizer_state;
-  job.logical_shards = static_cast<int>(shards_of(work, layout));
-  job.microbatches = work.global_batch_size / layout.micro_batch_size;
-  if (layout.stages() > 1)
-    job.layers_per_stage = cut_by_cost(work.model, work.sequence_length, static_cast<int32_t>(layout.stages()));
+MemoryEstimate trainer_memory(const LayoutRun& run) {
+  const EngineOptions options = run.options();
   MemoryEstimate most;
-  for (int pp = 0; pp < job.mesh.pp; ++pp) {
-    const int rank = mesh_rank(job.mesh, {0, 0, pp}, job.order);
-    const MemoryEstimate memory = dry_run(work.model, options, rank, Stream::meta()).memory;
+  for (int pp = 0; pp < run.layout.mesh.pp; ++pp) {
+    const int rank = mesh_rank(run.layout.mesh, {0, 0, pp}, run.layout.order);
+    const MemoryEstimate memory = dry_run(run.model, options, rank, Stream::meta()).memory;
     if (memory.on_device() > most.on_device()) most = memory;
   }
   return most;
@@ -72,22 +58,9 @@ MemoryEstimate trainer_memory(const Workload& work, const Layout& layout) {
 class LayoutMemory : public ::testing::TestWithParam<Case> {};
 
 TEST_P(LayoutMemory, IsWithinFivePercentOfTheTrainers) {
-  const Workload work = workload_of(GetParam());
-  const Layout layout = layout_of(GetParam());
-  ASSERT_EQ(impossible(work, layout), std::nullopt);
-  const MemoryEstimate trainer = trainer_memory(work, layout);
-  const MemoryByKind planned = layout_memory(work, layout, layers_of_stages(work, layout.stages()));
-  const auto expect_close = [&](const char* kind, double is, size_t wanted, double tolerance) {
-    const auto want = static_cast<double>(wanted);
-    EXPECT_NEAR(is, want, tolerance * want + 65536) << kind << fmt::format(": {:+.1f} %", 100 * (is / want - 1));
-  };
-  expect_close("parameters", planned.parameters, trainer.parameters, 0.01);
-  expect_close("gradients", planned.gradients, trainer.gradients, 0.01);
-  expect_close("optimizer", planned.optimizer, trainer.optimizer, 0.01);
-  expect_close("snapshots", planned.snapshots, trainer.snapshots, 0.01);
-  expect_close("other", planned.other, trainer.communication, 0.05);
-  expect_close("activations", planned.activations, trainer.activations, 0.08);
-  expect_close("all", planned.on_device(), trainer.on_device(), 0.05);
+  const LayoutRun run = run_of(GetParam());
+  ASSERT_EQ(impossible(trident::testing::workload_of(run), trident::testing::layout_of(run)), std::nullopt);
+  expect_planned(run, trainer_memory(run));
 }
 
 constexpr auto kNone = Recompute::none, kSelective = Recompute::selective, kFull = Recompute::full;

@@ -3,8 +3,9 @@
 
 #include <cmath>
 
-#include "plan/layout_memory.h"
+#include "tests/plan/jobs.h"
 #include "tests/train/layout_runs.h"
+#include "tests/train/planned_run.h"
 #include "train/saved_state.h"
 
 namespace trident::testing {
@@ -12,16 +13,9 @@ namespace {
 
 // Large enough that pages do not matter: 5.5 million parameters.
 ModelConfig model_of(bool tied) {
-  ModelConfig config;
-  config.hidden_size = 256;
-  config.intermediate_size = 704;
+  ModelConfig config = plan::testing::small_model(tied);
   config.num_hidden_layers = 4;
-  config.num_attention_heads = 8;
-  config.num_key_value_heads = 4;
-  config.head_dim = 32;
-  config.vocab_size = 4096;
   config.max_position_embeddings = 64;
-  config.tie_word_embeddings = tied;
   return config;
 }
 
@@ -49,44 +43,6 @@ LayoutRun run_of(const Case& test) {
   run.layout.sequence_parallel = test.sequence_parallel;
   run.layout.logical_shards = test.logical_shards > 0 ? test.logical_shards : test.mesh.dp;
   return run;
-}
-
-// A run in the planner's words.
-plan::Workload workload_of(const LayoutRun& run) {
-  plan::Workload work;
-  work.model = run.model;
-  work.compute = run.compute;
-  work.sequence_length = run.sequence_length;
-  work.global_batch_size = run.global_batch_size;
-  work.logical_shards = run.layout.logical_shards;
-  return work;
-}
-plan::Layout planner_layout(const LayoutRun& run) {
-  plan::Layout layout;
-  layout.dp = run.layout.mesh.dp, layout.tp = run.layout.mesh.tp, layout.pp = run.layout.mesh.pp;
-  layout.schedule = run.layout.schedule.name;
-  layout.virtual_stages = stages_per_rank(run.options().layout.schedule);
-  layout.micro_batch_size = run.micro_batch_size;
-  layout.sequence_parallel = run.layout.sequence_parallel;
-  layout.zero_stage = static_cast<int>(run.layout.zero_stage);
-  return layout;
-}
-
-// The planner knows the largest rank's memory without a dry run.
-void expect_planners(const LayoutRun& run, const MemoryEstimate& found) {
-  const plan::Workload work = workload_of(run);
-  const plan::Layout layout = planner_layout(run);
-  const plan::MemoryByKind planned = plan::layout_memory(work, layout, plan::layers_of_stages(work, layout.stages()));
-  const auto expect_close = [](const char* kind, double plan, size_t is, double tolerance) {
-    const auto used = static_cast<double>(is);
-    EXPECT_NEAR(plan, used, tolerance * used + 65536) << "the planner's " << kind;
-  };
-  expect_close("parameters", planned.parameters, found.parameters, 0.02);
-  expect_close("gradients", planned.gradients, found.gradients, 0.02);
-  expect_close("optimizer", planned.optimizer, found.optimizer, 0.02);
-  expect_close("activations", planned.activations, found.activations, 0.08);
-  expect_close("snapshots", planned.snapshots, found.snapshots, 0.02);
-  expect_close("all", planned.on_device(), found.on_device(), 0.05);
 }
 
 class MemoryOf : public ::testing::TestWithParam<Case> {};
@@ -119,7 +75,7 @@ TEST_P(MemoryOf, EveryKindIsWithinFivePercentOfThePlan) {
     const std::lock_guard lock(of_largest);
     if (found.on_device() > largest.on_device()) largest = found;
   });
-  expect_planners(run, largest);
+  expect_planned(run, largest);
 }
 
 INSTANTIATE_TEST_SUITE_P(
