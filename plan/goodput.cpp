@@ -1,9 +1,12 @@
 #include "plan/goodput.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "core/error.h"
 #include "core/philox.h"
 
 namespace trident::plan {
@@ -11,6 +14,7 @@ namespace {
 
 constexpr double kNever = std::numeric_limits<double>::infinity();
 constexpr double kDay = 86400;
+constexpr double kMostInterruptions = 1e6;
 
 class Simulation {
  public:
@@ -46,7 +50,9 @@ class Simulation {
   double interval() const {
     if (job_.checkpoint_interval_s > 0) return job_.checkpoint_interval_s;
     const double share = job_.snapshots_in_memory ? job_.failures.node_share : 1;
-    return recommended_interval(job_.checkpoint_cost_s, mean_time_between(job_) / std::max(share, 1e-12));
+    // Checkpoints that cost nothing come after every step, not more often.
+    return std::max(job_.step_s,
+                    recommended_interval(job_.checkpoint_cost_s, mean_time_between(job_) / std::max(share, 1e-12)));
   }
 
   double uniform() { return numbers_.uniform(drawn_++); }
@@ -153,6 +159,15 @@ double recommended_interval(double checkpoint_cost_s, double mean) {
   return std::sqrt(2 * checkpoint_cost_s * mean) * (1 + std::sqrt(ratio) / 3 + ratio / 9) - checkpoint_cost_s;
 }
 
-GoodputResult simulate_goodput(const GoodputJob& job) { return Simulation(job).run(); }
+GoodputResult simulate_goodput(const GoodputJob& job) {
+  if (!(job.days > 0) || !(job.step_s > 0))
+    throw Error(ErrorCode::usage, "plan", fmt::format("{} days of steps of {} s", job.days, job.step_s),
+                "both must be more than nothing");
+  const double expected = job.days * kDay / mean_time_between(job);
+  if (expected > kMostInterruptions)
+    throw Error(ErrorCode::usage, "plan", fmt::format("{:.3g} interruptions in {} days", expected, job.days),
+                fmt::format("simulate at most {:.0g}: fewer days, or a lower rate", kMostInterruptions));
+  return Simulation(job).run();
+}
 
 }  // namespace trident::plan

@@ -51,7 +51,7 @@ struct GoodputResult {
 [[nodiscard]] double recommended_interval(double checkpoint_cost_s, double mean);
 
 /// Event by event, with exponential times between interruptions drawn from the seed: the same job gives the same
-/// result everywhere.
+/// result everywhere. Throws Error(usage) where there is nothing to simulate, or more than a million interruptions.
 [[nodiscard]] GoodputResult simulate_goodput(const GoodputJob& job);
 
 }  // namespace trident::plan

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "core/error.h"
+
 namespace trident::plan::testing {
 namespace {
 
@@ -102,6 +104,22 @@ TEST(Goodput, TheRecommendedIntervalIsNearTheBest) {
   };
   const double recommended = recommended_interval(30, mean_time_between(job)), best = mean_of(recommended);
   for (const double factor : {0.2, 0.5, 2.0, 5.0}) EXPECT_LT(mean_of(recommended * factor), best + 0.002) << factor;
+}
+
+TEST(Goodput, CheckpointsThatCostNothingComeAfterEveryStep) {
+  GoodputJob job = llama_3();
+  job.checkpoint_cost_s = 0;
+  const GoodputResult result = simulate_goodput(job);
+  EXPECT_DOUBLE_EQ(result.checkpoint_interval_s, job.step_s);
+  EXPECT_EQ(result.checkpoint, 0);
+}
+
+TEST(Goodput, WhatHasNoEndOrNoBeginningIsRefused) {
+  GoodputJob forever = llama_3(), never = llama_3(), still = llama_3();
+  forever.days = 1e9;
+  never.days = 0;
+  still.step_s = 0;
+  for (const GoodputJob& job : {forever, never, still}) EXPECT_THROW((void)simulate_goodput(job), Error);
 }
 
 TEST(Goodput, FromOneAcceleratorToAHundredThousand) {
