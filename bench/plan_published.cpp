@@ -106,22 +106,25 @@ void add_recomputation(std::vector<PublishedRow>& rows) {
   }
 }
 
-// Qi et al. 2024, 1F1B: samples per GPU and second.
+// Qi et al. 2024, 1F1B and ZB-1p (which has ZB-H1's memory): samples per GPU and second.
 void add_zero_bubble(std::vector<PublishedRow>& rows) {
   struct Entry {
     const char* name;
     int64_t layers, hidden, heads, micro_batch, pp, microbatches;
-    double samples;
+    double one_f_one_b, split;
   };
   const Entry entries[] = {
-      {"1.5B, 24", 22, 2304, 24, 6, 8, 24, 11.8},   {"1.5B, 32", 22, 2304, 24, 6, 8, 32, 12.5},
-      {"1.5B, 64", 22, 2304, 24, 6, 8, 64, 13.6},   {"14.6B, 48", 46, 5120, 40, 1, 16, 48, 1.40},
-      {"14.6B, 64", 46, 5120, 40, 1, 16, 64, 1.49}, {"14.6B, 128", 46, 5120, 40, 1, 16, 128, 1.64}};
+      {"1.5B, 24", 22, 2304, 24, 6, 8, 24, 11.8, 12.9},   {"1.5B, 32", 22, 2304, 24, 6, 8, 32, 12.5, 13.4},
+      {"1.5B, 64", 22, 2304, 24, 6, 8, 64, 13.6, 14.2},   {"14.6B, 48", 46, 5120, 40, 1, 16, 48, 1.40, 1.61},
+      {"14.6B, 64", 46, 5120, 40, 1, 16, 64, 1.49, 1.67}, {"14.6B, 128", 46, 5120, 40, 1, 16, 128, 1.64, 1.76}};
   for (const Entry& e : entries) {
     const int64_t batch = e.micro_batch * e.microbatches;
-    rows.push_back({"F 1F1B", e.name, workload(published_gpt(e.layers, e.hidden, e.heads), 1024, batch),
-                    layout(1, e.pp, 1, 1, e.micro_batch, Recompute::none, false),
-                    static_cast<double>(batch) / static_cast<double>(e.pp) / e.samples, false});
+    const Workload work = workload(published_gpt(e.layers, e.hidden, e.heads), 1024, batch);
+    Layout chosen = layout(1, e.pp, 1, 1, e.micro_batch, Recompute::none, false);
+    const double of_a_gpu = static_cast<double>(batch) / static_cast<double>(e.pp);
+    rows.push_back({"F 1F1B", e.name, work, chosen, of_a_gpu / e.one_f_one_b, false});
+    chosen.schedule = "zb-h1";
+    rows.push_back({"F ZB-1p", e.name, work, chosen, of_a_gpu / e.split, false});
   }
 }
 
@@ -170,6 +173,22 @@ void add_nemo(std::vector<PublishedRow>& rows) {
   }
 }
 
+// llm.c's GPT-2 runs on one node, which compute the activation function again: seconds of a step.
+void add_llm_c(std::vector<PublishedRow>& rows) {
+  struct Entry {
+    const char* name;
+    int64_t layers, hidden, heads, batch, micro_batch;
+    double step_s;
+  };
+  for (const Entry& e :
+       {Entry{"GPT-2 124M", 12, 768, 12, 512, 64, 0.140}, Entry{"GPT-2 1558M", 48, 1600, 25, 1024, 16, 2.80}}) {
+    ModelConfig model = published_gpt(e.layers, e.hidden, e.heads);
+    model.vocab_size = 50304;
+    rows.push_back({"llm.c", e.name, workload(model, 1024, e.batch),
+                    layout(1, 1, 8, 1, e.micro_batch, Recompute::selective, false), e.step_s, false});
+  }
+}
+
 }  // namespace
 
 ModelConfig published_gpt(int64_t layers, int64_t hidden, int64_t heads) {
@@ -198,6 +217,7 @@ std::vector<PublishedRow> published_on_h100() {
   std::vector<PublishedRow> rows;
   add_llama3(rows);
   add_nemo(rows);
+  add_llm_c(rows);
   return rows;
 }
 
