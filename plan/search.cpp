@@ -92,9 +92,10 @@ class Search {
     if (dp < 1) return {};
     // Beside the most replicas those that share the batch evenly, of which the most that can run will do.
     std::vector<int64_t> widths{dp};
-    const std::vector<int64_t> even = divisors(workload_.global_batch_size);
-    for (auto width = even.rbegin(); width != even.rend(); ++width)
-      if (*width < dp) widths.push_back(*width);
+    std::vector<int64_t> even = divisors(workload_.global_batch_size);
+    std::reverse(even.begin(), even.end());
+    for (const int64_t width : even)
+      if (width < dp) widths.push_back(width);
     return widths;
   }
 

@@ -9,9 +9,9 @@
 
 namespace trident {
 
-RemainingMesh::RemainingMesh(JobConfig job, const JobConfig& started, ResolvedOrigins origins,
+RemainingMesh::RemainingMesh(const JobConfig& job, const JobConfig& started, ResolvedOrigins origins,
                              plan::ClusterSpec cluster, bool planned)
-    : job_(planned ? std::move(job) : started),
+    : job_(planned ? job : started),
       started_(mesh_of(started)),
       origins_(std::move(origins)),
       cluster_(std::move(cluster)) {

@@ -12,7 +12,7 @@ class RemainingMesh {
  public:
   /// `started` was decided for all ranks, from `job` as it was read. Both have places (plan::place_for_each) on
   /// `cluster`. Where the trainer asks the planner (`planned`), keys that `job` leaves to it stay open.
-  RemainingMesh(JobConfig job, const JobConfig& started, ResolvedOrigins origins, plan::ClusterSpec cluster,
+  RemainingMesh(const JobConfig& job, const JobConfig& started, ResolvedOrigins origins, plan::ClusterSpec cluster,
                 bool planned);
 
   /// The planner's fastest mesh of at most `places` ranks and at least fault.min_ranks, with tp as it was started
