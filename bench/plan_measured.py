@@ -27,13 +27,16 @@ from programs import Layout  # noqa: E402
 TIME_LIMIT_S = 600
 LAYOUTS = {
     "1 rank": Layout(),
+    "1 rank, 4 microbatches": Layout(microbatches=4),
     "1 rank, 8 microbatches": Layout(microbatches=8),
     "dp=2": Layout(dp=2),
     "dp=2, 4 microbatches": Layout(dp=2, microbatches=4),
+    "dp=2, 8 microbatches": Layout(dp=2, microbatches=8),
     "tp=2": Layout(tp=2),
     "pp=2 1f1b": Layout(pp=2, microbatches=8),
     "pp=2 zb-h1": Layout(pp=2, schedule="zb-h1", microbatches=8),
     "dp=4": Layout(dp=4),
+    "dp=4, 4 microbatches": Layout(dp=4, microbatches=4),
     "tp=4": Layout(tp=4),
     "dp=2 tp=2": Layout(dp=2, tp=2),
     "dp=2 pp=2": Layout(dp=2, pp=2, microbatches=4),

@@ -28,7 +28,7 @@ FittedConstants fit_constants(ClusterSpec cluster, std::span<const MeasuredStep>
   FittedConstants best;
   double least = std::numeric_limits<double>::infinity();
   for (const double matmul : ratios(0.3, cluster.shared ? 1.5 : 1, 1.03))
-    for (const double memory : ratios(0.3, cluster.shared ? 2 : 0.95, 1.1))
+    for (const double memory : ratios(cluster.shared ? 0.6 : 0.3, cluster.shared ? 2 : 0.95, 1.1))
       for (const double attention : ratios(0.1, 1, 1.1)) {
         cluster.fitted = {matmul, memory, attention};
         const double error = squared_error(cluster, steps);

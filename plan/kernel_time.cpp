@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/cpu/gemm.h"
+
 namespace trident::plan {
 namespace {
 
@@ -14,6 +16,8 @@ struct Product {
 
 // Bandwidth of a core's own cache over its share of the memory's.
 constexpr double kCacheSpeed = 4;
+// Messages between processes of a node over the memory's copies, which gradients make that lie in shared memory.
+constexpr double kMessages = 2.5;
 
 class PartCosts {
  public:
@@ -21,6 +25,8 @@ class PartCosts {
       : model_(workload.model),
         layout_(layout),
         cluster_(cluster),
+        on_processors_(cluster.shared || cluster.host_memory),
+        messages_(on_processors_ ? kMessages : 1),
         network_(cluster, layout.ranks()),
         tp_{layout.tp, layout.stride(Axis::tp)},
         share_(accelerators_of_a_rank(cluster, layout.ranks())),
@@ -46,15 +52,22 @@ class PartCosts {
   [[nodiscard]] bool cuts_rows() const { return layout_.sequence_parallel && layout_.tp > 1; }
   [[nodiscard]] bool gated() const { return model_.architecture == Architecture::llama; }
 
-  // What one kernel leaves in the cache the next one finds there, the more of it the less there is.
+  // What one kernel leaves in the cache the next one finds there: all that fits.
   double transfer(double bytes) const {
-    const double found = cache_ > 0 ? cache_ / (cache_ + bytes) : 0;
+    const double found = bytes > cache_ ? cache_ / bytes : 1;
     return bytes / (bandwidth_ * (1 + (kCacheSpeed - 1) * found));
   }
 
   double product(const Product& p, double output_element) const {
     const double bytes = element_ * (p.m * p.k + p.k * p.n) + output_element * p.m * p.n;
-    return std::max(std::hypot(p.flops() / rate_, transfer(bytes)), cluster_.kernel_time);
+    const double work = p.flops() / rate_, loads = transfer(bytes);
+    const double time = on_processors_ ? (work + loads) * waiting(p) : std::hypot(work, loads);
+    return std::max(time, cluster_.kernel_time);
+  }
+  // A rank's processors over those that the product's blocks keep busy.
+  double waiting(const Product& p) const {
+    const auto blocks = static_cast<double>(cpu::BlockGrid(std::llround(p.m), std::llround(p.n)).count());
+    return share_ * std::ceil(blocks / std::floor(share_)) / blocks;
   }
   double forward(const Product& p) const { return product(p, element_); }
   double input_gradient(const Product& p) const { return product({p.m, p.k, p.n}, element_); }
@@ -62,15 +75,18 @@ class PartCosts {
   double weight_gradient(const Product& p) const { return product({p.n, p.k, p.m}, 2 * gradient_); }
   double move(double elements) const {
     const double work = cluster_.element_rate > 0 ? elements / (cluster_.element_rate * share_) : 0;
-    return std::max({transfer(elements * element_), work, cluster_.kernel_time});
+    const double loads = transfer(elements * element_);
+    return std::max(on_processors_ ? work + loads : std::max(work, loads), cluster_.kernel_time);
   }
 
   // Sums over tp; with sequence parallelism half of it: every rank keeps its rows, or brings all rows together.
   double reduce_rows() const {
     const double bytes = tokens_ * hidden_ * element_;
-    return cuts_rows() ? network_.reduce_scatter(tp_, bytes) : network_.all_reduce(tp_, bytes);
+    return messages_ * (cuts_rows() ? network_.reduce_scatter(tp_, bytes) : network_.all_reduce(tp_, bytes));
   }
-  double gather_rows() const { return cuts_rows() ? network_.all_gather(tp_, tokens_ * hidden_ * element_) : 0; }
+  double gather_rows() const {
+    return cuts_rows() ? messages_ * network_.all_gather(tp_, tokens_ * hidden_ * element_) : 0;
+  }
   double beyond(double communication, double work) const {
     return cluster_.overlap ? std::max(0.0, communication - work) : communication;
   }
@@ -159,6 +175,8 @@ class PartCosts {
   const ModelConfig& model_;
   const Layout& layout_;
   const ClusterSpec& cluster_;
+  bool on_processors_;  // which compute and load in turns, where accelerators do both at once
+  double messages_;
   Network network_;
   RankGroup tp_;
   double share_, rate_, bandwidth_, cache_, element_, gradient_, sequence_, t_;

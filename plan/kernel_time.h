@@ -29,7 +29,8 @@ struct PartTimes {
 
 /// A product takes its FLOPs at the fitted part of the peak and its bytes at the fitted part of the bandwidth, one
 /// partly behind the other (the root of the sum of squares), so that efficiency falls with the size; other kernels take
-/// their bytes. Attention counts the causal half, which is what kernels compute.
+/// their bytes. A CPU's processors do one after the other, and where a product has fewer blocks than a rank has
+/// processors, some wait. Attention counts the causal half, which is what kernels compute.
 [[nodiscard]] PartTimes part_times(const Workload& workload, const Layout& layout, const ClusterSpec& cluster);
 
 /// The optimizer's pass over `owned` parameters of the `held` ones on a rank: gradient norm, update, zeroed gradients,

@@ -135,13 +135,13 @@ ModelConfig small_gpt2(int64_t hidden, int64_t vocabulary, int64_t length) {
   return model;
 }
 
-plan::MeasuredStep describe(const ModelConfig& model, int64_t length, int64_t batch) {
+plan::MeasuredStep describe(const ModelConfig& model, int64_t length, int64_t batch, int64_t microbatches = 1) {
   plan::MeasuredStep step;
   step.workload.model = model;
   step.workload.compute = DType::fp32;
   step.workload.sequence_length = length;
   step.workload.global_batch_size = batch;
-  step.layout.micro_batch_size = batch;
+  step.layout.micro_batch_size = batch / microbatches;
   return step;
 }
 
@@ -162,6 +162,7 @@ double measure(const plan::MeasuredStep& step) {
   options.compute = work.compute;
   options.micro_batch_size = step.layout.micro_batch_size;
   options.sequence_length = work.sequence_length;
+  options.layout.microbatches = work.global_batch_size / options.micro_batch_size;
   const GemmSetup setup;
   const DryRun plan = dry_run(work.model, options, 0, setup.meta_stream());
   const Stream stream = Stream::cpu(available_cpus());
@@ -173,9 +174,9 @@ double measure(const plan::MeasuredStep& step) {
   engine.model().storage().initialize(1, stream);
   engine.start_optimizer({});
   Microbatches microbatches(options.micro_batch_size, options.sequence_length);
-  microbatches.load(1, work.global_batch_size, [&](TokenBatch& batch, int64_t, int64_t count) {
-    fill(batch, work.model, work.sequence_length, count);
-  });
+  microbatches.load(
+      options.layout.microbatches, work.global_batch_size,
+      [&](TokenBatch& batch, int64_t, int64_t count) { fill(batch, work.model, work.sequence_length, count); });
   int number = 0;
   return median(kRounds, [&] {
     (void)engine.forward_backward(microbatches.views(stream, work.global_batch_size * work.sequence_length));
@@ -204,8 +205,9 @@ Calibration calibrate() {
   cluster.element_rate = element_rate();
   cluster.kernel_time = kernel_time();
   cluster.inside = cluster.between = link();
-  result.steps = {describe(small_gpt2(256, 1024, 128), 128, 16), describe(small_gpt2(512, 8192, 256), 256, 4),
-                  describe(small_gpt2(256, 1024, 1024), 1024, 2)};
+  // The first two differ in what of a microbatch stays in the cache.
+  result.steps = {describe(small_gpt2(256, 1024, 128), 128, 16), describe(small_gpt2(256, 1024, 128), 128, 16, 8),
+                  describe(small_gpt2(512, 8192, 256), 256, 4), describe(small_gpt2(256, 1024, 1024), 1024, 2)};
   for (plan::MeasuredStep& step : result.steps) step.step_s = measure(step);
   cluster.fitted = plan::fit_constants(cluster, result.steps);
   return result;

@@ -12,7 +12,7 @@ struct Calibration {
   std::vector<plan::MeasuredStep> steps;  ///< to which the three constants are fitted
 };
 
-/// Measures for some ten seconds: matrix products, memory, messages between two threads, and steps of three small
+/// Measures for some ten seconds: matrix products, memory, messages between two threads, and four steps of small
 /// models on all processors. Wants a machine that does nothing else.
 [[nodiscard]] Calibration calibrate();
 

@@ -111,19 +111,43 @@ TEST(Predict, TheNumbersOfAPlanAgree) {
               plan.step_s, 1e-9);
 }
 
+ClusterSpec two_processors() {
+  ClusterSpec spec = cluster(1);
+  spec.shared = true;
+  spec.overlap = false;
+  spec.accelerators_per_node = 2;
+  spec.peak_fp32 = 60e9;
+  spec.memory_bandwidth = 10e9;
+  spec.cache = 2 << 20;
+  spec.element_rate = 5e9;
+  return spec;
+}
+
 TEST(Predict, RanksThatShareProcessorsShareTheirTime) {
-  ClusterSpec two_cores = cluster(1);
-  two_cores.shared = true;
-  two_cores.overlap = false;
-  two_cores.accelerators_per_node = 2;
-  two_cores.peak_fp32 = 60e9;
-  two_cores.memory_bandwidth = 10e9;
   const Workload work = workload(small_model(), 128, 16, DType::fp32);
-  const double one = step(work, layout(1, 1, 1), two_cores), two = step(work, layout(2, 1, 1), two_cores),
-               four = step(work, layout(4, 1, 1), two_cores);
+  const auto of = [&](int64_t dp) {
+    Layout at = layout(dp, 1, 1);
+    at.micro_batch_size = 4;
+    return step(work, at, two_processors());
+  };
+  const double one = of(1), two = of(2), four = of(4);
   EXPECT_NEAR(two, one, 0.15 * one);
   EXPECT_GE(four, two);
   EXPECT_LT(four, 1.3 * one);
+}
+
+// On two processors: one microbatch of everything leaves the cache, and products of a hundred rows have one block.
+TEST(Predict, OfMicrobatchesOnProcessorsNeitherTheLargestNorTheSmallestIsFastest) {
+  const Workload work = workload(small_model(), 128, 32, DType::fp32);
+  ClusterSpec fast = two_processors();
+  fast.peak_fp32 = 150e9;
+  const auto of = [&](int64_t micro_batch) {
+    Layout at = layout(1, 1, 1);
+    at.micro_batch_size = micro_batch;
+    return step(work, at, fast);
+  };
+  EXPECT_LT(1.02 * of(4), of(32));
+  EXPECT_LT(1.1 * of(2), of(1));
 }
 
 TEST(Predict, WhatCannotRunHasAReason) {
