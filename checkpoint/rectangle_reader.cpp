@@ -38,16 +38,16 @@ void RectangleReader::require_inside(StateKind kind, int tensor, const LogicalBl
                 fmt::format("{} holds weights alone, no {}", source_, to_string(kind)), "load the weights only");
 }
 
-void RectangleReader::for_each_run(StateKind kind, int tensor, const LogicalBlock& wanted,
+void RectangleReader::for_each_run(StateKind kind, int tensor, const LogicalBlock& block,
                                    const std::function<void(const Run& run)>& visit) const {
-  require_inside(kind, tensor, wanted);
+  require_inside(kind, tensor, block);
   const auto size = static_cast<int64_t>(size_of(manifest_.dtype));
   int64_t found = 0;
-  for (const SegmentIndex::Piece& piece : segments_.pieces(tensor, wanted)) {
+  for (const SegmentIndex::Piece& piece : segments_.pieces(tensor, block)) {
     const LogicalBlock &segment = piece.segment.block, &part = piece.block;
     const int64_t begin = manifest_.rank_files[static_cast<size_t>(piece.file)].payload[static_cast<size_t>(kind)];
     // Rows that are whole both in the file and in the rectangle are one run.
-    const bool whole_rows = part.columns == segment.columns && part.columns == wanted.columns;
+    const bool whole_rows = part.columns == segment.columns && part.columns == block.columns;
     const int64_t runs = whole_rows ? 1 : part.rows;
     for (int64_t run = 0; run < runs; ++run) {
       const int64_t row = part.row0 + run;
@@ -56,11 +56,11 @@ void RectangleReader::for_each_run(StateKind kind, int tensor, const LogicalBloc
       visit({.file = piece.file,
              .offset = begin + from * size,
              .count = whole_rows ? part.elements() : part.columns,
-             .to = (row - wanted.row0) * wanted.columns + (part.column0 - wanted.column0)});
+             .to = (row - block.row0) * block.columns + (part.column0 - block.column0)});
     }
     found += part.elements();
   }
-  TRIDENT_CHECK(found == wanted.elements(), manifest_.tensors[static_cast<size_t>(tensor)].name);
+  TRIDENT_CHECK(found == block.elements(), manifest_.tensors[static_cast<size_t>(tensor)].name);
 }
 
 template <class T>

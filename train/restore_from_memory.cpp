@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include <compare>
+#include <functional>
 #include <map>
 #include <set>
 #include <tuple>
@@ -60,21 +61,21 @@ Found find_states(const NodeSnapshots& here, const Communicator& world, int64_t 
     for (const Held& held : here.held())
       offers.push_back({held.seal.step, held.seal.consumed_samples, held.seal.gang, held.ranks, held.rank});
   }
-  std::map<std::tuple<int64_t, int64_t, uint64_t, int>, std::set<int>> parts;
+  std::map<std::tuple<int64_t, int64_t, uint64_t, int>, std::set<int>, std::greater<>> parts;
   for (const std::string& text : all_gather_text(world, offers.dump())) {
     for (const json& offer : json::parse(text))
       parts[{offer.at(0), offer.at(1), offer.at(2), offer.at(3)}].insert(offer.at(4).get<int>());
   }
   Found found;
-  for (auto state = parts.rbegin(); state != parts.rend(); ++state) {
-    const auto& [step, samples, gang, ranks] = state->first;
+  for (const auto& [state, there] : parts) {
+    const auto& [step, samples, gang, ranks] = state;
     if (step < at_least) break;
-    if (std::ssize(state->second) == ranks) {
+    if (std::ssize(there) == ranks) {
       found.whole.push_back({{step, samples, gang}, ranks});
     } else if (found.incomplete.empty() && step > at_least) {
       std::vector<int> missing;
       for (int rank = 0; rank < ranks; ++rank)
-        if (!state->second.contains(rank)) missing.push_back(rank);
+        if (!there.contains(rank)) missing.push_back(rank);
       found.incomplete =
           fmt::format("step {}: no node holds the part{} of rank{} {} of {}", step, missing.size() > 1 ? "s" : "",
                       missing.size() > 1 ? "s" : "", fmt::join(missing, ", "), ranks);

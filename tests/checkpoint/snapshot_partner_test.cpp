@@ -9,8 +9,8 @@ namespace trident {
 namespace {
 
 std::vector<int> nodes(int64_t ranks, int per_node) {
-  std::vector<int> node_of;
-  for (int rank = 0; rank < ranks; ++rank) node_of.push_back(rank / per_node);
+  std::vector<int> node_of(static_cast<size_t>(ranks));
+  for (int rank = 0; rank < ranks; ++rank) node_of[static_cast<size_t>(rank)] = rank / per_node;
   return node_of;
 }
 
@@ -56,8 +56,8 @@ TEST(SnapshotPartner, EveryRankKeepsOneCopyAndOnAnotherNodeWhereThereIsOne) {
 TEST(SnapshotPartner, StaysOutsideOfTheRanksGroupsWhereTheMeshAllowsIt) {
   struct Case {
     MeshShape mesh;
-    int per_node;
-    int within;  ///< partners that cannot but be on a node of a group
+    int per_node = 1;
+    int within = 0;  ///< partners that cannot but be on a node of a group
   };
   const Case cases[] = {{{2, 2, 2}, 2, 0}, {{4, 4, 2}, 4, 0}, {{2, 8, 4}, 8, 0}, {{3, 1, 3}, 1, 0}, {{2, 2, 4}, 4, 16},
                         {{4, 2, 1}, 2, 8}, {{1, 2, 4}, 2, 8}, {{2, 1, 2}, 2, 4}, {{8, 1, 1}, 4, 8}, {{4, 8, 4}, 16, 0}};

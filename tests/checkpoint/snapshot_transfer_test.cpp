@@ -18,11 +18,12 @@ constexpr int64_t kBytes = 2 * kHashBlockBytes + 1000;
 
 /// Memory of a rank on one node, and the copy of it on another.
 class SnapshotTransfer : public ::testing::Test {
- protected:
+ public:
   ~SnapshotTransfer() override {
     for (const char* name : {".node0.1a2b3c4d.3", ".node1.1a2b3c4d.3.copy"}) SnapshotMemory::remove(prefix_ + name);
   }
 
+ protected:
   void fill(int buffer, int64_t step, char value) {
     const auto to = own_.begin_fill(buffer);
     std::memset(to.data(), value, to.size());

@@ -182,7 +182,7 @@ TEST(Checkpointer, S21WhileStorageHangsAtMostOneStepIsLost) {
         files.hang();
         world.barrier();
         ASSERT_TRUE(checkpointer.save(1, 4));
-        for (int64_t step = 2; step <= 9; ++step) {
+        for (int64_t step = 2; step < 10; step += 2) {
           snapshot_now(checkpointer, step);
           EXPECT_EQ(restored_step(checkpointer, damaged), step);
           EXPECT_FALSE(checkpointer.save(step, 4 * step)) << "one is under way";
@@ -190,7 +190,6 @@ TEST(Checkpointer, S21WhileStorageHangsAtMostOneStepIsLost) {
           if (world.rank() == static_cast<int>(step % 4)) snapshot_now(checkpointer, step + 1);
           EXPECT_EQ(restored_step(checkpointer, damaged), step);
           if (world.rank() != static_cast<int>(step % 4)) snapshot_now(checkpointer, step + 1);
-          ++step;
         }
         world.barrier();
         files.go_on();

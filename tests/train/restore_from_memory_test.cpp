@@ -208,8 +208,8 @@ TEST_F(Memory, RectanglesOfAnotherNodeComeOverTheCommunicator) {
 
 /// As the nodes' agents do, until there is nothing newer: every rank's newest snapshot goes to its partner's node.
 void copy_to_partners(const TestMemory& memory, const LayoutRun& run) {
-  std::vector<int> node_of;
-  for (int rank = 0; rank < run.layout.mesh.ranks(); ++rank) node_of.push_back(rank / run.ranks_per_node);
+  std::vector<int> node_of(static_cast<size_t>(run.layout.mesh.ranks()));
+  for (size_t rank = 0; rank < node_of.size(); ++rank) node_of[rank] = static_cast<int>(rank) / run.ranks_per_node;
   const auto partners = snapshot_partners(run.layout.mesh, kDefaultMeshOrder, node_of);
   for (const std::string& name : memory.names()) {
     if (name.ends_with(kSnapshotCopy)) continue;

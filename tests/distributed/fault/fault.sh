@@ -14,7 +14,7 @@ shared_before=$(find /dev/shm -name 'trident.*' | sort)
 forget_shared() { comm -13 <(echo "$shared_before") <(find /dev/shm -name 'trident.*' | sort) | xargs -r rm -rf; }
 trap 'end_of_ranks; forget_shared; rm -rf "$work"' EXIT
 
-# Steps are so short that storage would lag behind, and a save that lags keeps both of a rank's snapshots.
+# Steps are so short that storage would lag behind.
 job=(parallelism.dp=2 parallelism.pp=2 parallelism.schedule=1f1b training.steps=16 evaluation.interval_steps=0
   checkpoint.interval_steps=0)
 
