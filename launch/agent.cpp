@@ -188,6 +188,7 @@ Agent::End Agent::supervise(Gang& gang) {
     take_signals(gang);
     const GangState state = look(gang, launcher_gone);
     chaos_.look(state);
+    if (options_.publish) options_.publish(state, epoch_);
     End end{.seen = Clock::now(), .committed = committed_by_all(state)};
     if (const auto code = abandoned_ ? std::optional(kInterrupted) : ended_well(gang)) {
       if (!abandoned_ && recovery_) tell_recovery(state);

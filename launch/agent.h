@@ -31,6 +31,8 @@ struct AgentOptions {
   std::vector<InjectedFault> faults;  ///< to inject
   /// The mesh to go on with on so many ranks' places.
   std::function<std::optional<MeshShape>(int64_t places)> remaining;
+  /// Told what is seen of a gang, at every look. Must be quick, and not throw; may be empty.
+  std::function<void(const GangState&, int64_t epoch)> publish{};
 };
 
 /// Runs a job to its end, through as many gangs as it takes: starts one, watches it, and where it fails says who and

@@ -14,6 +14,8 @@
 #include "launch/fault_schedule.h"
 #include "launch/janitor.h"
 #include "launch/run_facts.h"
+#include "launch/status/rank_board.h"
+#include "launch/status/status_server.h"
 #include "launch/verbs.h"
 #include "train/config/config.h"
 #include "train/config/decide_mesh.h"
@@ -67,6 +69,22 @@ void tell_end(const RunDirectory& run) {
   }
 }
 
+// A job goes on without it.
+std::unique_ptr<StatusServer> serve_status(const JobConfig& job, const RunDirectory& run, const RankBoard& board) {
+  const auto& logging = job.logging;
+  if (!logging.status_port.is_auto() && logging.status_port.value() == 0) return nullptr;
+  try {
+    const StatusOptions options{logging.status_address, static_cast<int>(logging.status_port.value_or(0))};
+    auto server = std::make_unique<StatusServer>(options, run, facts_of(job), board);
+    log::info("status at {}, with /metrics, /healthz and /api/state; trident watch {}", server->url(),
+              run.root().string());
+    return server;
+  } catch (const std::exception& error) {
+    log::warning("no status server: {}; the job goes on", error.what());
+    return nullptr;
+  }
+}
+
 int run(const Arguments& arguments) {
   ResolvedOrigins origins;
   const JobConfig job = load_job(arguments.job, arguments.overrides, &origins);
@@ -90,8 +108,13 @@ int run(const Arguments& arguments) {
   const RunDirectory folder(options.job.run.dir, options.job.run.name);
   const JobPlace place(folder.root());
   const Janitor janitor(place);
+  RankBoard board;
+  options.publish = [&board](const GangState& gang, int64_t epoch) { board.publish(gang, epoch); };
+  const JobConfig started = options.job;
   Agent agent(std::move(options), place);
+  auto server = serve_status(started, folder, board);
   const int code = agent.run();
+  server.reset();
   tell_end(folder);
   if (arguments.schedule.empty()) return code;
   const bool as_expected = agent.chaos().finish();

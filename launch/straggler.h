@@ -32,6 +32,8 @@ class StragglerWatch {
   explicit StragglerWatch(size_t ranks) : ranks_(ranks) {}
 
   [[nodiscard]] std::vector<Straggler> look(const GangState& gang);
+  /// A rank's work at its last step to the median of its peers; nothing where it has none.
+  [[nodiscard]] static std::optional<double> ratio_of(const GangState& gang, int rank);
 
  private:
   struct Rank {
@@ -39,7 +41,6 @@ class StragglerWatch {
     std::deque<double> ratios;
     bool slow = false;
   };
-  [[nodiscard]] static std::optional<double> ratio_of(const GangState& gang, int rank);
 
   std::vector<Rank> ranks_;
 };

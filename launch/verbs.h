@@ -21,6 +21,7 @@ void add_config(CLI::App& program, Action& action);
 void add_report(CLI::App& program, Action& action);
 void add_doctor(CLI::App& program, Action& action);
 void add_plan(CLI::App& program, Action& action);
+void add_watch(CLI::App& program, Action& action);
 void add_schedule(CLI::App& program, Action& action);
 
 }  // namespace trident

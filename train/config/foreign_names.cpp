@@ -177,6 +177,7 @@ constexpr std::array kForeign = std::to_array<ForeignName>({
     {"profile_step_end", kMegatron, "logging.trace_steps", "as [first, last]"},
     {"enable_profiling", kTitan, "logging.trace_steps", "as [first, last]"},
     {"profile_freq", kTitan, "logging.trace_steps", "as [first, last]"},
+    {"prometheus_port", kOlder, "logging.status_port", ""},
     {"distributed_timeout_minutes", kMegatron, "fault.hang_timeout", "with a unit"},
     {"max_restart_count", kNemo, "fault.max_restarts", ""},
 });

@@ -155,6 +155,8 @@ struct LoggingSection {
   int64_t sample_interval_steps = 0;  ///< 0: no samples
   int64_t sample_tokens = 100;
   std::optional<std::array<int64_t, 2>> trace_steps;  ///< first and last step, counted from 1
+  Auto<int64_t> status_port;                          ///< auto: any that is free; 0: no status server
+  std::string status_address = "127.0.0.1";
   bool operator==(const LoggingSection&) const = default;
 };
 

@@ -232,6 +232,11 @@ void visit(V& v, C& c) {
   v("trace_steps", c.trace_steps,
     {"first and last step, counted from 1, whose measured timeline is written to <run>/trace/", "[10, 12]",
      between(1, 1e15)});
+  v("status_port", c.status_port,
+    {"port of trident launch's page, /metrics, /healthz and /api/state; auto: any that is free; 0: none", "9464",
+     between(0, 65535)});
+  v("status_address", c.status_address,
+    {"address that it listens at; what is not loopback lets others read the run's state", "127.0.0.1"});
 }
 
 template <class V, Like<FaultSection> C>

@@ -15,6 +15,8 @@ constexpr std::size_t kShown = 100;
 // Colours of the page's style, in the order of TimeUse.
 constexpr const char* kColours[kTimeUses] = {"c3", "c1", "c2", "c6", "c5", "c4", "c7"};
 
+std::string span_text(double seconds) { return seconds < 10 ? human_seconds(seconds) : human_duration(seconds); }
+
 std::string straggler_row(const StragglerSpan& span) {
   const std::string until = span.last_step ? fmt::format("{}", *span.last_step) : "the end";
   const std::string ratio = span.ratio > 0 ? fmt::format("{:.2f}×", span.ratio) : "";
@@ -36,13 +38,13 @@ std::string ledger_section(const Ledger& ledger) {
     if (percent <= 0) continue;
     bar += fmt::format(R"(<i class="{}" style="width:{:.2f}%"></i>)", kColours[i], percent);
     legend += fmt::format("<span><i class=\"{}\"></i>{} {:.1f}% · {}</span>", kColours[i], to_string(use), percent,
-                          human_duration(ledger[use]));
+                          span_text(ledger[use]));
   }
   const std::string lost = ledger.lost_steps > 0 ? fmt::format(", {} steps lost", ledger.lost_steps) : "";
   return fmt::format(
       "<section><h2>Effective training time {:.1f}% <span class=\"soft\">of {} wall time, all attempts{}</span></h2>"
       "<div class=\"share whole\">{}</div><div class=\"shares whole\">{}</div></section>\n",
-      100 * ledger.goodput(), human_duration(ledger.wall()), lost, bar, legend);
+      100 * ledger.goodput(), span_text(ledger.wall()), lost, bar, legend);
 }
 
 std::string straggler_section(std::span<const StragglerSpan> stragglers) {

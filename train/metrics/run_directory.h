@@ -39,6 +39,8 @@ class RunDirectory {
   std::filesystem::path epochs() const { return root_ / "epochs.jsonl"; }
   std::filesystem::path injections() const { return root_ / "injected.jsonl"; }
   std::filesystem::path chaos() const { return root_ / "chaos.jsonl"; }
+  /// While the status server runs: where.
+  std::filesystem::path status() const { return root_ / "status.json"; }
   std::filesystem::path agent_lock() const { return root_ / ".agent"; }
   std::filesystem::path report() const { return root_ / "report.html"; }
   std::filesystem::path tensorboard() const { return root_ / "tb"; }
