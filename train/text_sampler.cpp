@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "model/generator.h"
+#include "train/config/job_plan.h"
 #include "train/job_setup.h"
 #include "train/weights.h"
 
