@@ -23,6 +23,7 @@ BEGIN {
   confine("^(Eigen/|cblas|lapacke|openblas|blis/|dnnl|oneapi/dnnl|mkl)", "kernels/cpu")
   confine("^(hdf5|H5|highfive/)", "checkpoint")
   confine("^yaml-cpp/", "train/config")
+  confine("^openssl/", "launch/wire")
 }
 
 function confine(pattern, paths) { confined[++confinements] = pattern; home[confinements] = paths }
