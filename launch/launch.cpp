@@ -8,7 +8,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
-#include "launch/agent.h"
+#include "launch/coordinator.h"
 #include "launch/fault_injection.h"
 #include "launch/janitor.h"
 #include "launch/verbs.h"
@@ -73,7 +73,7 @@ int run(const Arguments& arguments) {
   read->job = load_job(arguments.job, arguments.overrides, &read->origins);
   (void)parse_faults(arguments.faults);
   const LaunchEnvironment launch = ranks_on_this_node(ranks_of(read->job, arguments.ranks));
-  AgentOptions options;
+  CoordinatorOptions options;
   const auto cluster = local_cluster(read->job, launch);
   const JobConfig decided = decide_mesh(read->job, read->origins, launch, cluster ? &*cluster : nullptr);
   options.job = decide_auto(adopt_saved(decided), launch);
@@ -84,7 +84,7 @@ int run(const Arguments& arguments) {
   options.legal = [read](const MeshShape& mesh) { return read->legal(mesh); };
   const JobPlace place(RunDirectory(options.job.run.dir, options.job.run.name).root());
   const Janitor janitor(place);
-  return Agent(std::move(options), place).run();
+  return Coordinator(std::move(options), place).run();
 }
 
 }  // namespace

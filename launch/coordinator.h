@@ -23,7 +23,7 @@
 
 namespace trident {
 
-struct AgentOptions {
+struct CoordinatorOptions {
   JobConfig job;                    ///< mesh decided
   std::vector<std::string> train;   ///< the command that every rank runs, but for the mesh
   std::vector<std::string> mpirun;  ///< further words for mpirun
@@ -34,13 +34,13 @@ struct AgentOptions {
 
 /// Runs a job to its end, through as many gangs as it takes: starts one, watches it, and where it fails says who and
 /// why, ends all of it and starts the next from the newest state. One agent a run.
-class Agent {
+class Coordinator {
  public:
   /// Takes the run's lock. Throws Error.
-  Agent(AgentOptions options, JobPlace place);
-  ~Agent();
-  Agent(const Agent&) = delete;
-  Agent& operator=(const Agent&) = delete;
+  Coordinator(CoordinatorOptions options, JobPlace place);
+  ~Coordinator();
+  Coordinator(const Coordinator&) = delete;
+  Coordinator& operator=(const Coordinator&) = delete;
 
   /// The program's exit code.
   int run();
@@ -85,7 +85,7 @@ class Agent {
   void event(RunEvent event, const Verdict& verdict, const std::string& detail);
   [[nodiscard]] GangOptions gang_options() const;
 
-  AgentOptions options_;
+  CoordinatorOptions options_;
   JobPlace place_;
   RunDirectory run_;
   UniqueDescriptor lock_;

@@ -1,4 +1,4 @@
-#include "launch/agent.h"
+#include "launch/coordinator.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -86,7 +86,7 @@ UniqueDescriptor lock_of(const RunDirectory& run) {
 
 }  // namespace
 
-Agent::Agent(AgentOptions options, JobPlace place)
+Coordinator::Coordinator(CoordinatorOptions options, JobPlace place)
     : options_(std::move(options)),
       place_(std::move(place)),
       run_(create_run(options_.job)),
@@ -102,9 +102,9 @@ Agent::Agent(AgentOptions options, JobPlace place)
   watch_signals();
 }
 
-Agent::~Agent() { place_.remove(); }
+Coordinator::~Coordinator() { place_.remove(); }
 
-void Agent::watch_signals() {
+void Coordinator::watch_signals() {
   sigset_t set;
   sigemptyset(&set);
   for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP}) sigaddset(&set, signal);
@@ -112,7 +112,7 @@ void Agent::watch_signals() {
   signals_ = UniqueDescriptor(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
-int Agent::run() {
+int Coordinator::run() {
   for (;;) {
     const End end = run_gang();
     if (!end.verdict && growing_ && !stopping_ && end.exit_code != 0) {
@@ -129,7 +129,7 @@ int Agent::run() {
   }
 }
 
-GangOptions Agent::gang_options() const {
+GangOptions Coordinator::gang_options() const {
   GangOptions gang;
   gang.epoch = epoch_;
   gang.ranks = static_cast<int>(mesh_.ranks());
@@ -145,7 +145,7 @@ GangOptions Agent::gang_options() const {
   return gang;
 }
 
-Agent::End Agent::run_gang() {
+Coordinator::End Coordinator::run_gang() {
   ++epoch_;
   log_.begin(epoch_, mesh_);
   log::info("epoch {}: {} ranks, {}", epoch_, mesh_.ranks(), mesh_.to_string());
@@ -171,7 +171,7 @@ Agent::End Agent::run_gang() {
   return end;
 }
 
-Agent::End Agent::supervise(Gang& gang) {
+Coordinator::End Coordinator::supervise(Gang& gang) {
   const int interval = std::max(1, static_cast<int>(options_.job.fault.heartbeat.value * 1e3));
   for (;;) {
     const bool launcher_gone = gang.launcher_status().has_value();
@@ -204,7 +204,7 @@ Agent::End Agent::supervise(Gang& gang) {
 }
 
 // All ranks have the same one: 0, or that of a stop on demand.
-std::optional<int> Agent::ended_well(const Gang& gang) const {
+std::optional<int> Coordinator::ended_well(const Gang& gang) const {
   if (!gang.all_ended()) return std::nullopt;
   int code = 0;
   for (int rank = 0; rank < std::ssize(gang.workers()); ++rank) {
@@ -216,7 +216,7 @@ std::optional<int> Agent::ended_well(const Gang& gang) const {
   return code == 0 || code == static_cast<int>(ErrorCode::preempted) ? std::optional(code) : std::nullopt;
 }
 
-GangState Agent::look(const Gang& gang, bool launcher_gone) {
+GangState Coordinator::look(const Gang& gang, bool launcher_gone) {
   const auto now = Clock::now();
   // If this process slept, the ranks' silence proves nothing.
   const auto slept = now - std::exchange(last_look_, now);
@@ -248,7 +248,7 @@ GangState Agent::look(const Gang& gang, bool launcher_gone) {
   return state;
 }
 
-void Agent::learn(const GangState& state) {
+void Coordinator::learn(const GangState& state) {
   std::array<DurationCounts, kTrainPhases> all{};
   for (const RankState& rank : state.ranks) {
     for (size_t i = 0; i < kTrainPhases; ++i) all[i].add(rank.record.phases[i]);
@@ -256,7 +256,7 @@ void Agent::learn(const GangState& state) {
   limits_.update(all);
 }
 
-void Agent::tell_recovery(const GangState& state) {
+void Coordinator::tell_recovery(const GangState& state) {
   const double whole = seconds(Clock::now() - recovery_->seen);
   const int64_t resumed = state.ranks.front().record.resumed;
   const std::string detail =
@@ -272,7 +272,7 @@ void Agent::tell_recovery(const GangState& state) {
   recovery_.reset();
 }
 
-void Agent::take_signals(const Gang& gang) {
+void Coordinator::take_signals(const Gang& gang) {
   signalfd_siginfo info{};
   while (::read(signals_.get(), &info, sizeof(info)) == sizeof(info)) {
     if (info.ssi_signo == SIGHUP) continue;
@@ -282,13 +282,13 @@ void Agent::take_signals(const Gang& gang) {
   }
 }
 
-void Agent::tell(const Verdict& verdict) {
+void Coordinator::tell(const Verdict& verdict) {
   log::error("{}", verdict.sentence());
   event(RunEvent::fault, verdict, verdict.evidence.empty() ? verdict.what : verdict.what + ": " + verdict.evidence);
   event(RunEvent::verdict, verdict, verdict.sentence());
 }
 
-void Agent::event(RunEvent event, const Verdict& verdict, const std::string& detail) {
+void Coordinator::event(RunEvent event, const Verdict& verdict, const std::string& detail) {
   EventRecord record{.event = event, .attempt = static_cast<int>(epoch_), .step = verdict.step};
   if (verdict.rank >= 0) record.rank = verdict.rank, record.pid = verdict.pid;
   record.host = verdict.host;
@@ -299,7 +299,7 @@ void Agent::event(RunEvent event, const Verdict& verdict, const std::string& det
   events_.append(to_json_line(record));
 }
 
-std::optional<int> Agent::give_up(const End& end) {
+std::optional<int> Coordinator::give_up(const End& end) {
   const Verdict& verdict = *end.verdict;
   const int code = static_cast<int>(ErrorCode::peer_lost);
   const bool fruitful = end.committed > committed_;
@@ -336,13 +336,13 @@ std::optional<int> Agent::give_up(const End& end) {
   return std::nullopt;
 }
 
-std::optional<MeshShape> Agent::layout_for_what_is_left() const {
+std::optional<MeshShape> Coordinator::layout_for_what_is_left() const {
   const LayoutLimits limits{places_, static_cast<int>(options_.job.fault.min_ranks)};
   return choose_layout(mesh_of(options_.job), limits, options_.legal);
 }
 
 // Snapshots in memory are of a layout; another one goes on from the newest checkpoint.
-void Agent::change_layout(const MeshShape& mesh) {
+void Coordinator::change_layout(const MeshShape& mesh) {
   if (mesh == std::exchange(mesh_, mesh)) return;
   place_.remove_snapshots();
   committed_ = -1;
@@ -350,14 +350,14 @@ void Agent::change_layout(const MeshShape& mesh) {
   log::warning("places for {} ranks: going on with {}", places_, mesh_.to_string());
 }
 
-void Agent::lose_place(const Verdict& verdict) {
+void Coordinator::lose_place(const Verdict& verdict) {
   for (const InjectedFault& fault : faults_) {
     if (fault.kind == InjectedFault::Kind::lose && fault.epoch == epoch_ && fault.rank == verdict.rank) --places_;
   }
 }
 
 // At the end of a step, with a checkpoint, so that nothing is lost.
-void Agent::grow_if_due(const Gang& gang, const GangState& state) {
+void Coordinator::grow_if_due(const Gang& gang, const GangState& state) {
   const auto due = [&](const InjectedFault& fault) {
     const auto past = [&](const RankState& rank) { return rank.record.done >= fault.step; };
     return fault.kind == InjectedFault::Kind::restore && fault.epoch == epoch_ &&
@@ -371,7 +371,7 @@ void Agent::grow_if_due(const Gang& gang, const GangState& state) {
   gang.signal(SIGUSR1);
 }
 
-void Agent::tell_stragglers(const GangState& state) {
+void Coordinator::tell_stragglers(const GangState& state) {
   for (const Straggler& found : stragglers_.look(state)) {
     const RankState& rank = state.ranks[static_cast<size_t>(found.rank)];
     EventRecord record{.event = RunEvent::straggler, .attempt = static_cast<int>(epoch_), .step = rank.record.done};
