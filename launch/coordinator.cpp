@@ -1,29 +1,23 @@
 #include "launch/coordinator.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <csignal>
 #include <utility>
 
 #include "core/error.h"
 #include "core/log.h"
 #include "launch/layout_choice.h"
-#include "launch/process_facts.h"
 
 namespace trident {
 namespace {
 
 constexpr int kFruitlessGangs = 3;
 constexpr int kInterrupted = 128 + SIGINT;
-constexpr double kLookCloser = 1.0;  // seconds without a heartbeat
-constexpr std::chrono::seconds kOwnSleep{1};
 constexpr int kRecoveryLookMs = 10;  // until the first new step, which is timed
 
 double seconds(std::chrono::steady_clock::duration span) { return std::chrono::duration<double>(span).count(); }
@@ -53,7 +47,7 @@ MeshShape mesh_of(const JobConfig& job) {
 
 bool wait_for_launcher(Gang& gang) {
   constexpr int kTries = 20;
-  for (int i = 0; i < kTries && !gang.launcher_status(); ++i) gang.wait(10, -1);
+  for (int i = 0; i < kTries && !gang.launcher_status(); ++i) gang.wait(10, {});
   return gang.launcher_status().has_value();
 }
 
@@ -71,26 +65,12 @@ bool has_gone_on(const GangState& gang) {
   });
 }
 
-RunDirectory create_run(const JobConfig& job) {
-  RunDirectory run(job.run.dir, job.run.name);
-  run.create();
-  return run;
-}
-
-UniqueDescriptor lock_of(const RunDirectory& run) {
-  UniqueDescriptor lock(::open(run.agent_lock().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
-  if (lock.is_open() && ::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
-  throw system_error(errno, "launch", "another agent runs " + run.root().string(),
-                     "wait for it, or give this run another run.name");
-}
-
 }  // namespace
 
-Coordinator::Coordinator(CoordinatorOptions options, JobPlace place)
+Coordinator::Coordinator(CoordinatorOptions options, RunDirectory run, Agent& agent)
     : options_(std::move(options)),
-      place_(std::move(place)),
-      run_(create_run(options_.job)),
-      lock_(lock_of(run_)),
+      run_(std::move(run)),
+      agent_(agent),
       log_(run_.epochs()),
       events_(run_.events()),
       limits_(fixed_limit(options_.job)),
@@ -98,11 +78,8 @@ Coordinator::Coordinator(CoordinatorOptions options, JobPlace place)
       mesh_(mesh_of(options_.job)),
       places_(static_cast<int>(mesh_.ranks())),
       epoch_(std::max<int64_t>(log_.last_epoch(), run_.previous_attempt())) {
-  place_.create();
   watch_signals();
 }
-
-Coordinator::~Coordinator() { place_.remove(); }
 
 void Coordinator::watch_signals() {
   sigset_t set;
@@ -121,7 +98,7 @@ int Coordinator::run() {
       continue;
     }
     if (!end.verdict) {
-      if (!abandoned_) place_.remove_snapshots();
+      if (!abandoned_) agent_.remove_snapshots();
       return end.exit_code;
     }
     if (const auto code = give_up(end)) return *code;
@@ -129,8 +106,8 @@ int Coordinator::run() {
   }
 }
 
-GangOptions Coordinator::gang_options() const {
-  GangOptions gang;
+LauncherOptions Coordinator::launcher_options() const {
+  LauncherOptions gang;
   gang.epoch = epoch_;
   gang.ranks = static_cast<int>(mesh_.ranks());
   gang.mpirun = options_.mpirun;
@@ -139,7 +116,7 @@ GangOptions Coordinator::gang_options() const {
     gang.command.push_back(fmt::format("parallelism.{}={}", key, value));
   if (options_.job.fault.snapshot_interval_steps > 0) {
     gang.command.emplace_back("--snapshots");
-    gang.command.push_back(place_.snapshots());
+    gang.command.push_back(agent_.place().snapshots());
   }
   if (!options_.faults.empty()) gang.environment.push_back("TRIDENT_INJECT=" + options_.faults);
   return gang;
@@ -149,12 +126,9 @@ Coordinator::End Coordinator::run_gang() {
   ++epoch_;
   log_.begin(epoch_, mesh_);
   log::info("epoch {}: {} ranks, {}", epoch_, mesh_.ranks(), mesh_.to_string());
-  pulses_.assign(static_cast<size_t>(mesh_.ranks()), {0, Clock::now()});
-  last_look_ = Clock::now();
   workers_logged_ = false;
-  stragglers_ = StragglerWatch(pulses_.size());
-  kills_before_ = kernel_kills();
-  Gang gang(gang_options(), place_);
+  stragglers_ = StragglerWatch(static_cast<size_t>(mesh_.ranks()));
+  Gang gang(launcher_options(), {{&agent_, static_cast<int>(mesh_.ranks())}}, agent_.place());
   End end = supervise(gang);
   const auto fencing = Clock::now();
   if (end.verdict) {
@@ -175,9 +149,12 @@ Coordinator::End Coordinator::supervise(Gang& gang) {
   const int interval = std::max(1, static_cast<int>(options_.job.fault.heartbeat.value * 1e3));
   for (;;) {
     const bool launcher_gone = gang.launcher_status().has_value();
-    gang.wait(launcher_gone ? 1 : recovery_ ? std::min(interval, kRecoveryLookMs) : interval, signals_.get());
+    gang.wait(launcher_gone ? 1
+              : recovery_   ? std::min(interval, kRecoveryLookMs)
+                            : interval,
+              {{signals_.get(), POLLIN, 0}});
     take_signals(gang);
-    const GangState state = look(gang, launcher_gone);
+    const GangState state = look(gang);
     End end{.seen = Clock::now(), .committed = committed_by_all(state)};
     if (const auto code = abandoned_ ? std::optional(kInterrupted) : ended_well(gang)) {
       if (!abandoned_ && recovery_) tell_recovery(state);
@@ -196,7 +173,7 @@ Coordinator::End Coordinator::supervise(Gang& gang) {
     grow_if_due(gang, state);
     if (gang.all_started() && !std::exchange(workers_logged_, true)) {
       std::vector<int64_t> pids;
-      for (const Worker& worker : gang.workers()) pids.push_back(worker.pid);
+      for (const RankState& rank : gang.ranks()) pids.push_back(rank.pid);
       log_.workers(epoch_, pids);
       if (stopping_) gang.signal(SIGUSR1);
     }
@@ -207,44 +184,20 @@ Coordinator::End Coordinator::supervise(Gang& gang) {
 std::optional<int> Coordinator::ended_well(const Gang& gang) const {
   if (!gang.all_ended()) return std::nullopt;
   int code = 0;
-  for (int rank = 0; rank < std::ssize(gang.workers()); ++rank) {
-    const int status = gang.workers()[static_cast<size_t>(rank)].wait_status;
-    const bool told = gang.heartbeats().read(rank).state == RankRecord::State::finished;
-    if (!told || !WIFEXITED(status)) return std::nullopt;
-    code = std::max(code, WEXITSTATUS(status));
+  for (const RankState& rank : gang.ranks()) {
+    if (rank.record.state != RankRecord::State::finished || !WIFEXITED(rank.wait_status)) return std::nullopt;
+    code = std::max(code, WEXITSTATUS(rank.wait_status));
   }
   return code == 0 || code == static_cast<int>(ErrorCode::preempted) ? std::optional(code) : std::nullopt;
 }
 
-GangState Coordinator::look(const Gang& gang, bool launcher_gone) {
-  const auto now = Clock::now();
-  // If this process slept, the ranks' silence proves nothing.
-  const auto slept = now - std::exchange(last_look_, now);
+GangState Coordinator::look(const Gang& gang) const {
   GangState state;
   state.mesh = mesh_;
-  const std::string host = host_name();
   state.order = options_.job.parallelism.rank_order;
-  state.kernel_killed = kernel_kills() > kills_before_;
-  if (launcher_gone) state.launcher_end = end_text(*gang.launcher_status());
-  for (size_t rank = 0; rank < gang.workers().size(); ++rank) {
-    const Worker& worker = gang.workers()[rank];
-    Pulse& pulse = pulses_[rank];
-    RankState seen;
-    seen.rank = static_cast<int>(rank);
-    seen.pid = worker.pid;
-    seen.host = host;
-    seen.record = gang.heartbeats().read(static_cast<int>(rank));
-    seen.ended = worker.ended;
-    seen.wait_status = worker.wait_status;
-    seen.end_order = worker.end_order;
-    seen.lost = worker.lost;
-    if (std::exchange(pulse.beats, seen.record.beats) != seen.record.beats) pulse.last = now;
-    if (slept > kOwnSleep) pulse.last += slept;
-    seen.idle_s = std::max(0.0, seconds(now - pulse.last));
-    seen.limit_s = limits_.seconds(seen.record.phase);
-    seen.stopped = seen.idle_s > kLookCloser && worker.pid > 0 && is_stopped(static_cast<pid_t>(worker.pid));
-    state.ranks.push_back(std::move(seen));
-  }
+  if (const auto status = gang.launcher_status()) state.launcher_end = end_text(*status);
+  state.ranks = gang.ranks();
+  for (RankState& rank : state.ranks) rank.limit_s = limits_.seconds(rank.record.phase);
   return state;
 }
 
@@ -308,7 +261,7 @@ std::optional<int> Coordinator::give_up(const End& end) {
   failed_step_ = fruitless_ <= 1 || failed_step_ == verdict.step ? verdict.step : -2;
   if (verdict.exit_code != 0) {
     // The state before the bad step is on disk. After any other error what memory holds may be newer.
-    if (verdict.exit_code == static_cast<int>(ErrorCode::diverged)) place_.remove_snapshots();
+    if (verdict.exit_code == static_cast<int>(ErrorCode::diverged)) agent_.remove_snapshots();
     return verdict.exit_code;
   }
   if (fruitless_ >= kFruitlessGangs) {
@@ -344,7 +297,7 @@ std::optional<MeshShape> Coordinator::layout_for_what_is_left() const {
 // Snapshots in memory are of a layout; another one goes on from the newest checkpoint.
 void Coordinator::change_layout(const MeshShape& mesh) {
   if (mesh == std::exchange(mesh_, mesh)) return;
-  place_.remove_snapshots();
+  agent_.remove_snapshots();
   committed_ = -1;
   fruitless_ = 0;
   log::warning("places for {} ranks: going on with {}", places_, mesh_.to_string());

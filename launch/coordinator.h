@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "launch/agent.h"
 #include "launch/epoch_log.h"
 #include "launch/fault_injection.h"
 #include "launch/gang.h"
-#include "launch/job_place.h"
 #include "launch/progress_limits.h"
 #include "launch/straggler.h"
 #include "launch/unique_descriptor.h"
@@ -33,14 +33,11 @@ struct CoordinatorOptions {
 };
 
 /// Runs a job to its end, through as many gangs as it takes: starts one, watches it, and where it fails says who and
-/// why, ends all of it and starts the next from the newest state. One agent a run.
+/// why, ends all of it and starts the next from the newest state. One coordinator a run.
 class Coordinator {
  public:
-  /// Takes the run's lock. Throws Error.
-  Coordinator(CoordinatorOptions options, JobPlace place);
-  ~Coordinator();
-  Coordinator(const Coordinator&) = delete;
-  Coordinator& operator=(const Coordinator&) = delete;
+  /// Throws Error.
+  Coordinator(CoordinatorOptions options, RunDirectory run, Agent& agent);
 
   /// The program's exit code.
   int run();
@@ -48,11 +45,6 @@ class Coordinator {
  private:
   using Clock = std::chrono::steady_clock;
 
-  /// When a rank was last heard of.
-  struct Pulse {
-    uint64_t beats = 0;
-    Clock::time_point last;
-  };
   /// How a gang ended.
   struct End {
     int exit_code = 0;
@@ -69,7 +61,7 @@ class Coordinator {
   void watch_signals();
   [[nodiscard]] End run_gang();
   [[nodiscard]] End supervise(Gang& gang);
-  [[nodiscard]] GangState look(const Gang& gang, bool launcher_gone);
+  [[nodiscard]] GangState look(const Gang& gang) const;
   void learn(const GangState& state);
   void tell_recovery(const GangState& state);
   void take_signals(const Gang& gang);
@@ -83,12 +75,11 @@ class Coordinator {
   void tell_stragglers(const GangState& state);
   void tell(const Verdict& verdict);
   void event(RunEvent event, const Verdict& verdict, const std::string& detail);
-  [[nodiscard]] GangOptions gang_options() const;
+  [[nodiscard]] LauncherOptions launcher_options() const;
 
   CoordinatorOptions options_;
-  JobPlace place_;
   RunDirectory run_;
-  UniqueDescriptor lock_;
+  Agent& agent_;
   UniqueDescriptor signals_;
   EpochLog log_;
   AppendFile events_;
@@ -102,13 +93,10 @@ class Coordinator {
   int64_t committed_ = -1;    // by any gang so far
   int fruitless_ = 0;         // gangs in a row that committed nothing
   int64_t failed_step_ = -1;  // of the last of them; -2: of several
-  int64_t kills_before_ = 0;
   bool stopping_ = false;
   bool abandoned_ = false;  // by a second Ctrl-C
   bool workers_logged_ = false;
-  std::vector<Pulse> pulses_;
   StragglerWatch stragglers_{0};
-  Clock::time_point last_look_;
   std::optional<Recovery> recovery_;
 };
 

@@ -1,5 +1,8 @@
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -68,6 +71,14 @@ std::vector<std::string> train_command(const Arguments& arguments, const JobConf
   return words;
 }
 
+// Held as long as this process lives.
+UniqueDescriptor lock_of(const RunDirectory& run) {
+  UniqueDescriptor lock(::open(run.agent_lock().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  if (lock.is_open() && ::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
+  throw system_error(errno, "launch", "another agent runs " + run.root().string(),
+                     "wait for it, or give this run another run.name");
+}
+
 int run(const Arguments& arguments) {
   auto read = std::make_shared<ReadJob>();
   read->job = load_job(arguments.job, arguments.overrides, &read->origins);
@@ -82,9 +93,13 @@ int run(const Arguments& arguments) {
   options.mpirun = arguments.mpirun;
   options.faults = arguments.faults;
   options.legal = [read](const MeshShape& mesh) { return read->legal(mesh); };
-  const JobPlace place(RunDirectory(options.job.run.dir, options.job.run.name).root());
+  RunDirectory folder(options.job.run.dir, options.job.run.name);
+  folder.create();
+  const UniqueDescriptor lock = lock_of(folder);
+  const JobPlace place(folder.root());
   const Janitor janitor(place);
-  return Coordinator(std::move(options), place).run();
+  Agent agent(place);
+  return Coordinator(std::move(options), std::move(folder), agent).run();
 }
 
 }  // namespace

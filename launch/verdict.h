@@ -37,15 +37,15 @@ struct RankState {
   int end_order = 0;    ///< where ended: the how-manieth
   bool lost = false;    ///< with its guardian, as when the launcher dies
   bool stopped = false;
-  double idle_s = 0;   ///< since the last heartbeat
-  double limit_s = 0;  ///< how long its phase may go without
+  bool kernel_killed = false;  ///< the cgroup on its node counts a kill for want of memory
+  double idle_s = 0;           ///< since the last heartbeat
+  double limit_s = 0;          ///< how long its phase may go without
 };
 
 struct GangState {
   MeshShape mesh;
   MeshOrder order = kDefaultMeshOrder;
   std::vector<RankState> ranks;  ///< by rank
-  bool kernel_killed = false;    ///< the cgroup counts a kill for want of memory
   std::string launcher_end;      ///< how mpirun ended; empty: it runs
 };
 

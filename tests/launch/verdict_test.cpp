@@ -98,7 +98,7 @@ TEST(Verdict, TheFirstDeathCounts) {
 
 TEST(Verdict, KilledByTheKernel) {
   GangState gang = gang_of_4();
-  gang.kernel_killed = true;
+  for (RankState& rank : gang.ranks) rank.kernel_killed = true;
   gang.ranks[0].ended = true;
   gang.ranks[0].wait_status = killed(SIGKILL);
   EXPECT_EQ(find_verdict(gang)->cause, FaultCause::out_of_memory);
