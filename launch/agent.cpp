@@ -35,10 +35,11 @@ UniqueDescriptor listen_at(const std::string& path) {
   return socket;
 }
 
-bool is_own_user(int socket) {
+std::optional<ucred> peer_of(const UniqueDescriptor& socket) {
   ucred peer{};
   socklen_t size = sizeof(peer);
-  return ::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.uid == geteuid();
+  const bool known = ::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0;
+  return known ? std::optional(peer) : std::nullopt;
 }
 
 bool readable(const UniqueDescriptor& descriptor) {
@@ -61,14 +62,21 @@ Agent::~Agent() {
 void Agent::begin(const NodeShare& share) {
   TRIDENT_CHECK(share.epoch > share_.epoch && !alive());
   heartbeats_.emplace(HeartbeatMemory::create(place_.heartbeats(share.epoch), share.ranks, share.epoch));
+  heartbeats_->extend_lease(lease_ns_);
   std::filesystem::create_directory(place_.session(share.epoch));
   share_ = share;
   fencing_ = false;
   workers_ = std::vector<Worker>(static_cast<size_t>(share.ranks));
   last_look_ = Clock::now();
   for (Worker& worker : workers_) worker.last_beat = last_look_;
+  daemon_.reset();
   ends_ = 0;
   kills_before_ = kernel_kills();
+}
+
+void Agent::extend_lease(int64_t steady_ns) {
+  lease_ns_ = steady_ns;
+  if (heartbeats_) heartbeats_->extend_lease(steady_ns);
 }
 
 void Agent::signal(int number) {
@@ -132,7 +140,8 @@ void Agent::accept_guardians() {
   for (;;) {
     UniqueDescriptor guardian(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!guardian.is_open()) return;
-    if (is_own_user(guardian.get())) nameless_.push_back(std::move(guardian));
+    const auto peer = peer_of(guardian);
+    if (peer && peer->uid == geteuid()) nameless_.push_back(std::move(guardian));
   }
 }
 
@@ -153,9 +162,11 @@ void Agent::take(const GuardianMessage& message, UniqueDescriptor& guardian) {
   Worker& worker = workers_[static_cast<size_t>(message.rank - share_.first_rank)];
   if (message.kind == GuardianMessage::Kind::started) {
     if (worker.pid != 0 || fencing_) return guardian.reset();
+    if (const auto peer = peer_of(guardian); peer && !daemon_.is_open()) daemon_ = open_process(parent_of(peer->pid));
     worker.pid = message.worker;
     worker.process = open_process(message.worker);
     worker.guardian = std::move(guardian);
+    ++news_;
   } else if (message.kind == GuardianMessage::Kind::ended && !worker.ended) {
     end(worker, message.wait_status);
   }
@@ -165,6 +176,7 @@ void Agent::end(Worker& worker, int wait_status) {
   worker.ended = true;
   worker.wait_status = wait_status;
   worker.end_order = ++ends_;
+  ++news_;
 }
 
 // ---- ranks
@@ -191,6 +203,7 @@ RankState Agent::look_at(int index, Clock::time_point now, Clock::duration slept
   seen.wait_status = worker.wait_status;
   seen.end_order = worker.end_order;
   seen.lost = worker.lost;
+  seen.daemon_gone = daemon_.is_open() && readable(daemon_);
   seen.kernel_killed = kernel_killed;
   if (std::exchange(worker.beats, seen.record.beats) != seen.record.beats) worker.last_beat = now;
   worker.last_beat += slept;

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,6 +25,12 @@ class Agent final : public Node {
   ~Agent() override;
 
   [[nodiscard]] const JobPlace& place() const { return place_; }
+  [[nodiscard]] int64_t epoch() const { return share_.epoch; }
+  /// Grows with what guardians tell.
+  [[nodiscard]] int64_t news() const { return news_; }
+  /// Until then, by the steady clock, this node's workers may leave behind what others would read.
+  /// For ever where nobody says.
+  void extend_lease(int64_t steady_ns);
   [[nodiscard]] const std::string& host() const override { return host_; }
   /// Throws Error where there is no room for heartbeats.
   void begin(const NodeShare& share) override;
@@ -68,7 +75,10 @@ class Agent final : public Node {
   std::optional<HeartbeatMemory> heartbeats_;
   std::vector<Worker> workers_;             // by rank, from the share's first
   std::vector<UniqueDescriptor> nameless_;  // guardians that have not said whose they are
+  UniqueDescriptor daemon_;                 // mpirun, or what it has started the guardians with on this node
   int ends_ = 0;
+  int64_t news_ = 0;
+  int64_t lease_ns_ = std::numeric_limits<int64_t>::max();
   int64_t kills_before_ = 0;
   Clock::time_point last_look_;
 };

@@ -58,6 +58,12 @@ void explain_no_start(Verdict& verdict) {
       "needs OMPI_ALLOW_RUN_AS_ROOT=1 and OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1";
 }
 
+std::vector<std::pair<std::string, int>> hosts_of(const std::vector<GangShare>& shares) {
+  std::vector<std::pair<std::string, int>> hosts;
+  for (const GangShare& share : shares) hosts.emplace_back(share.node->host(), share.ranks);
+  return hosts;
+}
+
 // Every rank has done a step that the gangs before had not.
 bool has_gone_on(const GangState& gang) {
   return std::all_of(gang.ranks.begin(), gang.ranks.end(), [](const RankState& rank) {
@@ -67,10 +73,10 @@ bool has_gone_on(const GangState& gang) {
 
 }  // namespace
 
-Coordinator::Coordinator(CoordinatorOptions options, RunDirectory run, Agent& agent)
+Coordinator::Coordinator(CoordinatorOptions options, RunDirectory run, Nodes& nodes)
     : options_(std::move(options)),
       run_(std::move(run)),
-      agent_(agent),
+      nodes_(nodes),
       log_(run_.epochs()),
       events_(run_.events()),
       limits_(fixed_limit(options_.job)),
@@ -98,7 +104,7 @@ int Coordinator::run() {
       continue;
     }
     if (!end.verdict) {
-      if (!abandoned_) agent_.remove_snapshots();
+      if (!abandoned_) nodes_.remove_snapshots();
       return end.exit_code;
     }
     if (const auto code = give_up(end)) return *code;
@@ -106,17 +112,21 @@ int Coordinator::run() {
   }
 }
 
-LauncherOptions Coordinator::launcher_options() const {
+LauncherOptions Coordinator::launcher_options(const std::vector<GangShare>& shares) const {
   LauncherOptions gang;
   gang.epoch = epoch_;
   gang.ranks = static_cast<int>(mesh_.ranks());
+  if (nodes_.several()) {
+    for (const GangShare& share : shares) gang.hosts.emplace_back(share.node->host(), share.ranks);
+    gang.remote_shell = options_.remote_shell;
+  }
   gang.mpirun = options_.mpirun;
   gang.command = options_.train;
   for (const auto& [key, value] : {std::pair("dp", mesh_.dp), std::pair("tp", mesh_.tp), std::pair("pp", mesh_.pp)})
     gang.command.push_back(fmt::format("parallelism.{}={}", key, value));
   if (options_.job.fault.snapshot_interval_steps > 0) {
     gang.command.emplace_back("--snapshots");
-    gang.command.push_back(agent_.place().snapshots());
+    gang.command.push_back(nodes_.self().place().snapshots());
   }
   if (!options_.faults.empty()) gang.environment.push_back("TRIDENT_INJECT=" + options_.faults);
   return gang;
@@ -124,11 +134,13 @@ LauncherOptions Coordinator::launcher_options() const {
 
 Coordinator::End Coordinator::run_gang() {
   ++epoch_;
-  log_.begin(epoch_, mesh_);
+  const auto shares = nodes_.share_out(static_cast<int>(mesh_.ranks()), epoch_);
+  log_.begin(epoch_, mesh_, hosts_of(shares));
   log::info("epoch {}: {} ranks, {}", epoch_, mesh_.ranks(), mesh_.to_string());
   workers_logged_ = false;
   stragglers_ = StragglerWatch(static_cast<size_t>(mesh_.ranks()));
-  Gang gang(launcher_options(), {{&agent_, static_cast<int>(mesh_.ranks())}}, agent_.place());
+  suspected_ns_.reset();
+  Gang gang(launcher_options(shares), shares, nodes_.self().place());
   End end = supervise(gang);
   const auto fencing = Clock::now();
   if (end.verdict) {
@@ -149,10 +161,8 @@ Coordinator::End Coordinator::supervise(Gang& gang) {
   const int interval = std::max(1, static_cast<int>(options_.job.fault.heartbeat.value * 1e3));
   for (;;) {
     const bool launcher_gone = gang.launcher_status().has_value();
-    gang.wait(launcher_gone ? 1
-              : recovery_   ? std::min(interval, kRecoveryLookMs)
-                            : interval,
-              {{signals_.get(), POLLIN, 0}});
+    wait(gang, launcher_gone ? 1 : recovery_ ? std::min(interval, kRecoveryLookMs) : interval);
+    if (gang.launched()) nodes_.commit_members();
     take_signals(gang);
     const GangState state = look(gang);
     End end{.seen = Clock::now(), .committed = committed_by_all(state)};
@@ -161,10 +171,14 @@ Coordinator::End Coordinator::supervise(Gang& gang) {
       end.exit_code = *code;
       return end;
     }
+    if (const auto gone = nodes_.give_up_lost()) {
+      end.verdict = of_lost_nodes(*gone, state);
+      return end;
+    }
     const bool lost = std::any_of(state.ranks.begin(), state.ranks.end(), [](const RankState& r) { return r.lost; });
     // The launcher's end, which explains it, may take a moment to show.
     if (lost && !launcher_gone && wait_for_launcher(gang)) continue;
-    end.verdict = find_verdict(state);
+    end.verdict = judge(state);
     if (end.verdict && !gang.any_started()) explain_no_start(*end.verdict);
     if (end.verdict) return end;
     learn(state);
@@ -178,6 +192,24 @@ Coordinator::End Coordinator::supervise(Gang& gang) {
       if (stopping_) gang.signal(SIGUSR1);
     }
   }
+}
+
+void Coordinator::wait(Gang& gang, int milliseconds) {
+  std::vector<pollfd> events{{signals_.get(), POLLIN, 0}};
+  nodes_.watch(events);
+  gang.wait(milliseconds, std::move(events));
+  nodes_.advance();
+}
+
+std::optional<Verdict> Coordinator::judge(const GangState& state) {
+  auto verdict = find_verdict(state);
+  if (!verdict) suspected_ns_.reset();
+  if (!verdict || !nodes_.several()) return verdict;
+  if (!suspected_ns_) {
+    suspected_ns_ = steady_now_ns();
+    nodes_.ask();
+  }
+  return nodes_.answered_since(*suspected_ns_) ? verdict : std::nullopt;
 }
 
 // All ranks have the same one: 0, or that of a stop on demand.
@@ -195,7 +227,10 @@ GangState Coordinator::look(const Gang& gang) const {
   GangState state;
   state.mesh = mesh_;
   state.order = options_.job.parallelism.rank_order;
-  if (const auto status = gang.launcher_status()) state.launcher_end = end_text(*status);
+  if (const auto status = gang.launcher_status()) {
+    state.launcher_end = end_text(*status);
+    state.launcher_killed = WIFSIGNALED(*status);
+  }
   state.ranks = gang.ranks();
   for (RankState& rank : state.ranks) rank.limit_s = limits_.seconds(rank.record.phase);
   return state;
@@ -261,7 +296,7 @@ std::optional<int> Coordinator::give_up(const End& end) {
   failed_step_ = fruitless_ <= 1 || failed_step_ == verdict.step ? verdict.step : -2;
   if (verdict.exit_code != 0) {
     // The state before the bad step is on disk. After any other error what memory holds may be newer.
-    if (verdict.exit_code == static_cast<int>(ErrorCode::diverged)) agent_.remove_snapshots();
+    if (verdict.exit_code == static_cast<int>(ErrorCode::diverged)) nodes_.remove_snapshots();
     return verdict.exit_code;
   }
   if (fruitless_ >= kFruitlessGangs) {
@@ -279,6 +314,8 @@ std::optional<int> Coordinator::give_up(const End& end) {
     return code;
   }
   lose_place(verdict);
+  if (verdict.cause == FaultCause::node_lost) nodes_.gather_again();
+  places_ = nodes_.places() - lost_places_;
   const auto mesh = layout_for_what_is_left();
   if (!mesh) {
     log::error("places for {} ranks are left, and no layout of at least {} (fault.min_ranks) is legal", places_,
@@ -297,7 +334,7 @@ std::optional<MeshShape> Coordinator::layout_for_what_is_left() const {
 // Snapshots in memory are of a layout; another one goes on from the newest checkpoint.
 void Coordinator::change_layout(const MeshShape& mesh) {
   if (mesh == std::exchange(mesh_, mesh)) return;
-  agent_.remove_snapshots();
+  nodes_.remove_snapshots();
   committed_ = -1;
   fruitless_ = 0;
   log::warning("places for {} ranks: going on with {}", places_, mesh_.to_string());
@@ -305,20 +342,26 @@ void Coordinator::change_layout(const MeshShape& mesh) {
 
 void Coordinator::lose_place(const Verdict& verdict) {
   for (const InjectedFault& fault : faults_) {
-    if (fault.kind == InjectedFault::Kind::lose && fault.epoch == epoch_ && fault.rank == verdict.rank) --places_;
+    if (fault.kind == InjectedFault::Kind::lose && fault.epoch == epoch_ && fault.rank == verdict.rank) ++lost_places_;
   }
 }
 
-// At the end of a step, with a checkpoint, so that nothing is lost.
-void Coordinator::grow_if_due(const Gang& gang, const GangState& state) {
+bool Coordinator::places_return(const GangState& state) {
   const auto due = [&](const InjectedFault& fault) {
     const auto past = [&](const RankState& rank) { return rank.record.done >= fault.step; };
     return fault.kind == InjectedFault::Kind::restore && fault.epoch == epoch_ &&
            std::all_of(state.ranks.begin(), state.ranks.end(), past);
   };
-  if (growing_ || std::none_of(faults_.begin(), faults_.end(), due)) return;
-  places_ = static_cast<int>(mesh_of(options_.job).ranks());
-  if (layout_for_what_is_left() == mesh_) return;
+  if (std::any_of(faults_.begin(), faults_.end(), due)) lost_places_ = 0;
+  const int now = nodes_.places() - lost_places_;
+  return now > std::exchange(places_, std::max(places_, now));
+}
+
+// At the end of a step, with a checkpoint, so that nothing is lost.
+void Coordinator::grow_if_due(const Gang& gang, const GangState& state) {
+  if (growing_ || !has_gone_on(state) || !places_return(state)) return;
+  const auto wider = layout_for_what_is_left();
+  if (!wider || *wider == mesh_) return;
   growing_ = true;
   log::info("places for {} ranks again: the gang saves and makes room for a wider one", places_);
   gang.signal(SIGUSR1);

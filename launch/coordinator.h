@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "launch/agent.h"
 #include "launch/epoch_log.h"
 #include "launch/fault_injection.h"
 #include "launch/gang.h"
+#include "launch/nodes.h"
 #include "launch/progress_limits.h"
 #include "launch/straggler.h"
 #include "launch/unique_descriptor.h"
@@ -27,6 +27,7 @@ struct CoordinatorOptions {
   JobConfig job;                    ///< mesh decided
   std::vector<std::string> train;   ///< the command that every rank runs, but for the mesh
   std::vector<std::string> mpirun;  ///< further words for mpirun
+  std::string remote_shell;         ///< for mpirun's daemons on other nodes
   std::string faults;               ///< to inject
   /// Whether the job can run on a mesh.
   std::function<bool(const MeshShape&)> legal;
@@ -37,7 +38,7 @@ struct CoordinatorOptions {
 class Coordinator {
  public:
   /// Throws Error.
-  Coordinator(CoordinatorOptions options, RunDirectory run, Agent& agent);
+  Coordinator(CoordinatorOptions options, RunDirectory run, Nodes& nodes);
 
   /// The program's exit code.
   int run();
@@ -72,21 +73,26 @@ class Coordinator {
   void change_layout(const MeshShape& mesh);
   void lose_place(const Verdict& verdict);
   void grow_if_due(const Gang& gang, const GangState& state);
+  [[nodiscard]] bool places_return(const GangState& state);
   void tell_stragglers(const GangState& state);
   void tell(const Verdict& verdict);
   void event(RunEvent event, const Verdict& verdict, const std::string& detail);
-  [[nodiscard]] LauncherOptions launcher_options() const;
+  [[nodiscard]] LauncherOptions launcher_options(const std::vector<GangShare>& shares) const;
+  void wait(Gang& gang, int milliseconds);
+  /// Of what all nodes have told since it was first suspected: who is not heard explains more than who waits for it.
+  [[nodiscard]] std::optional<Verdict> judge(const GangState& state);
 
   CoordinatorOptions options_;
   RunDirectory run_;
-  Agent& agent_;
+  Nodes& nodes_;
   UniqueDescriptor signals_;
   EpochLog log_;
   AppendFile events_;
   ProgressLimits limits_;
   std::vector<InjectedFault> faults_;
   MeshShape mesh_;
-  int places_;            // ranks that this machine takes
+  int places_;            // that the layout was chosen for
+  int lost_places_ = 0;   // by injected faults
   bool growing_ = false;  // the gang was asked to stop, so that a wider one can start
   int64_t epoch_;
   int64_t restarts_ = 0;
@@ -96,6 +102,7 @@ class Coordinator {
   bool stopping_ = false;
   bool abandoned_ = false;  // by a second Ctrl-C
   bool workers_logged_ = false;
+  std::optional<int64_t> suspected_ns_;
   StragglerWatch stragglers_{0};
   std::optional<Recovery> recovery_;
 };

@@ -30,6 +30,8 @@ class Gang {
 
   /// By rank, as their nodes saw them last; end_order holds among all. Who has not been heard of is as if not started.
   [[nodiscard]] const std::vector<RankState>& ranks() const { return ranks_; }
+  /// All nodes were ready, and mpirun was started.
+  [[nodiscard]] bool launched() const { return launcher_.has_value(); }
   [[nodiscard]] bool all_started() const;
   [[nodiscard]] bool any_started() const;
   [[nodiscard]] bool all_ended() const;

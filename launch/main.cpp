@@ -29,6 +29,7 @@ int run(int argc, char** argv) {
   Action action;
   add_train(program, action);
   add_launch(program, action);
+  add_agent(program, action);
   add_generate(program, action);
   add_eval(program, action);
   add_tokenize(program, action);

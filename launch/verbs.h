@@ -12,6 +12,7 @@ using Action = std::function<int()>;
 // Each adds one verb to the command line; parsing it sets `action`.
 void add_train(CLI::App& program, Action& action);
 void add_launch(CLI::App& program, Action& action);
+void add_agent(CLI::App& program, Action& action);
 void add_generate(CLI::App& program, Action& action);
 void add_eval(CLI::App& program, Action& action);
 void add_tokenize(CLI::App& program, Action& action);

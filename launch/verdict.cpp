@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "launch/node_verdict.h"
 
 namespace trident {
 namespace {
@@ -339,7 +340,8 @@ std::string_view to_string(FaultCause cause) {
                                         "skipped collective",
                                         "mismatched collectives",
                                         "left early",
-                                        "launcher lost"};
+                                        "launcher lost",
+                                        "node lost"};
   return names[static_cast<size_t>(cause)];
 }
 
@@ -399,6 +401,7 @@ std::vector<int> waits_for(const GangState& gang, int rank) {
 std::optional<Verdict> find_verdict(const GangState& gang) {
   if (std::any_of(gang.ranks.begin(), gang.ranks.end(), is_dead)) {
     if (auto mismatch = find_mismatch(gang)) return mismatch;
+    if (auto daemon = find_lost_daemon(gang)) return daemon;
     if (auto death = find_death(gang)) return death;
   }
   if (all_ended_well(gang)) return std::nullopt;

@@ -22,7 +22,8 @@ enum class FaultCause {
   skipped_collective,      ///< others wait in a call that this rank has passed by
   mismatched_collectives,  ///< this rank made another call than the others
   left_early,              ///< ended well while others still train
-  launcher_lost,           ///< mpirun died
+  launcher_lost,           ///< mpirun died, or its daemon on a node
+  node_lost,               ///< nothing is heard of a node any more
 };
 [[nodiscard]] std::string_view to_string(FaultCause cause);
 
@@ -33,9 +34,10 @@ struct RankState {
   std::string host;
   RankRecord record;
   bool ended = false;
-  int wait_status = 0;  ///< where ended, as waitpid() tells it
-  int end_order = 0;    ///< where ended: the how-manieth
-  bool lost = false;    ///< with its guardian, as when the launcher dies
+  int wait_status = 0;       ///< where ended, as waitpid() tells it
+  int end_order = 0;         ///< where ended: the how-manieth
+  bool lost = false;         ///< with its guardian, as when the launcher dies
+  bool daemon_gone = false;  ///< so is what mpirun had started it with on its node
   bool stopped = false;
   bool kernel_killed = false;  ///< the cgroup on its node counts a kill for want of memory
   double idle_s = 0;           ///< since the last heartbeat
@@ -47,6 +49,7 @@ struct GangState {
   MeshOrder order = kDefaultMeshOrder;
   std::vector<RankState> ranks;  ///< by rank
   std::string launcher_end;      ///< how mpirun ended; empty: it runs
+  bool launcher_killed = false;  ///< by a signal
 };
 
 /// Who sank a gang, and why: one sentence for the operator, and what the agent needs to go on.
