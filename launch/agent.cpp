@@ -1,398 +1,215 @@
 #include "launch/agent.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
-#include <sys/signalfd.h>
-#include <sys/wait.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <csignal>
+#include <filesystem>
 #include <utility>
 
 #include "core/error.h"
-#include "core/log.h"
 #include "launch/process_facts.h"
+#include "launch/process_handle.h"
+#include "train/metrics/run_directory.h"
 
 namespace trident {
 namespace {
 
-constexpr int kFruitlessGangs = 3;
-constexpr int kInterrupted = 128 + SIGINT;
+constexpr const char* kComponent = "launch/agent";
 constexpr double kLookCloser = 1.0;  // seconds without a heartbeat
 constexpr std::chrono::seconds kOwnSleep{1};
-constexpr int kRecoveryLookMs = 10;  // until the first new step, which is timed
 
-double seconds(std::chrono::steady_clock::duration span) { return std::chrono::duration<double>(span).count(); }
-
-std::optional<double> fixed_limit(const JobConfig& job) {
-  const auto& timeout = job.fault.hang_timeout;
-  return timeout.is_auto() ? std::nullopt : std::optional(timeout.value().value);
+UniqueDescriptor listen_at(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof(address.sun_path)) throw Error(ErrorCode::internal, kComponent, path + " is too long");
+  path.copy(address.sun_path, path.size());
+  UniqueDescriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  (void)::unlink(path.c_str());
+  if (!socket.is_open() || ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
+      ::listen(socket.get(), SOMAXCONN) != 0)
+    throw system_error(errno, kComponent, "cannot listen at " + path);
+  return socket;
 }
 
-std::string end_text(int wait_status) {
-  return WIFSIGNALED(wait_status) ? fmt::format("was killed by signal {}", WTERMSIG(wait_status))
-                                  : fmt::format("ended with exit code {}", WEXITSTATUS(wait_status));
+std::optional<ucred> peer_of(const UniqueDescriptor& socket) {
+  ucred peer{};
+  socklen_t size = sizeof(peer);
+  const bool known = ::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0;
+  return known ? std::optional(peer) : std::nullopt;
 }
 
-// The state that every rank of the gang can go back to.
-int64_t committed_by_all(const GangState& gang) {
-  int64_t least = std::numeric_limits<int64_t>::max();
-  for (const RankState& rank : gang.ranks) least = std::min(least, rank.record.committed);
-  return gang.ranks.empty() ? -1 : least;
-}
-
-MeshShape mesh_of(const JobConfig& job) {
-  const auto& layout = job.parallelism;
-  return {static_cast<int>(layout.dp.value()), static_cast<int>(layout.tp.value()),
-          static_cast<int>(layout.pp.value())};
-}
-
-bool wait_for_launcher(Gang& gang) {
-  constexpr int kTries = 20;
-  for (int i = 0; i < kTries && !gang.launcher_status(); ++i) gang.wait(10, -1);
-  return gang.launcher_status().has_value();
-}
-
-void explain_no_start(Verdict& verdict) {
-  verdict.exit_code = static_cast<int>(ErrorCode::peer_lost);
-  verdict.advice =
-      "no rank has started: its own words are above. More ranks than processors need --mpirun=--oversubscribe; root "
-      "needs OMPI_ALLOW_RUN_AS_ROOT=1 and OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1";
-}
-
-// Every rank has done a step that the gangs before had not.
-bool has_gone_on(const GangState& gang) {
-  return std::all_of(gang.ranks.begin(), gang.ranks.end(), [](const RankState& rank) {
-    return rank.record.resumed >= 0 && rank.record.done > rank.record.resumed;
-  });
-}
-
-RunDirectory create_run(const JobConfig& job) {
-  RunDirectory run(job.run.dir, job.run.name);
-  run.create();
-  return run;
-}
-
-UniqueDescriptor lock_of(const RunDirectory& run) {
-  UniqueDescriptor lock(::open(run.agent_lock().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
-  if (lock.is_open() && ::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
-  throw system_error(errno, "launch", "another agent runs " + run.root().string(),
-                     "wait for it, or give this run another run.name");
+bool readable(const UniqueDescriptor& descriptor) {
+  pollfd event{descriptor.get(), POLLIN, 0};
+  return ::poll(&event, 1, 0) > 0;
 }
 
 }  // namespace
 
-Agent::Agent(AgentOptions options, JobPlace place)
-    : options_(std::move(options)),
-      place_(std::move(place)),
-      run_(create_run(options_.job)),
-      lock_(lock_of(run_)),
-      log_(run_.epochs()),
-      events_(run_.events()),
-      limits_(fixed_limit(options_.job)),
-      chaos_(run_, options_.faults),
-      mesh_(mesh_of(options_.job)),
-      places_(static_cast<int>(mesh_.ranks())),
-      epoch_(std::max<int64_t>(log_.last_epoch(), run_.previous_attempt())) {
+Agent::Agent(JobPlace place) : place_(std::move(place)), host_(host_name()), fencing_(true) {
   place_.create();
-  watch_signals();
+  listener_ = listen_at(place_.socket().string());
 }
 
-Agent::~Agent() { place_.remove(); }
-
-void Agent::watch_signals() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP}) sigaddset(&set, signal);
-  sigprocmask(SIG_BLOCK, &set, nullptr);
-  signals_ = UniqueDescriptor(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+Agent::~Agent() {
+  signal(SIGKILL);
+  place_.remove();
 }
 
-int Agent::run() {
-  for (;;) {
-    const End end = run_gang();
-    if (!end.verdict && growing_ && !stopping_ && end.exit_code != 0) {
-      growing_ = false;
-      change_layout(options_.remaining(places_).value_or(mesh_));
-      continue;
-    }
-    if (!end.verdict) {
-      if (!abandoned_) place_.remove_snapshots();
-      return end.exit_code;
-    }
-    if (const auto code = give_up(end)) return *code;
-    ++restarts_;
-  }
-}
-
-GangOptions Agent::gang_options() const {
-  GangOptions gang;
-  gang.epoch = epoch_;
-  gang.ranks = static_cast<int>(mesh_.ranks());
-  gang.mpirun = options_.mpirun;
-  gang.command = options_.train;
-  for (const auto& [key, value] : {std::pair("dp", mesh_.dp), std::pair("tp", mesh_.tp), std::pair("pp", mesh_.pp)})
-    gang.command.push_back(fmt::format("parallelism.{}={}", key, value));
-  if (options_.job.fault.snapshot_interval_steps > 0) {
-    gang.command.emplace_back("--snapshots");
-    gang.command.push_back(place_.snapshots());
-  }
-  if (suspect_step_) gang.environment.push_back(fmt::format("TRIDENT_SUSPECT_STEP={}", *suspect_step_));
-  if (!options_.faults.empty()) {
-    gang.environment.push_back("TRIDENT_INJECT=" + to_text(options_.faults));
-    gang.environment.push_back("TRIDENT_INJECTED=" + run_.injections().string());
-  }
-  return gang;
-}
-
-Agent::End Agent::run_gang() {
-  ++epoch_;
-  log_.begin(epoch_, mesh_);
-  log::info("epoch {}: {} ranks, {}", epoch_, mesh_.ranks(), mesh_.to_string());
-  pulses_.assign(static_cast<size_t>(mesh_.ranks()), {0, Clock::now()});
+void Agent::begin(const NodeShare& share) {
+  TRIDENT_CHECK(share.epoch > share_.epoch && !alive());
+  heartbeats_.emplace(HeartbeatMemory::create(place_.heartbeats(share.epoch), share.ranks, share.epoch));
+  heartbeats_->extend_lease(lease_ns_);
+  std::filesystem::create_directory(place_.session(share.epoch));
+  share_ = share;
+  fencing_ = false;
+  workers_ = std::vector<Worker>(static_cast<size_t>(share.ranks));
   last_look_ = Clock::now();
-  workers_logged_ = false;
-  stragglers_ = StragglerWatch(pulses_.size());
+  for (Worker& worker : workers_) worker.last_beat = last_look_;
+  daemon_.reset();
+  ends_ = 0;
   kills_before_ = kernel_kills();
-  Gang gang(gang_options(), place_);
-  End end = supervise(gang);
-  const auto fencing = Clock::now();
-  if (end.verdict) {
-    chaos_.verdict(epoch_, *end.verdict, end.seen);
-    gang.kill();
-    chaos_.fenced();
-    recovery_ = {end.seen, seconds(Clock::now() - fencing)};
-    tell(*end.verdict);
-  }
-  if (!end.verdict && end.exit_code == 0) chaos_.ended();
-  limits_.keep();
-  const char* outcome = end.verdict          ? "fault"
-                        : end.exit_code == 0 ? "finished"
-                        : abandoned_         ? "interrupted"
-                                             : "preempted";
-  log_.end(epoch_, outcome, end.committed, end.verdict ? &*end.verdict : nullptr);
-  return end;
 }
 
-Agent::End Agent::supervise(Gang& gang) {
-  const int interval = std::max(1, static_cast<int>(options_.job.fault.heartbeat.value * 1e3));
-  for (;;) {
-    const bool launcher_gone = gang.launcher_status().has_value();
-    gang.wait(launcher_gone                 ? 1
-              : recovery_ || chaos_.waits() ? std::min(interval, kRecoveryLookMs)
-                                            : interval,
-              signals_.get());
-    take_signals(gang);
-    const GangState state = look(gang, launcher_gone);
-    chaos_.look(state);
-    if (options_.publish) options_.publish(state, epoch_);
-    End end{.seen = Clock::now(), .committed = committed_by_all(state)};
-    if (const auto code = abandoned_ ? std::optional(kInterrupted) : ended_well(gang)) {
-      if (!abandoned_ && recovery_) tell_recovery(state);
-      end.exit_code = *code;
-      return end;
-    }
-    const bool lost = std::any_of(state.ranks.begin(), state.ranks.end(), [](const RankState& r) { return r.lost; });
-    // The launcher's end, which explains it, may take a moment to show.
-    if (lost && !launcher_gone && wait_for_launcher(gang)) continue;
-    end.verdict = find_verdict(state);
-    if (end.verdict && !gang.any_started()) explain_no_start(*end.verdict);
-    if (end.verdict) return end;
-    learn(state);
-    if (recovery_ && has_gone_on(state)) tell_recovery(state);
-    tell_stragglers(state);
-    grow_if_due(gang, state);
-    if (gang.all_started() && !std::exchange(workers_logged_, true)) {
-      std::vector<int64_t> pids;
-      for (const Worker& worker : gang.workers()) pids.push_back(worker.pid);
-      log_.workers(epoch_, pids);
-      if (stopping_) gang.signal(SIGUSR1);
-    }
+void Agent::extend_lease(int64_t steady_ns) {
+  lease_ns_ = steady_ns;
+  if (heartbeats_) heartbeats_->extend_lease(steady_ns);
+}
+
+void Agent::signal(int number) {
+  for (const Worker& worker : workers_) {
+    if (worker.process.is_open() && !worker.ended) send_signal(worker.process, number);
   }
 }
 
-// All ranks have the same one: 0, or that of a stop on demand.
-std::optional<int> Agent::ended_well(const Gang& gang) const {
-  if (!gang.all_ended()) return std::nullopt;
-  int code = 0;
-  for (int rank = 0; rank < std::ssize(gang.workers()); ++rank) {
-    const int status = gang.workers()[static_cast<size_t>(rank)].wait_status;
-    const bool told = gang.heartbeats().read(rank).state == RankRecord::State::finished;
-    if (!told || !WIFEXITED(status)) return std::nullopt;
-    code = std::max(code, WEXITSTATUS(status));
-  }
-  return code == 0 || code == static_cast<int>(ErrorCode::preempted) ? std::optional(code) : std::nullopt;
+void Agent::fence() {
+  fencing_ = true;
+  signal(SIGKILL);
+  if (!alive()) let_go_of_guardians();
 }
 
-GangState Agent::look(const Gang& gang, bool launcher_gone) {
-  const auto now = Clock::now();
-  // If this process slept, the ranks' silence proves nothing.
-  const auto slept = now - std::exchange(last_look_, now);
-  GangState state;
-  state.mesh = mesh_;
-  const std::string host = host_name();
-  state.order = options_.job.parallelism.rank_order;
-  state.kernel_killed = kernel_kills() > kills_before_;
-  if (launcher_gone) state.launcher_end = end_text(*gang.launcher_status());
-  for (size_t rank = 0; rank < gang.workers().size(); ++rank) {
-    const Worker& worker = gang.workers()[rank];
-    Pulse& pulse = pulses_[rank];
-    RankState seen;
-    seen.rank = static_cast<int>(rank);
-    seen.pid = worker.pid;
-    seen.host = host;
-    seen.record = gang.heartbeats().read(static_cast<int>(rank));
-    seen.ended = worker.ended;
-    seen.wait_status = worker.wait_status;
-    seen.end_order = worker.end_order;
-    seen.lost = worker.lost;
-    if (std::exchange(pulse.beats, seen.record.beats) != seen.record.beats) pulse.last = now;
-    if (slept > kOwnSleep) pulse.last += slept;
-    seen.idle_s = std::max(0.0, seconds(now - pulse.last));
-    seen.limit_s = limits_.seconds(seen.record.phase);
-    seen.stopped = seen.idle_s > kLookCloser && worker.pid > 0 && is_stopped(static_cast<pid_t>(worker.pid));
-    state.ranks.push_back(std::move(seen));
+std::optional<std::string> Agent::alive() const {
+  for (const Worker& worker : workers_) {
+    if (worker.process.is_open() && !readable(worker.process))
+      return fmt::format("process {} on {}", worker.pid, host_);
   }
-  return state;
-}
-
-void Agent::learn(const GangState& state) {
-  std::array<DurationCounts, kTrainPhases> all{};
-  for (const RankState& rank : state.ranks) {
-    for (size_t i = 0; i < kTrainPhases; ++i) all[i].add(rank.record.phases[i]);
-  }
-  limits_.update(all);
-}
-
-void Agent::tell_recovery(const GangState& state) {
-  const double whole = seconds(Clock::now() - recovery_->seen);
-  const int64_t resumed = state.ranks.front().record.resumed;
-  const std::string detail =
-      fmt::format("went on from step {}; ranks gone after {:.3f} s, {} after {:.3f} s", resumed, recovery_->fence_s,
-                  has_gone_on(state) ? "first new step" : "nothing left to do", whole);
-  EventRecord record{.event = RunEvent::restart, .attempt = static_cast<int>(epoch_), .step = resumed};
-  record.detail = detail;
-  record.seconds = whole;
-  record.host = host_name();
-  record.pid = process_id();
-  events_.append(to_json_line(record));
-  log::info("epoch {}: {}", epoch_, detail);
-  recovery_.reset();
-}
-
-void Agent::take_signals(const Gang& gang) {
-  signalfd_siginfo info{};
-  while (::read(signals_.get(), &info, sizeof(info)) == sizeof(info)) {
-    if (info.ssi_signo == SIGHUP) continue;
-    abandoned_ = abandoned_ || (stopping_ && info.ssi_signo == SIGINT);
-    if (!std::exchange(stopping_, true)) log::info("asked to stop: the ranks save at the end of the step");
-    gang.signal(SIGUSR1);
-  }
-}
-
-void Agent::tell(const Verdict& verdict) {
-  log::error("{}", verdict.sentence());
-  event(RunEvent::fault, verdict, verdict.evidence.empty() ? verdict.what : verdict.what + ": " + verdict.evidence);
-  event(RunEvent::verdict, verdict, verdict.sentence());
-}
-
-void Agent::event(RunEvent event, const Verdict& verdict, const std::string& detail) {
-  EventRecord record{.event = event, .attempt = static_cast<int>(epoch_), .step = verdict.step};
-  if (verdict.rank >= 0) record.rank = verdict.rank, record.pid = verdict.pid;
-  record.host = verdict.host;
-  record.phase = verdict.phase;
-  record.cause = to_string(verdict.cause);
-  record.detail = detail;
-  record.seconds = verdict.idle_s;
-  events_.append(to_json_line(record));
-}
-
-std::optional<int> Agent::give_up(const End& end) {
-  const Verdict& verdict = *end.verdict;
-  const int code = static_cast<int>(ErrorCode::peer_lost);
-  const bool fruitful = end.committed > committed_;
-  committed_ = std::max(committed_, end.committed);
-  fruitless_ = fruitful ? 0 : fruitless_ + 1;
-  failed_step_ = fruitless_ <= 1 || failed_step_ == verdict.step ? verdict.step : -2;
-  if (verdict.cause == FaultCause::not_finite && std::exchange(suspect_step_, verdict.step) != verdict.step) {
-    log::warning("step {} is done again, to see whether it is the data or the program", verdict.step);
-  } else if (verdict.exit_code != 0) {
-    if (verdict.cause == FaultCause::not_finite)
-      log::error("not finite again at step {}: it follows the data or the program, not a rank", verdict.step);
-    // The state before the bad step is on disk. After any other error what memory holds may be newer.
-    if (verdict.exit_code == static_cast<int>(ErrorCode::diverged)) place_.remove_snapshots();
-    return verdict.exit_code;
-  }
-  if (fruitless_ >= kFruitlessGangs) {
-    log::error(
-        "{} starts in a row have committed no step{}: giving up; mend the cause and start the same command again",
-        fruitless_,
-        failed_step_ >= 0 ? fmt::format(", and all failed at step {}: the fault follows the data or the program, "
-                                        "not a machine",
-                                        failed_step_)
-                          : "");
-    return code;
-  }
-  if (restarts_ >= options_.job.fault.max_restarts) {
-    log::error("{} restarts are enough (fault.max_restarts): giving up", restarts_);
-    return code;
-  }
-  lose_place(verdict);
-  const auto mesh = options_.remaining(places_);
-  if (!mesh) {
-    log::error("places for {} ranks are left, and no layout of at least {} (fault.min_ranks) is legal", places_,
-               options_.job.fault.min_ranks);
-    return code;
-  }
-  change_layout(*mesh);
   return std::nullopt;
 }
 
-void Agent::change_layout(const MeshShape& mesh) {
-  if (mesh == std::exchange(mesh_, mesh)) return;
-  committed_ = -1;
-  fruitless_ = 0;
-  log::warning("places for {} ranks: going on with {}", places_, mesh_.to_string());
+// They have waited for it: mpirun must not see an end before the coordinator has dealt with it.
+void Agent::let_go_of_guardians() {
+  for (Worker& worker : workers_) worker.guardian.reset();
+  nameless_.clear();
 }
 
-void Agent::lose_place(const Verdict& verdict) {
-  for (const InjectedFault& fault : options_.faults) {
-    if (fault.kind == InjectedFault::Kind::lose && fault.epoch == epoch_ && fault.rank == verdict.rank) --places_;
+void Agent::clear() {
+  heartbeats_.reset();
+  place_.remove_gang(share_.epoch);
+}
+
+// ---- guardians
+
+void Agent::watch(std::vector<pollfd>& events) const {
+  events.push_back({listener_.get(), POLLIN, 0});
+  for (const auto& guardian : nameless_) events.push_back({guardian.get(), POLLIN, 0});
+  for (const Worker& worker : workers_) {
+    if (worker.guardian.is_open()) events.push_back({worker.guardian.get(), POLLIN, 0});
+    const bool dying = fencing_ && worker.process.is_open() && !readable(worker.process);
+    if (dying) events.push_back({worker.process.get(), POLLIN, 0});
   }
 }
 
-// At the end of a step, with a checkpoint, so that nothing is lost.
-void Agent::grow_if_due(const Gang& gang, const GangState& state) {
-  const auto due = [&](const InjectedFault& fault) {
-    const auto past = [&](const RankState& rank) { return rank.record.done >= fault.step; };
-    return fault.kind == InjectedFault::Kind::restore && fault.epoch == epoch_ &&
-           std::all_of(state.ranks.begin(), state.ranks.end(), past);
-  };
-  if (growing_ || std::none_of(options_.faults.begin(), options_.faults.end(), due)) return;
-  places_ = static_cast<int>(mesh_of(options_.job).ranks());
-  if (options_.remaining(places_) == mesh_) return;
-  growing_ = true;
-  log::info("places for {} ranks again: the gang saves and makes room for a wider one", places_);
-  gang.signal(SIGUSR1);
+void Agent::advance() {
+  accept_guardians();
+  for (auto& guardian : nameless_) hear(guardian);
+  std::erase_if(nameless_, [](const UniqueDescriptor& guardian) { return !guardian.is_open(); });
+  for (Worker& worker : workers_) {
+    const bool heard = worker.guardian.is_open();
+    hear(worker.guardian);
+    if (!heard || worker.guardian.is_open() || worker.ended) continue;
+    worker.lost = true;
+    end(worker, SIGKILL);
+  }
+  if (fencing_ && !alive()) let_go_of_guardians();
 }
 
-void Agent::tell_stragglers(const GangState& state) {
-  for (const Straggler& found : stragglers_.look(state)) {
-    const RankState& rank = state.ranks[static_cast<size_t>(found.rank)];
-    EventRecord record{.event = RunEvent::straggler, .attempt = static_cast<int>(epoch_), .step = rank.record.done};
-    record.rank = found.rank;
-    record.host = rank.host;
-    record.pid = rank.pid;
-    record.seconds = found.busy_seconds;
-    record.ratio = found.ratio;
-    record.detail = found.over ? "keeps up again"
-                               : fmt::format("works {:.1f} times as long at a step as its peers' median", found.ratio);
-    events_.append(to_json_line(record));
-    log::warning("rank {} (pid {} on {}) {}", found.rank, rank.pid, rank.host, record.detail);
+void Agent::accept_guardians() {
+  for (;;) {
+    UniqueDescriptor guardian(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!guardian.is_open()) return;
+    const auto peer = peer_of(guardian);
+    if (peer && peer->uid == geteuid()) nameless_.push_back(std::move(guardian));
   }
+}
+
+void Agent::hear(UniqueDescriptor& guardian) {
+  while (guardian.is_open()) {
+    GuardianMessage message;
+    const ssize_t size = ::recv(guardian.get(), &message, sizeof(message), MSG_TRUNC);
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    const bool known = size == sizeof(message) && message.magic == GuardianMessage::kMagic &&
+                       message.epoch == share_.epoch && message.rank >= share_.first_rank &&
+                       message.rank < share_.first_rank + share_.ranks;
+    if (!known) return guardian.reset();  // gone, or of another epoch: its guardian ends its worker
+    take(message, guardian);
+  }
+}
+
+void Agent::take(const GuardianMessage& message, UniqueDescriptor& guardian) {
+  Worker& worker = workers_[static_cast<size_t>(message.rank - share_.first_rank)];
+  if (message.kind == GuardianMessage::Kind::started) {
+    if (worker.pid != 0 || fencing_) return guardian.reset();
+    if (const auto peer = peer_of(guardian); peer && !daemon_.is_open()) daemon_ = open_process(parent_of(peer->pid));
+    worker.pid = message.worker;
+    worker.process = open_process(message.worker);
+    worker.guardian = std::move(guardian);
+    ++news_;
+  } else if (message.kind == GuardianMessage::Kind::ended && !worker.ended) {
+    end(worker, message.wait_status);
+  }
+}
+
+void Agent::end(Worker& worker, int wait_status) {
+  worker.ended = true;
+  worker.wait_status = wait_status;
+  worker.end_order = ++ends_;
+  ++news_;
+}
+
+// ---- ranks
+
+NodeState Agent::look() {
+  const auto now = Clock::now();
+  // If this process slept, the ranks' silence proves nothing.
+  const auto gap = now - std::exchange(last_look_, now);
+  const auto slept = gap > kOwnSleep ? gap : Clock::duration::zero();
+  const bool kernel_killed = kernel_kills() > kills_before_;
+  NodeState state{share_, {}};
+  for (int i = 0; i < share_.ranks; ++i) state.ranks.push_back(look_at(i, now, slept, kernel_killed));
+  return state;
+}
+
+RankState Agent::look_at(int index, Clock::time_point now, Clock::duration slept, bool kernel_killed) {
+  Worker& worker = workers_[static_cast<size_t>(index)];
+  RankState seen;
+  seen.rank = share_.first_rank + index;
+  seen.pid = worker.pid;
+  seen.host = host_;
+  if (heartbeats_) seen.record = heartbeats_->read(index);
+  seen.ended = worker.ended;
+  seen.wait_status = worker.wait_status;
+  seen.end_order = worker.end_order;
+  seen.lost = worker.lost;
+  seen.daemon_gone = daemon_.is_open() && readable(daemon_);
+  seen.kernel_killed = kernel_killed;
+  if (std::exchange(worker.beats, seen.record.beats) != seen.record.beats) worker.last_beat = now;
+  worker.last_beat += slept;
+  seen.idle_s = std::max(0.0, std::chrono::duration<double>(now - worker.last_beat).count());
+  seen.stopped = seen.idle_s > kLookCloser && worker.pid > 0 && is_stopped(static_cast<pid_t>(worker.pid));
+  return seen;
 }
 
 }  // namespace trident

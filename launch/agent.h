@@ -2,119 +2,85 @@
 
 #include <chrono>
 #include <cstdint>
-#include <functional>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "launch/chaos_log.h"
-#include "launch/epoch_log.h"
-#include "launch/fault.h"
-#include "launch/gang.h"
+#include "launch/guardian.h"
+#include "launch/heartbeat.h"
 #include "launch/job_place.h"
-#include "launch/progress_limits.h"
-#include "launch/straggler.h"
+#include "launch/node.h"
 #include "launch/unique_descriptor.h"
-#include "launch/verdict.h"
-#include "parallel/comm/device_mesh.h"
-#include "train/config/job_config.h"
-#include "train/metrics/append_file.h"
-#include "train/metrics/events_file.h"
-#include "train/metrics/run_directory.h"
 
 namespace trident {
 
-struct AgentOptions {
-  JobConfig job;                      ///< mesh decided
-  std::vector<std::string> train;     ///< the command that every rank runs, but for the mesh
-  std::vector<std::string> mpirun;    ///< further words for mpirun
-  std::vector<InjectedFault> faults;  ///< to inject
-  /// The mesh to go on with on so many ranks' places.
-  std::function<std::optional<MeshShape>(int64_t places)> remaining;
-  /// Told what is seen of a gang, at every look. Must be quick, and not throw; may be empty.
-  std::function<void(const GangState&, int64_t epoch)> publish{};
-};
-
-/// Runs a job to its end, through as many gangs as it takes: starts one, watches it, and where it fails says who and
-/// why, ends all of it and starts the next from the newest state. One agent a run.
-class Agent {
+/// The watcher of a node: makes the memory for its ranks' heartbeats, hears their guardians, kills workers, and removes
+/// what they leave. It decides nothing. One agent a run and node.
+class Agent final : public Node {
  public:
-  /// Takes the run's lock. Throws Error.
-  Agent(AgentOptions options, JobPlace place);
-  ~Agent();
-  Agent(const Agent&) = delete;
-  Agent& operator=(const Agent&) = delete;
+  /// Makes the job's place on this node anew. Throws Error.
+  explicit Agent(JobPlace place);
+  /// Kills what still runs, and removes the place, but the snapshots.
+  ~Agent() override;
 
-  /// The program's exit code.
-  int run();
-  /// What became of the faults that were injected.
-  [[nodiscard]] ChaosLog& chaos() { return chaos_; }
+  [[nodiscard]] const JobPlace& place() const { return place_; }
+  [[nodiscard]] int64_t epoch() const { return share_.epoch; }
+  /// Grows with what guardians tell.
+  [[nodiscard]] int64_t news() const { return news_; }
+  /// Until then, by the steady clock, this node's workers may leave behind what others would read.
+  /// For ever where nobody says.
+  void extend_lease(int64_t steady_ns);
+  [[nodiscard]] const std::string& host() const override { return host_; }
+  /// Throws Error where there is no room for heartbeats.
+  void begin(const NodeShare& share) override;
+  [[nodiscard]] bool ready() const override { return heartbeats_.has_value(); }
+  void signal(int number) override;
+  void fence() override;
+  [[nodiscard]] std::optional<std::string> alive() const override;
+  void clear() override;
+  void remove_snapshots() override { place_.remove_snapshots(); }
+  [[nodiscard]] NodeState look() override;
+  void watch(std::vector<pollfd>& events) const override;
+  void advance() override;
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  /// When a rank was last heard of.
-  struct Pulse {
+  /// One rank's process, as its guardian tells of it.
+  struct Worker {
+    int64_t pid = 0;  ///< 0: not started yet
+    bool ended = false;
+    int wait_status = 0;
+    int end_order = 0;
+    bool lost = false;          ///< its guardian is gone without a word, and so is it
+    UniqueDescriptor process;   ///< names the process even after its number is given to another
+    UniqueDescriptor guardian;  ///< socket
     uint64_t beats = 0;
-    Clock::time_point last;
-  };
-  /// How a gang ended.
-  struct End {
-    int exit_code = 0;
-    std::optional<Verdict> verdict{};  ///< where it did not end by itself
-    Clock::time_point seen;
-    int64_t committed = -1;
-  };
-  /// From a fault to the first new step.
-  struct Recovery {
-    Clock::time_point seen;
-    double fence_s = 0;
+    Clock::time_point last_beat;
   };
 
-  void watch_signals();
-  [[nodiscard]] End run_gang();
-  [[nodiscard]] End supervise(Gang& gang);
-  [[nodiscard]] GangState look(const Gang& gang, bool launcher_gone);
-  void learn(const GangState& state);
-  void tell_recovery(const GangState& state);
-  void take_signals(const Gang& gang);
-  [[nodiscard]] std::optional<int> ended_well(const Gang& gang) const;
-  /// An exit code where there is nothing to go on with.
-  [[nodiscard]] std::optional<int> give_up(const End& end);
-  void change_layout(const MeshShape& mesh);
-  void lose_place(const Verdict& verdict);
-  void grow_if_due(const Gang& gang, const GangState& state);
-  void tell_stragglers(const GangState& state);
-  void tell(const Verdict& verdict);
-  void event(RunEvent event, const Verdict& verdict, const std::string& detail);
-  [[nodiscard]] GangOptions gang_options() const;
+  void accept_guardians();
+  void hear(UniqueDescriptor& guardian);
+  void take(const GuardianMessage& message, UniqueDescriptor& guardian);
+  void end(Worker& worker, int wait_status);
+  void let_go_of_guardians();
+  [[nodiscard]] RankState look_at(int index, Clock::time_point now, Clock::duration slept, bool kernel_killed);
 
-  AgentOptions options_;
   JobPlace place_;
-  RunDirectory run_;
-  UniqueDescriptor lock_;
-  UniqueDescriptor signals_;
-  EpochLog log_;
-  AppendFile events_;
-  ProgressLimits limits_;
-  ChaosLog chaos_;
-  MeshShape mesh_;
-  int places_;            // ranks that this machine takes
-  bool growing_ = false;  // the gang was asked to stop, so that a wider one can start
-  int64_t epoch_;
-  int64_t restarts_ = 0;
-  int64_t committed_ = -1;               // by any gang so far
-  int fruitless_ = 0;                    // gangs in a row that committed nothing
-  int64_t failed_step_ = -1;             // of the last of them; -2: of several
-  std::optional<int64_t> suspect_step_;  // whose result was not finite
+  std::string host_;
+  UniqueDescriptor listener_;
+  NodeShare share_;
+  bool fencing_ = false;  // or nothing begun
+  std::optional<HeartbeatMemory> heartbeats_;
+  std::vector<Worker> workers_;             // by rank, from the share's first
+  std::vector<UniqueDescriptor> nameless_;  // guardians that have not said whose they are
+  UniqueDescriptor daemon_;                 // mpirun, or what it has started the guardians with on this node
+  int ends_ = 0;
+  int64_t news_ = 0;
+  int64_t lease_ns_ = std::numeric_limits<int64_t>::max();
   int64_t kills_before_ = 0;
-  bool stopping_ = false;
-  bool abandoned_ = false;  // by a second Ctrl-C
-  bool workers_logged_ = false;
-  std::vector<Pulse> pulses_;
-  StragglerWatch stragglers_{0};
   Clock::time_point last_look_;
-  std::optional<Recovery> recovery_;
 };
 
 }  // namespace trident

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <chrono>
 #include <string_view>
+#include <utility>
 
 #include "core/error.h"
 #include "train/metrics/append_file.h"
@@ -46,10 +47,17 @@ EpochLog::EpochLog(const std::filesystem::path& path) : path_(path) {
   if (!file_.is_open()) throw system_error(errno, kComponent, "cannot open " + path.string());
 }
 
-void EpochLog::begin(int64_t epoch, const MeshShape& mesh) {
+void EpochLog::begin(int64_t epoch, const MeshShape& mesh, const std::vector<std::pair<std::string, int>>& hosts) {
   TRIDENT_CHECK(epoch > last_epoch_);
-  append(opening("begin", epoch) +
-         fmt::format(R"(,"ranks":{},"dp":{},"tp":{},"pp":{}}})", mesh.ranks(), mesh.dp, mesh.tp, mesh.pp));
+  std::string line = opening("begin", epoch) +
+                     fmt::format(R"(,"ranks":{},"dp":{},"tp":{},"pp":{})", mesh.ranks(), mesh.dp, mesh.tp, mesh.pp);
+  const char* separator = R"(,"hosts":[)";
+  for (const auto& [host, ranks] : hosts) {
+    line += std::exchange(separator, ",") + std::string(R"({"host":)");
+    json_text::append_string(line, host);
+    line += fmt::format(R"(,"ranks":{}}})", ranks);
+  }
+  append(line + (hosts.empty() ? "}" : "]}"));
   last_epoch_ = epoch;
 }
 
@@ -63,6 +71,7 @@ void EpochLog::end(int64_t epoch, const std::string& outcome, int64_t committed,
   if (committed >= 0) line += fmt::format(R"(,"committed":{})", committed);
   if (verdict != nullptr) {
     line += fmt::format(R"(,"rank":{})", verdict->rank);
+    if (!verdict->host.empty()) add_text(line, "host", verdict->host);
     add_text(line, "cause", to_string(verdict->cause));
     add_text(line, "verdict", verdict->sentence());
   }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "launch/unique_descriptor.h"
@@ -21,7 +22,8 @@ class EpochLog {
   /// The highest epoch begun so far, 0 where there is none.
   [[nodiscard]] int64_t last_epoch() const { return last_epoch_; }
 
-  void begin(int64_t epoch, const MeshShape& mesh);
+  /// `hosts`: where its ranks run, in order, and how many.
+  void begin(int64_t epoch, const MeshShape& mesh, const std::vector<std::pair<std::string, int>>& hosts = {});
   /// All workers run: their process ids, by rank.
   void workers(int64_t epoch, const std::vector<int64_t>& pids);
   /// `committed`: the last step that a restart finds again, -1 where there is none. `outcome`: finished, preempted,

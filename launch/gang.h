@@ -1,59 +1,46 @@
 #pragma once
 
 #include <poll.h>
-#include <sys/types.h>
 
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "launch/guardian.h"
-#include "launch/heartbeat.h"
-#include "launch/job_place.h"
-#include "launch/unique_descriptor.h"
+#include "launch/launcher.h"
+#include "launch/node.h"
 
 namespace trident {
 
-struct GangOptions {
-  int64_t epoch = 1;
-  int ranks = 1;
-  std::vector<std::string> mpirun;       ///< further words for mpirun
-  std::vector<std::string> command;      ///< what every rank runs
-  std::vector<std::string> environment;  ///< further NAME=value
+/// A node's part in a gang.
+struct GangShare {
+  Node* node = nullptr;
+  int ranks = 0;
 };
 
-/// One rank's process, as its guardian tells of it.
-struct Worker {
-  int64_t pid = 0;  ///< 0: not started yet
-  bool ended = false;
-  int wait_status = 0;
-  int end_order = 0;
-  bool lost = false;          ///< its guardian is gone without a word, and so is it
-  UniqueDescriptor process;   ///< names the process even after its number is given to another
-  UniqueDescriptor guardian;  ///< socket
-};
-
-/// The ranks of one epoch on this node: started by mpirun, killed without it.
+/// The ranks of one epoch on all nodes: started by mpirun, watched and killed through their nodes' agents.
 class Gang {
  public:
-  /// Starts mpirun. Throws Error where it cannot.
-  Gang(GangOptions options, JobPlace place);
-  /// Kills what still runs, and removes what the gang left on this node.
+  /// Prepares the nodes, ranks by their order. `options.ranks` are the sum of theirs.
+  Gang(LauncherOptions options, std::vector<GangShare> shares, const JobPlace& place);
+  /// Kills what still runs, and removes what the gang left.
   ~Gang();
   Gang(const Gang&) = delete;
   Gang& operator=(const Gang&) = delete;
 
-  [[nodiscard]] const std::vector<Worker>& workers() const { return workers_; }
-  [[nodiscard]] const HeartbeatMemory& heartbeats() const { return heartbeats_; }
-  [[nodiscard]] bool all_started() const { return started_ == std::ssize(workers_); }
-  [[nodiscard]] bool any_started() const { return started_ > 0; }
-  [[nodiscard]] bool all_ended() const { return ended_ == std::ssize(workers_); }
+  /// By rank, as their nodes saw them last; end_order holds among all. Who has not been heard of is as if not started.
+  [[nodiscard]] const std::vector<RankState>& ranks() const { return ranks_; }
+  /// All nodes were ready, and mpirun was started.
+  [[nodiscard]] bool launched() const { return launcher_.has_value(); }
+  [[nodiscard]] bool all_started() const;
+  [[nodiscard]] bool any_started() const;
+  [[nodiscard]] bool all_ended() const;
   /// How mpirun ended, as waitpid() tells it.
   [[nodiscard]] std::optional<int> launcher_status() const { return launcher_status_; }
 
-  /// Waits for news of the gang for at most so long, and takes them in; also for `other` descriptor to become readable.
-  void wait(int milliseconds, int other);
+  /// Waits for news of the gang for at most so long, and takes them in; also for one of `others`. mpirun is started
+  /// once all nodes are ready.
+  void wait(int milliseconds, std::vector<pollfd> others);
   /// Passes a signal to every worker.
   void signal(int number) const;
   /// SIGKILL to every worker, straight; returns once all are gone. Throws Error(internal) where one is not within 10 s:
@@ -61,28 +48,17 @@ class Gang {
   void kill();
 
  private:
-  [[nodiscard]] std::vector<std::string> arguments() const;
-  [[nodiscard]] std::vector<std::string> environment() const;
-  void start_launcher();
-  void accept_guardians();
-  void hear(UniqueDescriptor& guardian);
-  void take(const GuardianMessage& message, UniqueDescriptor& guardian);
-  void reap_launcher(int flags);
-  void kill_launcher();
-  void lose(Worker& worker);
-  [[nodiscard]] bool gone(const Worker& worker) const;
+  void start_when_ready();
+  void look();
+  [[nodiscard]] std::optional<std::string> alive() const;
 
-  GangOptions options_;
-  JobPlace place_;
-  HeartbeatMemory heartbeats_;
-  UniqueDescriptor listener_;
-  std::vector<Worker> workers_;             // by rank
-  std::vector<UniqueDescriptor> nameless_;  // guardians that have not said whose they are
-  pid_t launcher_ = -1;
-  UniqueDescriptor launcher_process_;
+  LauncherOptions options_;
+  const JobPlace& place_;
+  std::vector<GangShare> shares_;
+  std::optional<Launcher> launcher_;
   std::optional<int> launcher_status_;
-  int64_t started_ = 0;
-  int64_t ended_ = 0;
+  std::vector<RankState> ranks_;
+  int ends_ = 0;
 };
 
 }  // namespace trident

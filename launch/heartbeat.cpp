@@ -12,6 +12,7 @@
 #include <bit>
 #include <cerrno>
 #include <chrono>
+#include <limits>
 #include <new>
 #include <utility>
 
@@ -138,6 +139,7 @@ struct HeartbeatMemory::Header {
   int32_t slots;
   int32_t slot_bytes;
   int64_t epoch;
+  Cell<int64_t> lease_ns;
 };
 
 namespace {
@@ -186,6 +188,7 @@ HeartbeatMemory HeartbeatMemory::create(const std::string& name, int slots, int6
   made.header().slots = slots;
   made.header().slot_bytes = static_cast<int32_t>(sizeof(HeartbeatSlot));
   made.header().epoch = epoch;
+  put(made.header().lease_ns, std::numeric_limits<int64_t>::max());
   for (int i = 0; i < slots; ++i) {
     HeartbeatSlot& slot = made.slot(i);
     put<int64_t>(slot.resumed, -1), put<int64_t>(slot.done, -1), put<int64_t>(slot.committed, -1);
@@ -232,6 +235,9 @@ HeartbeatSlot& HeartbeatMemory::slot(int index) const {
   auto* const first = static_cast<std::byte*>(memory_) + kHeaderBytes;
   return *std::launder(reinterpret_cast<HeartbeatSlot*>(first + static_cast<size_t>(index) * sizeof(HeartbeatSlot)));
 }
+
+void HeartbeatMemory::extend_lease(int64_t steady_ns) { put(header().lease_ns, steady_ns); }
+int64_t HeartbeatMemory::lease() const { return get(header().lease_ns); }
 
 uint64_t HeartbeatMemory::beats(int index) const { return get(slot(index).beats); }
 

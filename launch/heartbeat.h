@@ -32,6 +32,9 @@ class HeartbeatMemory {
   [[nodiscard]] HeartbeatSlot& slot(int index) const;
   /// What the rank of a slot says, all of one moment; of a rank that died while it wrote, as far as it came.
   [[nodiscard]] RankRecord read(int index) const;
+  /// Until when, by the steady clock, the ranks may leave behind what others would read.
+  void extend_lease(int64_t steady_ns);
+  [[nodiscard]] int64_t lease() const;
   /// Cheaper: only whether it has said anything new.
   [[nodiscard]] uint64_t beats(int index) const;
 

@@ -31,6 +31,7 @@ int run(int argc, char** argv) {
   add_launch(program, action);
   add_chaos(program, action);
   add_watch(program, action);
+  add_agent(program, action);
   add_generate(program, action);
   add_eval(program, action);
   add_tokenize(program, action);

@@ -13,6 +13,7 @@ using Action = std::function<int()>;
 void add_train(CLI::App& program, Action& action);
 void add_launch(CLI::App& program, Action& action);
 void add_chaos(CLI::App& program, Action& action);
+void add_agent(CLI::App& program, Action& action);
 void add_generate(CLI::App& program, Action& action);
 void add_eval(CLI::App& program, Action& action);
 void add_tokenize(CLI::App& program, Action& action);

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "launch/node_verdict.h"
 
 namespace trident {
 namespace {
@@ -58,8 +59,8 @@ bool by_program_error(int signal) {
 
 // ---- deaths
 
-Verdict killed_by(const GangState& gang, const RankState& rank, int signal) {
-  const bool memory = signal == SIGKILL && gang.kernel_killed;
+Verdict killed_by(const RankState& rank, int signal) {
+  const bool memory = signal == SIGKILL && rank.kernel_killed;
   const bool own = by_program_error(signal);
   Verdict verdict = about(rank, memory ? FaultCause::out_of_memory : own ? FaultCause::crash : FaultCause::killed);
   verdict.what = memory ? "was killed by the kernel for want of memory"
@@ -102,10 +103,10 @@ Verdict silent_exit(const RankState& rank) {
   return verdict;
 }
 
-Verdict of_death(const GangState& gang, const RankState& rank) {
-  if (rank.record.state == State::crashed) return killed_by(gang, rank, rank.record.signal);
+Verdict of_death(const RankState& rank) {
+  if (rank.record.state == State::crashed) return killed_by(rank, rank.record.signal);
   if (rank.record.state == State::failed) return told_error(rank);
-  if (WIFSIGNALED(rank.wait_status)) return killed_by(gang, rank, WTERMSIG(rank.wait_status));
+  if (WIFSIGNALED(rank.wait_status)) return killed_by(rank, WTERMSIG(rank.wait_status));
   return silent_exit(rank);
 }
 
@@ -321,10 +322,10 @@ std::optional<Verdict> find_death(const GangState& gang) {
     const RankState*& best = lost_another ? witness : first;
     if (best == nullptr || key(rank) < key(*best)) best = &rank;
   }
-  if (first != nullptr) return of_death(gang, *first);
+  if (first != nullptr) return of_death(*first);
   if (witness == nullptr) return std::nullopt;
   const auto blamed = blamed_by_witness(gang);
-  return blamed ? blamed : of_death(gang, *witness);
+  return blamed ? blamed : of_death(*witness);
 }
 
 // A rank that tells of an error still says it in its log.
@@ -361,7 +362,8 @@ std::string_view to_string(FaultCause cause) {
                                         "left early",
                                         "not finite",
                                         "corrupted",
-                                        "launcher lost"};
+                                        "launcher lost",
+                                        "node lost"};
   return names[static_cast<size_t>(cause)];
 }
 
@@ -422,6 +424,7 @@ std::optional<Verdict> find_verdict(const GangState& gang) {
   if (std::any_of(gang.ranks.begin(), gang.ranks.end(), is_dead)) {
     if (auto state_fault = find_state_fault(gang)) return state_fault;
     if (auto mismatch = find_mismatch(gang)) return mismatch;
+    if (auto daemon = find_lost_daemon(gang)) return daemon;
     if (auto death = find_death(gang)) return death;
   }
   if (all_ended_well(gang)) return std::nullopt;

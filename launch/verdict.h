@@ -24,7 +24,8 @@ enum class FaultCause {
   left_early,              ///< ended well while others still train
   not_finite,              ///< loss or gradients are no numbers
   corrupted,               ///< its memory holds other bits than it should
-  launcher_lost,           ///< mpirun died
+  launcher_lost,           ///< mpirun died, or its daemon on a node
+  node_lost,               ///< nothing is heard of a node any more
 };
 [[nodiscard]] std::string_view to_string(FaultCause cause);
 
@@ -35,20 +36,22 @@ struct RankState {
   std::string host;
   RankRecord record;
   bool ended = false;
-  int wait_status = 0;  ///< where ended, as waitpid() tells it
-  int end_order = 0;    ///< where ended: the how-manieth
-  bool lost = false;    ///< with its guardian, as when the launcher dies
+  int wait_status = 0;       ///< where ended, as waitpid() tells it
+  int end_order = 0;         ///< where ended: the how-manieth
+  bool lost = false;         ///< with its guardian, as when the launcher dies
+  bool daemon_gone = false;  ///< so is what mpirun had started it with on its node
   bool stopped = false;
-  double idle_s = 0;   ///< since the last heartbeat
-  double limit_s = 0;  ///< how long its phase may go without
+  bool kernel_killed = false;  ///< the cgroup on its node counts a kill for want of memory
+  double idle_s = 0;           ///< since the last heartbeat
+  double limit_s = 0;          ///< how long its phase may go without
 };
 
 struct GangState {
   MeshShape mesh;
   MeshOrder order = kDefaultMeshOrder;
   std::vector<RankState> ranks;  ///< by rank
-  bool kernel_killed = false;    ///< the cgroup counts a kill for want of memory
   std::string launcher_end;      ///< how mpirun ended; empty: it runs
+  bool launcher_killed = false;  ///< by a signal
 };
 
 /// Who sank a gang, and why: one sentence for the operator, and what the agent needs to go on.

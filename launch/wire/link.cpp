@@ -118,6 +118,7 @@ void WireLink::finish_connecting() {
   int error = 0;
   socklen_t size = sizeof(error);
   (void)::getsockopt(descriptor(), SOL_SOCKET, SO_ERROR, &error, &size);
+  refused_ = error == ECONNREFUSED;
   if (error != 0) return close(fmt::format("cannot connect: {}", std::strerror(error)));
   state_ = State::greeting;
   put(greeting(role_, nonce_));

@@ -48,6 +48,8 @@ class WireLink {
   /// The peer knows the secret, as we have shown to it.
   [[nodiscard]] bool established() const { return state_ == State::established; }
   [[nodiscard]] bool closed() const { return state_ == State::closed; }
+  /// The peer's machine has answered that nobody listens there.
+  [[nodiscard]] bool refused() const { return refused_; }
   /// Why it is closed.
   [[nodiscard]] const std::string& reason() const { return reason_; }
 
@@ -105,6 +107,7 @@ class WireLink {
   int64_t least_epoch_ = std::numeric_limits<int64_t>::min();
   int64_t most_epoch_ = std::numeric_limits<int64_t>::max();
   WireCounters counters_;
+  bool refused_ = false;
   std::string reason_;
 };
 

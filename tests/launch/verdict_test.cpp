@@ -116,9 +116,28 @@ TEST(Verdict, TheFirstDeathCounts) {
   expect_verdict(gang, 1, FaultCause::crash);
 }
 
+TEST(Verdict, ALostDaemonIsNamedByItsNode) {
+  GangState gang = gang_of_4();
+  for (RankState& rank : gang.ranks) {
+    rank.host = rank.rank < 2 ? "a" : "b";
+    rank.ended = rank.lost = true;
+    rank.wait_status = killed(SIGKILL);
+    rank.end_order = rank.rank + 1;
+  }
+  for (const int rank : {2, 3}) gang.ranks[static_cast<size_t>(rank)].daemon_gone = true;
+  gang.launcher_end = "ended with exit code 205";
+  const auto verdict = find_verdict(gang);
+  EXPECT_EQ(verdict->cause, FaultCause::launcher_lost);
+  EXPECT_EQ(verdict->host, "b");
+  EXPECT_LT(verdict->rank, 0);
+  // Where mpirun itself was killed, its daemons went after it.
+  gang.launcher_killed = true;
+  EXPECT_EQ(find_verdict(gang)->host, "");
+}
+
 TEST(Verdict, KilledByTheKernel) {
   GangState gang = gang_of_4();
-  gang.kernel_killed = true;
+  for (RankState& rank : gang.ranks) rank.kernel_killed = true;
   end(gang.ranks[0], killed(SIGKILL));
   expect_verdict(gang, 0, FaultCause::out_of_memory);
   gang.ranks[0].wait_status = killed(SIGTERM);

@@ -1,0 +1,180 @@
+#include "launch/agent_service.h"
+
+#include <fmt/format.h>
+#include <sys/signalfd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <utility>
+
+#include "core/log.h"
+#include "launch/wire/socket_address.h"
+
+namespace trident {
+namespace {
+
+constexpr std::chrono::milliseconds kRetry{300};
+constexpr std::chrono::milliseconds kHandshake{1500};
+constexpr std::chrono::seconds kPatience{60};  // without a coordinator
+constexpr std::chrono::milliseconds kFast{20};
+
+UniqueDescriptor ending_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}) sigaddset(&set, signal);
+  sigprocmask(SIG_BLOCK, &set, nullptr);
+  return UniqueDescriptor(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+bool all_have_gone_on(const NodeState& state) {
+  return std::all_of(state.ranks.begin(), state.ranks.end(), [](const RankState& rank) {
+    return rank.record.resumed >= 0 && rank.record.done > rank.record.resumed;
+  });
+}
+
+}  // namespace
+
+AgentService::AgentService(Agent& agent, const NodeLock& lock, AgentServiceOptions options, JobSecret secret)
+    : agent_(agent),
+      lock_(lock),
+      options_(std::move(options)),
+      secret_(std::move(secret)),
+      signals_(ending_signals()) {}
+
+AgentEnd AgentService::run() {
+  for (;;) {
+    wait();
+    agent_.advance();
+    reach_coordinator();
+    watch_lease();
+    report_if_due();
+    if (const auto end = ended()) return *end;
+  }
+}
+
+void AgentService::wait() {
+  std::vector<pollfd> events{{signals_.get(), POLLIN, 0}, {lock_.descriptor(), POLLIN, 0}};
+  if (link_ && !link_->closed()) events.push_back({link_->descriptor(), link_->events(), 0});
+  agent_.watch(events);
+  const auto most = fast_ ? kFast : std::chrono::duration_cast<std::chrono::milliseconds>(options_.times.heartbeat);
+  (void)::poll(events.data(), events.size(), static_cast<int>(most.count()));
+  signalfd_siginfo info{};
+  while (::read(signals_.get(), &info, sizeof(info)) == sizeof(info)) {
+    // The coordinator decides about a stop at the end of a step; Ctrl-C of a terminal is for it.
+    asked_to_end_ = asked_to_end_ || info.ssi_signo == SIGTERM;
+  }
+  // Who wants to be this node's agent only gets its place where nobody leases it.
+  asked_to_end_ = asked_to_end_ || ((events[1].revents & POLLIN) != 0 && !leased());
+}
+
+std::optional<AgentEnd> AgentService::ended() const {
+  const bool hopeless = refused_ && !leased();
+  const bool wanted = released_ || asked_to_end_ || hopeless || Clock::now() - heard_ > kPatience;
+  if (!wanted) return std::nullopt;
+  agent_.fence();
+  if (agent_.alive()) return std::nullopt;
+  agent_.clear();
+  return released_ ? AgentEnd::released : AgentEnd::alone;
+}
+
+// ---- the coordinator
+
+void AgentService::reach_coordinator() {
+  if (!link_ || link_->closed()) {
+    refused_ = link_ && link_->refused();
+    if (Clock::now() - tried_ < kRetry) return;
+    tried_ = Clock::now();
+    greeted_ = false;
+    link_.emplace(WireLink::connect(options_.address, options_.port, secret_, tried_ + kHandshake));
+  }
+  while (const auto frame = link_->receive()) take(*frame);
+  if (!link_->established() || std::exchange(greeted_, true)) return;
+  greeted_ns_ = steady_now_ns();
+  const NodePeer self{options_.node, options_.host, {}, 0};
+  (void)link_->send(frame_of(NodeMessage::hello, epoch_, encode(NodeHello{self, epoch_})));
+}
+
+void AgentService::take(const Frame& frame) {
+  if (frame.epoch < epoch_) return;  // of a coordinator whose time is over
+  epoch_ = frame.epoch;
+  heard_ = Clock::now();
+  obey(static_cast<NodeMessage>(frame.kind), frame.payload);
+}
+
+void AgentService::obey(NodeMessage message, const std::string& payload) {
+  switch (message) {
+    case NodeMessage::welcome:
+      confirmed_ns_ = std::max(confirmed_ns_, greeted_ns_);
+      if (auto view = decode_view(payload)) view_ = std::move(*view);
+      break;
+    case NodeMessage::begin:
+      if (auto order = decode_begin(payload)) begin(*order);
+      break;
+    case NodeMessage::signal:
+      if (decode_number(payload) == SIGUSR1) agent_.signal(SIGUSR1);
+      break;
+    case NodeMessage::fence: agent_.fence(); break;
+    case NodeMessage::clear: agent_.clear(); break;
+    case NodeMessage::remove_snapshots: agent_.remove_snapshots(); break;
+    case NodeMessage::lease:
+      if (const auto lease = decode_lease(payload)) hear_lease(*lease);
+      break;
+    case NodeMessage::goodbye: released_ = true; break;
+    default: link_->close("it said something that no coordinator says");
+  }
+}
+
+void AgentService::begin(const NodeBegin& order) {
+  view_ = order.view;
+  if (agent_.alive()) return agent_.fence();
+  agent_.begin(order.share);
+  log::info("epoch {}: ranks {} to {}", order.share.epoch, order.share.first_rank,
+            order.share.first_rank + order.share.ranks - 1);
+}
+
+void AgentService::hear_lease(const NodeLease& lease) {
+  lease_asked_ns_ = lease.asked_ns;
+  confirmed_ns_ = std::max(confirmed_ns_, lease.answered_ns);
+  report_now_ = true;
+}
+
+// ---- the lease
+
+bool AgentService::leased() const {
+  const auto lease = std::chrono::duration_cast<std::chrono::nanoseconds>(options_.times.lease()).count();
+  return confirmed_ns_ > 0 && steady_now_ns() < confirmed_ns_ + lease;
+}
+
+void AgentService::watch_lease() {
+  const auto lease = std::chrono::duration_cast<std::chrono::nanoseconds>(options_.times.lease()).count();
+  agent_.extend_lease(confirmed_ns_ + lease);
+  const bool now = leased();
+  if (std::exchange(had_lease_, now) && !now)
+    log::warning("the coordinator has not answered for {:.1f} s: this node's ranks are killed",
+                 options_.times.lease().count());
+  if (now || !agent_.ready()) return;
+  agent_.fence();
+  if (!agent_.alive()) agent_.clear();
+}
+
+void AgentService::report_if_due() {
+  const auto now = Clock::now();
+  const std::tuple state(agent_.epoch(), agent_.ready(), agent_.alive().has_value(), agent_.news());
+  const auto interval =
+      fast_ ? Clock::duration(kFast) : std::chrono::duration_cast<Clock::duration>(options_.times.heartbeat);
+  const bool due = report_now_ || state != told_ || now - reported_ >= interval;
+  if (!due || !link_ || !greeted_ || link_->closed()) return;
+  NodeReport report;
+  report.asked_ns = steady_now_ns();
+  report.answered_ns = lease_asked_ns_;
+  report.ready = agent_.ready();
+  report.alive = agent_.alive().value_or("");
+  report.state = agent_.look();
+  fast_ = !report.state.ranks.empty() && !all_have_gone_on(report.state);
+  if (!link_->send(frame_of(NodeMessage::report, epoch_, encode(report, report.asked_ns)))) return;
+  report_now_ = false;
+  told_ = state;
+  reported_ = now;
+}
+
+}  // namespace trident

@@ -1,0 +1,108 @@
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <memory>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "launch/agent_service.h"
+#include "launch/exit.h"
+#include "launch/janitor.h"
+#include "launch/launch_options.h"
+#include "launch/node_lock.h"
+#include "launch/verbs.h"
+#include "train/metrics/run_directory.h"
+
+namespace trident {
+namespace {
+
+struct AgentArguments {
+  LaunchArguments launch;
+  uint32_t node = 0;
+  std::string coordinator;
+  uint16_t port = 0;
+};
+
+/// The remote shell waits until the agent is at work, and passes on what it says until then.
+class Detachment {
+ public:
+  /// Returns in a process of its own.
+  Detachment() {
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw system_error(errno, "launch/agent", "cannot make a pipe");
+    UniqueDescriptor read_end(ends[0]);
+    done_ = UniqueDescriptor(ends[1]);
+    const pid_t child = ::fork();
+    if (child < 0) throw system_error(errno, "launch/agent", "cannot fork");
+    if (child == 0) {
+      setsid();
+      return;
+    }
+    done_.reset();
+    char word = 0;
+    if (::read(read_end.get(), &word, 1) == 1) std::_Exit(0);
+    int status = 0;
+    (void)::waitpid(child, &status, 0);
+    std::_Exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+  }
+
+  /// What this process says goes to `log` from now on.
+  void complete(const std::string& log) {
+    const UniqueDescriptor nothing(::open("/dev/null", O_RDWR | O_CLOEXEC));
+    const UniqueDescriptor file(::open(log.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644));
+    if (!file.is_open()) throw system_error(errno, "launch/agent", "cannot open " + log);
+    (void)::dup2(nothing.get(), STDIN_FILENO);
+    (void)::dup2(file.get(), STDOUT_FILENO);
+    (void)::dup2(file.get(), STDERR_FILENO);
+    const char word = 'x';
+    if (::write(done_.get(), &word, 1) == 1) done_.reset();
+  }
+
+ private:
+  UniqueDescriptor done_;
+};
+
+int run(const AgentArguments& arguments) {
+  const JobSecret secret = JobSecret::receive(STDIN_FILENO);
+  const LaunchPlan plan = plan_launch(arguments.launch);
+  const JobConfig& job = plan.coordinator.job;
+  const RunDirectory folder(job.run.dir, job.run.name);
+  if (!folder.exists())
+    throw Error(ErrorCode::input_missing, "launch/agent", folder.root().string() + " is not there on " + host_name(),
+                "run.dir must be a folder that all nodes share, under the same name");
+  const std::string host = plan.hosts.at(arguments.node).name;
+  Detachment detachment;
+  const JobPlace place(folder.root());
+  const NodeLock node_lock(place);
+  const Janitor janitor(place);
+  Agent agent(place);
+  detachment.complete((folder.logs() / ("agent_" + host + ".log")).string());
+  AgentService service(agent, node_lock, {arguments.node, host, arguments.coordinator, arguments.port, plan.times},
+                       secret);
+  const AgentEnd end = service.run();
+  if (end == AgentEnd::released) return 0;
+  log::error(
+      "the coordinator is lost, and nobody takes its place: this node's ranks have been killed; start the same "
+      "`trident launch` again");
+  return static_cast<int>(ErrorCode::peer_lost);
+}
+
+}  // namespace
+
+void add_agent(CLI::App& program, Action& action) {
+  auto arguments = std::make_shared<AgentArguments>();
+  CLI::App* verb = program.add_subcommand("agent", "Watch a node's ranks for `trident launch`, which starts it");
+  verb->group("");  // not for users
+  add_launch_options(*verb, arguments->launch);
+  verb->add_option("--node", arguments->node, "Its number in the hostfile, from 0")->required();
+  verb->add_option("--coordinator", arguments->coordinator, "Where the coordinator listens")->required();
+  verb->add_option("--port", arguments->port)->required();
+  verb->callback([&action, arguments] { action = [arguments] { return run(*arguments); }; });
+}
+
+}  // namespace trident

@@ -1,0 +1,387 @@
+#include "launch/coordinator.h"
+
+#include <fmt/format.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <utility>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "train/config/job_plan.h"
+
+namespace trident {
+namespace {
+
+constexpr int kFruitlessGangs = 3;
+constexpr int kInterrupted = 128 + SIGINT;
+constexpr int kRecoveryLookMs = 10;  // until the first new step, which is timed
+
+double seconds(std::chrono::steady_clock::duration span) { return std::chrono::duration<double>(span).count(); }
+
+std::optional<double> fixed_limit(const JobConfig& job) {
+  const auto& timeout = job.fault.hang_timeout;
+  return timeout.is_auto() ? std::nullopt : std::optional(timeout.value().value);
+}
+
+std::string end_text(int wait_status) {
+  return WIFSIGNALED(wait_status) ? fmt::format("was killed by signal {}", WTERMSIG(wait_status))
+                                  : fmt::format("ended with exit code {}", WEXITSTATUS(wait_status));
+}
+
+// The state that every rank of the gang can go back to.
+int64_t committed_by_all(const GangState& gang) {
+  int64_t least = std::numeric_limits<int64_t>::max();
+  for (const RankState& rank : gang.ranks) least = std::min(least, rank.record.committed);
+  return gang.ranks.empty() ? -1 : least;
+}
+
+bool wait_for_launcher(Gang& gang) {
+  constexpr int kTries = 20;
+  for (int i = 0; i < kTries && !gang.launcher_status(); ++i) gang.wait(10, {});
+  return gang.launcher_status().has_value();
+}
+
+void explain_no_start(Verdict& verdict) {
+  verdict.exit_code = static_cast<int>(ErrorCode::peer_lost);
+  verdict.advice =
+      "no rank has started: its own words are above. More ranks than processors need --mpirun=--oversubscribe; root "
+      "needs OMPI_ALLOW_RUN_AS_ROOT=1 and OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1";
+}
+
+std::vector<std::pair<std::string, int>> hosts_of(const std::vector<GangShare>& shares) {
+  std::vector<std::pair<std::string, int>> hosts;
+  for (const GangShare& share : shares) hosts.emplace_back(share.node->host(), share.ranks);
+  return hosts;
+}
+
+// Every rank has done a step that the gangs before had not.
+bool has_gone_on(const GangState& gang) {
+  return std::all_of(gang.ranks.begin(), gang.ranks.end(), [](const RankState& rank) {
+    return rank.record.resumed >= 0 && rank.record.done > rank.record.resumed;
+  });
+}
+
+}  // namespace
+
+Coordinator::Coordinator(CoordinatorOptions options, RunDirectory run, Nodes& nodes)
+    : options_(std::move(options)),
+      run_(std::move(run)),
+      nodes_(nodes),
+      log_(run_.epochs()),
+      events_(run_.events()),
+      limits_(fixed_limit(options_.job)),
+      chaos_(run_, options_.faults),
+      mesh_(mesh_of(options_.job)),
+      places_(static_cast<int>(mesh_.ranks())),
+      epoch_(std::max<int64_t>(log_.last_epoch(), run_.previous_attempt())) {
+  watch_signals();
+}
+
+void Coordinator::watch_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP}) sigaddset(&set, signal);
+  sigprocmask(SIG_BLOCK, &set, nullptr);
+  signals_ = UniqueDescriptor(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+int Coordinator::run() {
+  for (;;) {
+    const End end = run_gang();
+    if (!end.verdict && growing_ && !stopping_ && end.exit_code != 0) {
+      growing_ = false;
+      change_layout(options_.remaining(places_).value_or(mesh_));
+      continue;
+    }
+    if (!end.verdict) {
+      if (!abandoned_) nodes_.remove_snapshots();
+      return end.exit_code;
+    }
+    if (const auto code = give_up(end)) return *code;
+    ++restarts_;
+  }
+}
+
+LauncherOptions Coordinator::launcher_options(const std::vector<GangShare>& shares) const {
+  LauncherOptions gang;
+  gang.epoch = epoch_;
+  gang.ranks = static_cast<int>(mesh_.ranks());
+  if (nodes_.several()) {
+    for (const GangShare& share : shares) gang.hosts.emplace_back(share.node->host(), share.ranks);
+    gang.remote_shell = options_.remote_shell;
+  }
+  gang.mpirun = options_.mpirun;
+  gang.command = options_.train;
+  for (const auto& [key, value] : {std::pair("dp", mesh_.dp), std::pair("tp", mesh_.tp), std::pair("pp", mesh_.pp)})
+    gang.command.push_back(fmt::format("parallelism.{}={}", key, value));
+  if (options_.job.fault.snapshot_interval_steps > 0) {
+    gang.command.emplace_back("--snapshots");
+    gang.command.push_back(nodes_.self().place().snapshots());
+  }
+  if (suspect_step_) gang.environment.push_back(fmt::format("TRIDENT_SUSPECT_STEP={}", *suspect_step_));
+  if (!options_.faults.empty()) {
+    gang.environment.push_back("TRIDENT_INJECT=" + to_text(options_.faults));
+    gang.environment.push_back("TRIDENT_INJECTED=" + run_.injections().string());
+  }
+  return gang;
+}
+
+Coordinator::End Coordinator::run_gang() {
+  ++epoch_;
+  const auto shares = nodes_.share_out(static_cast<int>(mesh_.ranks()), epoch_);
+  log_.begin(epoch_, mesh_, hosts_of(shares));
+  log::info("epoch {}: {} ranks, {}", epoch_, mesh_.ranks(), mesh_.to_string());
+  workers_logged_ = false;
+  stragglers_ = StragglerWatch(static_cast<size_t>(mesh_.ranks()));
+  suspected_ns_.reset();
+  Gang gang(launcher_options(shares), shares, nodes_.self().place());
+  End end = supervise(gang);
+  const auto fencing = Clock::now();
+  if (end.verdict) {
+    chaos_.verdict(epoch_, *end.verdict, end.seen);
+    gang.kill();
+    chaos_.fenced();
+    recovery_ = {end.seen, seconds(Clock::now() - fencing)};
+    tell(*end.verdict);
+  }
+  if (!end.verdict && end.exit_code == 0) chaos_.ended();
+  limits_.keep();
+  const char* outcome = end.verdict          ? "fault"
+                        : end.exit_code == 0 ? "finished"
+                        : abandoned_         ? "interrupted"
+                                             : "preempted";
+  log_.end(epoch_, outcome, end.committed, end.verdict ? &*end.verdict : nullptr);
+  return end;
+}
+
+Coordinator::End Coordinator::supervise(Gang& gang) {
+  const int interval = std::max(1, static_cast<int>(options_.job.fault.heartbeat.value * 1e3));
+  for (;;) {
+    const bool launcher_gone = gang.launcher_status().has_value();
+    const bool eager = recovery_ || chaos_.waits();
+    wait(gang, launcher_gone ? 1 : eager ? std::min(interval, kRecoveryLookMs) : interval);
+    if (gang.launched()) nodes_.commit_members();
+    take_signals(gang);
+    const GangState state = look(gang);
+    chaos_.look(state);
+    if (options_.publish) options_.publish(state, epoch_);
+    End end{.seen = Clock::now(), .committed = committed_by_all(state)};
+    if (const auto code = abandoned_ ? std::optional(kInterrupted) : ended_well(gang)) {
+      if (!abandoned_ && recovery_) tell_recovery(state);
+      end.exit_code = *code;
+      return end;
+    }
+    if (const auto gone = nodes_.give_up_lost()) {
+      end.verdict = of_lost_nodes(*gone, state);
+      return end;
+    }
+    const bool lost = std::any_of(state.ranks.begin(), state.ranks.end(), [](const RankState& r) { return r.lost; });
+    // The launcher's end, which explains it, may take a moment to show.
+    if (lost && !launcher_gone && wait_for_launcher(gang)) continue;
+    end.verdict = judge(state);
+    if (end.verdict && !gang.any_started()) explain_no_start(*end.verdict);
+    if (end.verdict) return end;
+    learn(state);
+    if (recovery_ && has_gone_on(state)) tell_recovery(state);
+    tell_stragglers(state);
+    grow_if_due(gang, state);
+    if (gang.all_started() && !std::exchange(workers_logged_, true)) {
+      std::vector<int64_t> pids;
+      for (const RankState& rank : gang.ranks()) pids.push_back(rank.pid);
+      log_.workers(epoch_, pids);
+      if (stopping_) gang.signal(SIGUSR1);
+    }
+  }
+}
+
+void Coordinator::wait(Gang& gang, int milliseconds) {
+  std::vector<pollfd> events{{signals_.get(), POLLIN, 0}};
+  nodes_.watch(events);
+  gang.wait(milliseconds, std::move(events));
+  nodes_.advance();
+}
+
+std::optional<Verdict> Coordinator::judge(const GangState& state) {
+  auto verdict = find_verdict(state);
+  if (!verdict) suspected_ns_.reset();
+  if (!verdict || !nodes_.several()) return verdict;
+  if (!suspected_ns_) {
+    suspected_ns_ = steady_now_ns();
+    nodes_.ask();
+  }
+  return nodes_.answered_since(*suspected_ns_) ? verdict : std::nullopt;
+}
+
+// All ranks have the same one: 0, or that of a stop on demand.
+std::optional<int> Coordinator::ended_well(const Gang& gang) const {
+  if (!gang.all_ended()) return std::nullopt;
+  int code = 0;
+  for (const RankState& rank : gang.ranks()) {
+    if (rank.record.state != RankRecord::State::finished || !WIFEXITED(rank.wait_status)) return std::nullopt;
+    code = std::max(code, WEXITSTATUS(rank.wait_status));
+  }
+  return code == 0 || code == static_cast<int>(ErrorCode::preempted) ? std::optional(code) : std::nullopt;
+}
+
+GangState Coordinator::look(const Gang& gang) const {
+  GangState state;
+  state.mesh = mesh_;
+  state.order = options_.job.parallelism.rank_order;
+  if (const auto status = gang.launcher_status()) {
+    state.launcher_end = end_text(*status);
+    state.launcher_killed = WIFSIGNALED(*status);
+  }
+  state.ranks = gang.ranks();
+  for (RankState& rank : state.ranks) rank.limit_s = limits_.seconds(rank.record.phase);
+  return state;
+}
+
+void Coordinator::learn(const GangState& state) {
+  std::array<DurationCounts, kTrainPhases> all{};
+  for (const RankState& rank : state.ranks) {
+    for (size_t i = 0; i < kTrainPhases; ++i) all[i].add(rank.record.phases[i]);
+  }
+  limits_.update(all);
+}
+
+void Coordinator::tell_recovery(const GangState& state) {
+  const double whole = seconds(Clock::now() - recovery_->seen);
+  const int64_t resumed = state.ranks.front().record.resumed;
+  const std::string detail =
+      fmt::format("went on from step {}; ranks gone after {:.3f} s, {} after {:.3f} s", resumed, recovery_->fence_s,
+                  has_gone_on(state) ? "first new step" : "nothing left to do", whole);
+  EventRecord record{.event = RunEvent::restart, .attempt = static_cast<int>(epoch_), .step = resumed};
+  record.detail = detail;
+  record.seconds = whole;
+  record.host = host_name();
+  record.pid = process_id();
+  events_.append(to_json_line(record));
+  log::info("epoch {}: {}", epoch_, detail);
+  recovery_.reset();
+}
+
+void Coordinator::take_signals(const Gang& gang) {
+  signalfd_siginfo info{};
+  while (::read(signals_.get(), &info, sizeof(info)) == sizeof(info)) {
+    if (info.ssi_signo == SIGHUP) continue;
+    abandoned_ = abandoned_ || (stopping_ && info.ssi_signo == SIGINT);
+    if (!std::exchange(stopping_, true)) log::info("asked to stop: the ranks save at the end of the step");
+    gang.signal(SIGUSR1);
+  }
+}
+
+void Coordinator::tell(const Verdict& verdict) {
+  log::error("{}", verdict.sentence());
+  event(RunEvent::fault, verdict, verdict.evidence.empty() ? verdict.what : verdict.what + ": " + verdict.evidence);
+  event(RunEvent::verdict, verdict, verdict.sentence());
+}
+
+void Coordinator::event(RunEvent event, const Verdict& verdict, const std::string& detail) {
+  EventRecord record{.event = event, .attempt = static_cast<int>(epoch_), .step = verdict.step};
+  if (verdict.rank >= 0) record.rank = verdict.rank, record.pid = verdict.pid;
+  record.host = verdict.host;
+  record.phase = verdict.phase;
+  record.cause = to_string(verdict.cause);
+  record.detail = detail;
+  record.seconds = verdict.idle_s;
+  events_.append(to_json_line(record));
+}
+
+std::optional<int> Coordinator::give_up(const End& end) {
+  const Verdict& verdict = *end.verdict;
+  const int code = static_cast<int>(ErrorCode::peer_lost);
+  const bool fruitful = end.committed > committed_;
+  committed_ = std::max(committed_, end.committed);
+  fruitless_ = fruitful ? 0 : fruitless_ + 1;
+  failed_step_ = fruitless_ <= 1 || failed_step_ == verdict.step ? verdict.step : -2;
+  if (verdict.cause == FaultCause::not_finite && std::exchange(suspect_step_, verdict.step) != verdict.step) {
+    log::warning("step {} is done again, to see whether it is the data or the program", verdict.step);
+  } else if (verdict.exit_code != 0) {
+    if (verdict.cause == FaultCause::not_finite)
+      log::error("not finite again at step {}: it follows the data or the program, not a rank", verdict.step);
+    // The state before the bad step is on disk. After any other error what memory holds may be newer.
+    if (verdict.exit_code == static_cast<int>(ErrorCode::diverged)) nodes_.remove_snapshots();
+    return verdict.exit_code;
+  }
+  if (fruitless_ >= kFruitlessGangs) {
+    log::error(
+        "{} starts in a row have committed no step{}: giving up; mend the cause and start the same command again",
+        fruitless_,
+        failed_step_ >= 0 ? fmt::format(", and all failed at step {}: the fault follows the data or the program, "
+                                        "not a machine",
+                                        failed_step_)
+                          : "");
+    return code;
+  }
+  if (restarts_ >= options_.job.fault.max_restarts) {
+    log::error("{} restarts are enough (fault.max_restarts): giving up", restarts_);
+    return code;
+  }
+  lose_place(verdict);
+  if (verdict.cause == FaultCause::node_lost) nodes_.gather_again();
+  places_ = nodes_.places() - lost_places_;
+  const auto mesh = options_.remaining(places_);
+  if (!mesh) {
+    log::error("places for {} ranks are left, and no layout of at least {} (fault.min_ranks) is legal", places_,
+               options_.job.fault.min_ranks);
+    return code;
+  }
+  change_layout(*mesh);
+  return std::nullopt;
+}
+
+void Coordinator::change_layout(const MeshShape& mesh) {
+  if (mesh == std::exchange(mesh_, mesh)) return;
+  committed_ = -1;
+  fruitless_ = 0;
+  log::warning("places for {} ranks: going on with {}", places_, mesh_.to_string());
+}
+
+void Coordinator::lose_place(const Verdict& verdict) {
+  for (const InjectedFault& fault : options_.faults) {
+    if (fault.kind == InjectedFault::Kind::lose && fault.epoch == epoch_ && fault.rank == verdict.rank) ++lost_places_;
+  }
+}
+
+bool Coordinator::places_return(const GangState& state) {
+  const auto due = [&](const InjectedFault& fault) {
+    const auto past = [&](const RankState& rank) { return rank.record.done >= fault.step; };
+    return fault.kind == InjectedFault::Kind::restore && fault.epoch == epoch_ &&
+           std::all_of(state.ranks.begin(), state.ranks.end(), past);
+  };
+  if (std::any_of(options_.faults.begin(), options_.faults.end(), due)) lost_places_ = 0;
+  const int now = nodes_.places() - lost_places_;
+  return now > std::exchange(places_, std::max(places_, now));
+}
+
+// At the end of a step, with a checkpoint, so that nothing is lost.
+void Coordinator::grow_if_due(const Gang& gang, const GangState& state) {
+  if (growing_ || !has_gone_on(state) || !places_return(state)) return;
+  const auto wider = options_.remaining(places_);
+  if (!wider || *wider == mesh_) return;
+  growing_ = true;
+  log::info("places for {} ranks again: the gang saves and makes room for a wider one", places_);
+  gang.signal(SIGUSR1);
+}
+
+void Coordinator::tell_stragglers(const GangState& state) {
+  for (const Straggler& found : stragglers_.look(state)) {
+    const RankState& rank = state.ranks[static_cast<size_t>(found.rank)];
+    EventRecord record{.event = RunEvent::straggler, .attempt = static_cast<int>(epoch_), .step = rank.record.done};
+    record.rank = found.rank;
+    record.host = rank.host;
+    record.pid = rank.pid;
+    record.seconds = found.busy_seconds;
+    record.ratio = found.ratio;
+    record.detail = found.over ? "keeps up again"
+                               : fmt::format("works {:.1f} times as long at a step as its peers' median", found.ratio);
+    events_.append(to_json_line(record));
+    log::warning("rank {} (pid {} on {}) {}", found.rank, rank.pid, rank.host, record.detail);
+  }
+}
+
+}  // namespace trident

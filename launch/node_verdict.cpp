@@ -1,0 +1,51 @@
+#include "launch/node_verdict.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+
+namespace trident {
+namespace {
+
+int64_t furthest_step(const GangState& gang) {
+  int64_t step = 0;
+  for (const RankState& rank : gang.ranks) step = std::max(step, rank.record.step);
+  return step;
+}
+
+}  // namespace
+
+Verdict of_lost_nodes(const LostNodes& lost, const GangState& gang) {
+  Verdict verdict;
+  verdict.cause = FaultCause::node_lost;
+  verdict.host = lost.host;
+  verdict.step = furthest_step(gang);
+  verdict.what = lost.what;
+  verdict.evidence = lost.evidence;
+  verdict.advice = "it is taken in again when its agent can be heard for a while";
+  if (lost.majority) return verdict;
+  verdict.exit_code = static_cast<int>(ErrorCode::peer_lost);
+  verdict.advice =
+      "fewer than half of the nodes are left on this side: its ranks are ended, since the others may have "
+      "gone on without it; start the same command again once the nodes see one another";
+  return verdict;
+}
+
+std::optional<Verdict> find_lost_daemon(const GangState& gang) {
+  if (gang.launcher_killed || gang.ranks.empty()) return std::nullopt;
+  // On the first node it is mpirun itself.
+  const std::string& own = gang.ranks.front().host;
+  const auto orphan = [&](const RankState& rank) { return rank.lost && rank.daemon_gone && rank.host != own; };
+  const auto first = std::find_if(gang.ranks.begin(), gang.ranks.end(), orphan);
+  if (first == gang.ranks.end()) return std::nullopt;
+  Verdict verdict;
+  verdict.cause = FaultCause::launcher_lost;
+  verdict.host = first->host;
+  verdict.step = furthest_step(gang);
+  verdict.what = "mpirun's daemon on " + first->host + " died";
+  verdict.evidence = "it is gone, and so are its ranks";
+  verdict.advice = "somebody killed it: journalctl -k on that host may say who";
+  return verdict;
+}
+
+}  // namespace trident

@@ -1,0 +1,98 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launch/agent.h"
+#include "launch/gang.h"
+#include "launch/hostfile.h"
+#include "launch/node_verdict.h"
+#include "launch/remote_node.h"
+#include "launch/remote_shell.h"
+#include "launch/wire/listener.h"
+
+namespace trident {
+
+struct ClusterOptions {
+  std::vector<Host> hosts;
+  uint32_t self = 0;                       ///< this machine's number among them
+  std::string remote_shell;                ///< empty: agents come by themselves
+  std::vector<std::string> agent_command;  ///< what runs as an agent on another host, but for who it is
+  NodeTimes times;
+};
+
+/// All nodes of a job, as its coordinator sees them: this machine, and those whose agents connect to it.
+class Nodes {
+ public:
+  /// Only this machine, which takes so many ranks.
+  Nodes(Agent& self, int places);
+  /// Several. `listener` is where agents connect to, at `address`.
+  Nodes(Agent& self, ClusterOptions options, JobSecret secret, WireListener listener, std::string address);
+  /// Tells them that the job has ended.
+  ~Nodes();
+  Nodes(const Nodes&) = delete;
+  Nodes& operator=(const Nodes&) = delete;
+
+  /// Starts an agent on every other host and waits for all of them. Throws Error(peer_lost) where one does not come.
+  void gather();
+  /// Starts those again that have ended, though their hosts answer, and waits a little for them.
+  void gather_again();
+  /// Ranks that nodes can take now.
+  [[nodiscard]] int places() const;
+  [[nodiscard]] bool several() const { return !remote_.empty(); }
+  [[nodiscard]] Agent& self() { return self_; }
+
+  /// Who takes how many ranks of the epoch that begins; this machine first. They learn of one another.
+  [[nodiscard]] std::vector<GangShare> share_out(int ranks, int64_t epoch);
+  /// All of them are ready: from now on they are those of which most must agree.
+  void commit_members();
+
+  void watch(std::vector<pollfd>& events) const;
+  void advance();
+  /// Those of this epoch's that are lost; they are given up.
+  [[nodiscard]] std::optional<LostNodes> give_up_lost();
+  /// Whether every node of this epoch has answered to what was sent to it after that.
+  [[nodiscard]] bool answered_since(int64_t steady_ns) const;
+  void ask();
+  void remove_snapshots();
+
+ private:
+  struct Starting {
+    RemoteNode* node = nullptr;
+    std::unique_ptr<RemoteStart> start;
+    std::chrono::steady_clock::time_point since;
+  };
+
+  void accept();
+  void take_first(WireLink& link, const Frame& frame);
+  void start_agent(RemoteNode& node);
+  void restart_agents();
+  void end_starts();
+  [[nodiscard]] bool is_starting(const RemoteNode& node) const;
+  void wait_while_starting(std::chrono::steady_clock::duration most);
+  void renew_own_lease();
+  [[nodiscard]] bool is_member(const RemoteNode& node) const;
+  [[nodiscard]] bool may_go_on(const std::vector<uint32_t>& members) const;
+  [[nodiscard]] int64_t lease_of(const std::vector<uint32_t>& members) const;
+  [[nodiscard]] NodeView view() const;
+  [[nodiscard]] std::string heard_by_others(const RemoteNode& lost) const;
+
+  Agent& self_;
+  int places_ = 0;  // of this machine
+  ClusterOptions options_;
+  std::optional<JobSecret> secret_;
+  std::optional<WireListener> listener_;
+  NodePeer own_;
+  int64_t epoch_ = 0;
+  std::vector<std::unique_ptr<RemoteNode>> remote_;
+  std::vector<WireLink> nameless_;
+  std::vector<Starting> starting_;
+  std::chrono::steady_clock::time_point tried_;  // to start agents that are missing
+  std::vector<uint32_t> members_;                // most of which must agree
+  std::vector<uint32_t> next_members_;           // most of these too, as long as they are others
+};
+
+}  // namespace trident

@@ -1,0 +1,151 @@
+#!/bin/bash
+# Several nodes: as one, bit for bit, and when one of them, a link or a daemon fails. Scenarios: node-off, partition,
+# one-way-partition, flapping-link, kill9-orted, kill9-agent, coordinator-kill9.
+#   nodes_test.sh PROGRAM JSON_KEYS [--long] [SCENARIO...]
+set -euo pipefail
+# shellcheck source=tests/distributed/fault/fault.sh
+source "$(dirname "${BASH_SOURCE[0]}")/fault.sh"
+# shellcheck source=tests/distributed/fault/nodes.sh
+source "$here/nodes.sh"
+
+# Faults come into the first gang, which takes 3 s for 60 steps; what the others need is on disk.
+steps=(training.steps=60 checkpoint.interval_steps=5 checkpoint.async=false checkpoint.keep=1)
+slowly=(--inject 'slow@rank=0,step=4,seconds=0.05')
+
+# until FILE PATTERN: fails where that line does not come.
+until_line() {
+  local waited=0
+  until grep -qs "$2" "$1"; do
+    [ $waited -lt 600 ] || { report "$1: no $2: $(tail -n 20 "${1%/*}"/../../*.log)"; return 1; }
+    sleep 0.05
+    waited=$((waited + 1))
+  done
+}
+until_step() { until_line "runs/$1/metrics.jsonl" "\"step\":$2,"; }
+
+# ends NAME CODE
+ends() {
+  local status=0
+  wait "$watchdog" || status=$?
+  [ $status -eq "$2" ] || report "$1: exit $status: $(tail -n 30 "$1.log")"
+}
+
+# names NAME CAUSE HOST: one verdict, of that cause and host.
+names() {
+  [ "$(grep -c '"event":"verdict"' "runs/$1/events.jsonl")" -eq 1 ] || report "$1: not one verdict: $(cat "$1.log")"
+  grep -q "\"event\":\"verdict\".*\"host\":\"$3\".*\"cause\":\"$2\"" "runs/$1/events.jsonl" ||
+    report "$1: not $2 of $3: $(grep '"event":"verdict"' "runs/$1/events.jsonl")"
+}
+
+meshes() { grep '"event":"begin"' "runs/$1/epochs.jsonl" | grep -oE '"ranks":[0-9]+,"dp' | tr -dc '0-9\n' | tr '\n' ' '; }
+
+two_nodes() {
+  launch_on a two || report "two: exit $?: $(tail -n 20 two.log)"
+  grep -q '"hosts":\[{"host":"a","ranks":2},{"host":"b","ranks":2}\]' runs/two/epochs.jsonl || report "two: not on both"
+  same_run whole two
+  nothing_left two a b
+}
+
+node_off() {
+  start_on a node-off "${steps[@]}" "${slowly[@]}"
+  until_step node-off 12 || return 0
+  power_off b
+  ends node-off 0
+  names node-off 'node lost' b
+  [ "$(meshes node-off)" = "4 2 " ] || report "node-off: gangs of $(meshes node-off)"
+  same_run whole-60 node-off
+  nothing_left node-off a
+  power_on b
+  mend_cable b
+}
+
+# The cut-off node ends its own ranks; when it is back, it is taken in again.
+partition() {
+  start_on a partition "${steps[@]}" --inject 'slow@rank=0,step=4,epoch=0,seconds=0.15'
+  until_step partition 12 || return 0
+  cut_cable b
+  until_line runs/partition/epochs.jsonl '"epoch":2' || return 0
+  [ -z "$(ranks_on b)" ] || report "partition: ranks run on both sides: $(ranks_on b)"
+  mend_cable b
+  ends partition 0
+  names partition 'node lost' b
+  [ "$(meshes partition)" = "4 2 4 " ] || report "partition: gangs of $(meshes partition): $(cat partition.log)"
+  same_run whole-60 partition
+  nothing_left partition a b
+}
+
+# b hears a, but is not heard.
+one_way_partition() {
+  start_on a one-way "${steps[@]}" --inject 'slow@rank=0,step=4,epoch=0,seconds=0.05'
+  until_step one-way 12 || return 0
+  cut_one_way b "$subnet.1"
+  until_line runs/one-way/epochs.jsonl '"epoch":2' || return 0
+  mend_one_way b "$subnet.1"
+  ends one-way 0
+  names one-way 'node lost' b
+  same_run whole-60 one-way
+  nothing_left one-way a b
+}
+
+kill9_orted() {
+  start_on a kill9-orted "${steps[@]}" "${slowly[@]}"
+  until_step kill9-orted 12 || return 0
+  local pid
+  for pid in $(jobs_on b); do [ "$(cat "/proc/$pid/comm")" != orted ] || kill -KILL "$pid"; done
+  ends kill9-orted 0
+  names kill9-orted 'launcher lost' b
+  [ "$(meshes kill9-orted)" = "4 4 " ] || report "kill9-orted: gangs of $(meshes kill9-orted)"
+  lost_at_most kill9-orted 1 1
+  same_run whole-60 kill9-orted
+  nothing_left kill9-orted a b
+}
+
+# Its ranks end with it. Another agent goes on with what it left in memory.
+kill9_agent() {
+  start_on a kill9-agent "${steps[@]}" "${slowly[@]}"
+  until_step kill9-agent 12 || return 0
+  kill -KILL "$(agent_of b)"
+  ends kill9-agent 0
+  names kill9-agent 'node lost' b
+  [ "$(meshes kill9-agent)" = "4 4 " ] || report "kill9-agent: gangs of $(meshes kill9-agent)"
+  lost_at_most kill9-agent 1 1
+  same_run whole-60 kill9-agent
+  nothing_left kill9-agent a b
+}
+
+flapping_link() {
+  start_on a flapping training.steps=$((flaps * 30)) checkpoint.interval_steps=5 checkpoint.async=false \
+    --inject 'slow@rank=0,step=4,epoch=0,seconds=0.05'
+  until_step flapping 8 || return 0
+  local i
+  for ((i = 0; i < flaps; i++)); do
+    cut_cable b
+    sleep 1
+    mend_cable b
+    sleep 1
+  done
+  ends flapping 0
+  [ "$(grep -c '"event":"verdict"' runs/flapping/events.jsonl)" -le 1 ] || report "flapping: $(grep verdict runs/flapping/events.jsonl)"
+  launch whole-flapping training.steps=$((flaps * 30)) || report "whole-flapping: exit $?"
+  same_run whole-flapping flapping
+  nothing_left flapping a b
+}
+
+flaps=3 scenarios=(two_nodes node_off partition one_way_partition kill9_orted kill9_agent flapping_link)
+shift 2
+if [ "${1:-}" = --long ]; then
+  flaps=150
+  shift
+fi
+[ $# -eq 0 ] || scenarios=("$@")
+
+small_job
+make_nodes a b c
+hostfile 2 a b
+launch whole || report "whole: exit $?: $(tail -n 20 whole.log)"
+launch whole-60 training.steps=60 || report "whole-60: exit $?: $(tail -n 20 whole-60.log)"
+for scenario in "${scenarios[@]}"; do
+  "$scenario"
+  kill "$watchdog" 2>/dev/null && wait "$watchdog" || true  # one that was given up
+done
+finish "nodes may fail"

@@ -1,0 +1,58 @@
+#include "launch/hostfile.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "core/error.h"
+#include "launch/remote_shell.h"
+#include "train/metrics/run_directory.h"
+
+namespace trident {
+namespace {
+
+class HostfileTest : public testing::Test {
+ protected:
+  HostfileTest() : path_(std::filesystem::temp_directory_path() / ("trident_hosts_" + std::to_string(getpid()))) {}
+  ~HostfileTest() override { std::filesystem::remove(path_); }
+
+  std::vector<Host> read(const std::string& text) {
+    std::ofstream(path_) << text;
+    return read_hostfile(path_);
+  }
+
+  std::filesystem::path path_;
+};
+
+TEST_F(HostfileTest, NamesAndSlots) {
+  const std::vector<Host> expected{{"a", 4}, {"b", 1}, {"c", 2}};
+  EXPECT_EQ(read("# two racks\na slots=4 max_slots=8\n\nb # one\n  c slots=2\n"), expected);
+}
+
+TEST_F(HostfileTest, ANameThatComesAgainAddsItsSlots) { EXPECT_EQ(read("a slots=2\na slots=3\n").at(0).slots, 5); }
+
+TEST_F(HostfileTest, SaysWhereItIsWrong) {
+  for (const char* text : {"a slots=two\n", "a slots=0\n", "a b\n"}) {
+    try {
+      (void)read("x\n" + std::string(text));
+      FAIL() << text;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::bad_data);
+      EXPECT_NE(error.problem().find(":2:"), std::string::npos) << error.problem();
+    }
+  }
+  EXPECT_THROW((void)read("# nothing\n"), Error);
+}
+
+TEST_F(HostfileTest, FindsThisMachine) {
+  EXPECT_EQ(find_this_machine({{"no-such-host.invalid", 1}, {host_name(), 1}}), 1);
+  EXPECT_EQ(find_this_machine({{"192.0.2.1", 1}, {"127.0.0.1", 1}}), 1);
+  EXPECT_THROW((void)find_this_machine({{"192.0.2.1", 1}}), Error);
+}
+
+TEST(RemoteShell, QuotesWordsForAShell) { EXPECT_EQ(shell_quoted("it's $HOME"), "'it'\\''s $HOME'"); }
+
+}  // namespace
+}  // namespace trident
