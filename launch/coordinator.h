@@ -29,6 +29,9 @@ struct CoordinatorOptions {
   std::vector<std::string> mpirun;  ///< further words for mpirun
   std::string remote_shell;         ///< for mpirun's daemons on other nodes
   std::string faults;               ///< to inject
+  int64_t least_epoch = 1;          ///< to begin
+  /// The node whose coordinator this one replaces.
+  std::optional<LostNodes> replaced{};
   /// Whether the job can run on a mesh.
   std::function<bool(const MeshShape&)> legal;
 };
@@ -60,6 +63,7 @@ class Coordinator {
   };
 
   void watch_signals();
+  void take_over(const LostNodes& replaced);
   [[nodiscard]] End run_gang();
   [[nodiscard]] End supervise(Gang& gang);
   [[nodiscard]] GangState look(const Gang& gang) const;
