@@ -106,6 +106,8 @@ void Agent::let_go_of_guardians() {
 }
 
 void Agent::clear() {
+  // One that is cut off from mpirun waits for it for minutes.
+  if (daemon_.is_open()) send_signal(daemon_, SIGKILL);
   heartbeats_.reset();
   place_.remove_gang(share_.epoch);
 }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/log.h"
+#include "launch/hostfile.h"
 #include "launch/wire/socket_address.h"
 
 namespace trident {
@@ -39,6 +40,7 @@ AgentService::AgentService(Agent& agent, const NodeLock& lock, AgentServiceOptio
       lock_(lock),
       options_(std::move(options)),
       secret_(std::move(secret)),
+      peers_({options_.node, options_.host, {}, 0}, address_towards(options_.address), options_.times, secret_),
       signals_(ending_signals()) {}
 
 AgentEnd AgentService::run() {
@@ -48,6 +50,7 @@ AgentEnd AgentService::run() {
     reach_coordinator();
     watch_lease();
     report_if_due();
+    follow_votes();
     if (const auto end = ended()) return *end;
   }
 }
@@ -56,6 +59,7 @@ void AgentService::wait() {
   std::vector<pollfd> events{{signals_.get(), POLLIN, 0}, {lock_.descriptor(), POLLIN, 0}};
   if (link_ && !link_->closed()) events.push_back({link_->descriptor(), link_->events(), 0});
   agent_.watch(events);
+  peers_.watch(events);
   const auto most = fast_ ? kFast : std::chrono::duration_cast<std::chrono::milliseconds>(options_.times.heartbeat);
   (void)::poll(events.data(), events.size(), static_cast<int>(most.count()));
   signalfd_siginfo info{};
@@ -68,7 +72,9 @@ void AgentService::wait() {
 }
 
 std::optional<AgentEnd> AgentService::ended() const {
-  const bool hopeless = refused_ && !leased();
+  if (peers_.elected()) return AgentEnd::elected;
+  // Of two nodes, one is not most.
+  const bool hopeless = refused_ && !leased() && view_.members.size() <= 2;
   const bool wanted = released_ || asked_to_end_ || hopeless || Clock::now() - heard_ > kPatience;
   if (!wanted) return std::nullopt;
   agent_.fence();
@@ -90,8 +96,7 @@ void AgentService::reach_coordinator() {
   while (const auto frame = link_->receive()) take(*frame);
   if (!link_->established() || std::exchange(greeted_, true)) return;
   greeted_ns_ = steady_now_ns();
-  const NodePeer self{options_.node, options_.host, {}, 0};
-  (void)link_->send(frame_of(NodeMessage::hello, epoch_, encode(NodeHello{self, epoch_})));
+  (void)link_->send(frame_of(NodeMessage::hello, epoch_, encode(NodeHello{peers_.self(), epoch_})));
 }
 
 void AgentService::take(const Frame& frame) {
@@ -149,12 +154,31 @@ void AgentService::watch_lease() {
   const auto lease = std::chrono::duration_cast<std::chrono::nanoseconds>(options_.times.lease()).count();
   agent_.extend_lease(confirmed_ns_ + lease);
   const bool now = leased();
-  if (std::exchange(had_lease_, now) && !now)
+  const bool lapsed = std::exchange(had_lease_, now) && !now;
+  // What is sent later would tell the coordinator that this node still counts on it.
+  if (lapsed && link_) link_->close("its lease has run out");
+  if (lapsed)
     log::warning("the coordinator has not answered for {:.1f} s: this node's ranks are killed",
                  options_.times.lease().count());
   if (now || !agent_.ready()) return;
   agent_.fence();
   if (!agent_.alive()) agent_.clear();
+}
+
+// The coordinator, too, may count on this node for as long as a lease after the last report.
+bool AgentService::bound() const {
+  const auto lease = std::chrono::duration_cast<std::chrono::nanoseconds>(options_.times.lease()).count();
+  return leased() || steady_now_ns() < told_ns_ + lease || agent_.alive();
+}
+
+void AgentService::follow_votes() {
+  peers_.advance(view_, epoch_, bound());
+  const auto& found = peers_.found();
+  if (!found || (found->address == options_.address && found->port == options_.port)) return;
+  log::info("looking for the coordinator on {} now", found->host);
+  options_.address = found->address;
+  options_.port = found->port;
+  if (link_) link_->close("another coordinates");
 }
 
 void AgentService::report_if_due() {
@@ -169,9 +193,11 @@ void AgentService::report_if_due() {
   report.answered_ns = lease_asked_ns_;
   report.ready = agent_.ready();
   report.alive = agent_.alive().value_or("");
+  report.neighbours = peers_.heard();
   report.state = agent_.look();
   fast_ = !report.state.ranks.empty() && !all_have_gone_on(report.state);
   if (!link_->send(frame_of(NodeMessage::report, epoch_, encode(report, report.asked_ns)))) return;
+  told_ns_ = report.asked_ns;
   report_now_ = false;
   told_ = state;
   reported_ = now;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "launch/agent.h"
+#include "launch/agent_peers.h"
 #include "launch/node_lock.h"
 #include "launch/node_messages.h"
 #include "launch/remote_node.h"
@@ -28,6 +29,7 @@ struct AgentServiceOptions {
 enum class AgentEnd {
   released,  ///< the job has ended
   alone,     ///< the coordinator is lost, and nobody takes its place
+  elected,   ///< it is lost, and this node takes its place
 };
 
 /// Runs this node's agent for a coordinator elsewhere: does what it says, reports what happens, and kills the node's
@@ -38,6 +40,9 @@ class AgentService {
   AgentService(Agent& agent, const NodeLock& lock, AgentServiceOptions options, JobSecret secret);
 
   [[nodiscard]] AgentEnd run();
+  /// Where elected: of what.
+  [[nodiscard]] const NodeView& view() const { return view_; }
+  [[nodiscard]] AgentPeers& peers() { return peers_; }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -51,18 +56,22 @@ class AgentService {
   void watch_lease();
   void report_if_due();
   [[nodiscard]] bool leased() const;
+  [[nodiscard]] bool bound() const;
+  void follow_votes();
   [[nodiscard]] std::optional<AgentEnd> ended() const;
 
   Agent& agent_;
   const NodeLock& lock_;
   AgentServiceOptions options_;
   JobSecret secret_;
+  AgentPeers peers_;
   UniqueDescriptor signals_;
   std::optional<WireLink> link_;
   bool greeted_ = false;  // hello was said over it
   int64_t greeted_ns_ = 0;
   NodeView view_;
   int64_t epoch_ = 0;
+  int64_t told_ns_ = 0;         // when the newest report was sent
   int64_t confirmed_ns_ = 0;    // when the newest report was sent that the coordinator has answered
   int64_t lease_asked_ns_ = 0;  // the coordinator's clock
   bool report_now_ = false;

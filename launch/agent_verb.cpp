@@ -6,6 +6,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+#include <limits>
 #include <memory>
 
 #include "core/error.h"
@@ -15,6 +16,7 @@
 #include "launch/janitor.h"
 #include "launch/launch_options.h"
 #include "launch/node_lock.h"
+#include "launch/run_lock.h"
 #include "launch/verbs.h"
 #include "train/metrics/run_directory.h"
 
@@ -67,9 +69,36 @@ class Detachment {
   UniqueDescriptor done_;
 };
 
+// This node's agent was elected to coordinate from here on.
+int coordinate(LaunchPlan plan, const AgentArguments& arguments, Agent& agent, AgentService& service,
+               const JobSecret& secret) {
+  const int64_t epoch = service.peers().elected().value();
+  const NodeView view = service.view();
+  const std::string lost = plan.hosts.at(view.coordinator).name;
+  log::warning("the coordinator on {} is lost: this node takes its place from epoch {} on", lost, epoch);
+  agent.extend_lease(std::numeric_limits<int64_t>::max());
+  const NodePeer self = service.peers().self();
+  Nodes nodes(agent,
+              ClusterOptions{.hosts = plan.hosts,
+                             .self = arguments.node,
+                             .remote_shell = arguments.launch.remote_shell,
+                             .agent_command = plan.agent_command,
+                             .times = plan.times},
+              secret, service.peers().take_listener(), self.address);
+  nodes.gather_voters(view, epoch);
+  const JobConfig& job = plan.coordinator.job;
+  RunDirectory folder(job.run.dir, job.run.name);
+  const RunLock lock(folder, std::chrono::duration_cast<std::chrono::milliseconds>(plan.times.timeout));
+  plan.coordinator.least_epoch = epoch;
+  plan.coordinator.replaced = {
+      lost, "node " + lost + ", which coordinated, is lost",
+      "most nodes do not hear it; " + self.host + " coordinates from epoch " + std::to_string(epoch) + " on"};
+  return Coordinator(std::move(plan.coordinator), std::move(folder), nodes).run();
+}
+
 int run(const AgentArguments& arguments) {
   const JobSecret secret = JobSecret::receive(STDIN_FILENO);
-  const LaunchPlan plan = plan_launch(arguments.launch);
+  LaunchPlan plan = plan_launch(arguments.launch);
   const JobConfig& job = plan.coordinator.job;
   const RunDirectory folder(job.run.dir, job.run.name);
   if (!folder.exists())
@@ -85,6 +114,7 @@ int run(const AgentArguments& arguments) {
   AgentService service(agent, node_lock, {arguments.node, host, arguments.coordinator, arguments.port, plan.times},
                        secret);
   const AgentEnd end = service.run();
+  if (end == AgentEnd::elected) return coordinate(std::move(plan), arguments, agent, service, secret);
   if (end == AgentEnd::released) return 0;
   log::error(
       "the coordinator is lost, and nobody takes its place: this node's ranks have been killed; start the same "

@@ -89,7 +89,20 @@ void Coordinator::watch_signals() {
   signals_ = UniqueDescriptor(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
+// The gang before was another's, and is gone.
+void Coordinator::take_over(const LostNodes& replaced) {
+  const auto verdict = of_lost_nodes(replaced, {});
+  recovery_ = {Clock::now(), 0};
+  tell(verdict);
+  if (epoch_ > 0) log_.end(epoch_, "fault", -1, &verdict);
+  epoch_ = std::max(epoch_, options_.least_epoch - 1);
+  log_.coordinator(epoch_ + 1, nodes_.self().host());
+  places_ = nodes_.places();
+  change_layout(layout_for_what_is_left().value_or(mesh_));
+}
+
 int Coordinator::run() {
+  if (options_.replaced) take_over(*options_.replaced);
   for (;;) {
     const End end = run_gang();
     if (!end.verdict && growing_ && !stopping_ && end.exit_code != 0) {

@@ -34,6 +34,9 @@ struct CoordinatorOptions {
   std::function<std::optional<MeshShape>(int64_t places)> remaining;
   /// Told what is seen of a gang, at every look. Must be quick, and not throw; may be empty.
   std::function<void(const GangState&, int64_t epoch)> publish{};
+  int64_t least_epoch = 1;  ///< to begin
+  /// The node whose coordinator this one replaces.
+  std::optional<LostNodes> replaced{};
 };
 
 /// Runs a job to its end, through as many gangs as it takes: starts one, watches it, and where it fails says who and
@@ -65,6 +68,7 @@ class Coordinator {
   };
 
   void watch_signals();
+  void take_over(const LostNodes& replaced);
   [[nodiscard]] End run_gang();
   [[nodiscard]] End supervise(Gang& gang);
   [[nodiscard]] GangState look(const Gang& gang) const;

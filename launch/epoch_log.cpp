@@ -61,6 +61,14 @@ void EpochLog::begin(int64_t epoch, const MeshShape& mesh, const std::vector<std
   last_epoch_ = epoch;
 }
 
+// No epoch that has begun: readers look for that under its own key.
+void EpochLog::coordinator(int64_t epoch, const std::string& host) {
+  std::string line = fmt::format(R"({{"v":1,"ts":"{}","event":"coordinator","from_epoch":{})",
+                                 utc_timestamp(std::chrono::system_clock::now()), epoch);
+  add_text(line, "host", host);
+  append(line + "}");
+}
+
 void EpochLog::workers(int64_t epoch, const std::vector<int64_t>& pids) {
   append(opening("workers", epoch) + fmt::format(R"(,"pids":[{}]}})", fmt::join(pids, ",")));
 }

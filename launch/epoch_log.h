@@ -24,6 +24,8 @@ class EpochLog {
 
   /// `hosts`: where its ranks run, in order, and how many.
   void begin(int64_t epoch, const MeshShape& mesh, const std::vector<std::pair<std::string, int>>& hosts = {});
+  /// From this epoch on another node coordinates.
+  void coordinator(int64_t epoch, const std::string& host);
   /// All workers run: their process ids, by rank.
   void workers(int64_t epoch, const std::vector<int64_t>& pids);
   /// `committed`: the last step that a restart finds again, -1 where there is none. `outcome`: finished, preempted,

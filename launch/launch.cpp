@@ -1,9 +1,4 @@
-#include <fcntl.h>
-#include <sys/file.h>
-
-#include <cerrno>
 #include <memory>
-#include <optional>
 #include <utility>
 
 #include "core/atomic_file.h"
@@ -14,20 +9,13 @@
 #include "launch/launch_options.h"
 #include "launch/node_lock.h"
 #include "launch/run_facts.h"
+#include "launch/run_lock.h"
 #include "launch/status/rank_board.h"
 #include "launch/status/status_server.h"
 #include "launch/verbs.h"
 
 namespace trident {
 namespace {
-
-// Held as long as this process lives.
-UniqueDescriptor lock_of(const RunDirectory& run) {
-  UniqueDescriptor lock(::open(run.agent_lock().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
-  if (lock.is_open() && ::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
-  throw system_error(errno, "launch", "another agent runs " + run.root().string(),
-                     "wait for it, or give this run another run.name");
-}
 
 std::unique_ptr<Nodes> nodes_of(const LaunchPlan& plan, const LaunchArguments& arguments, Agent& agent) {
   if (plan.hosts.size() < 2) return std::make_unique<Nodes>(agent, plan.ranks());
@@ -75,7 +63,7 @@ int run(const LaunchArguments& arguments) {
   const JobConfig& job = plan.coordinator.job;
   RunDirectory folder(job.run.dir, job.run.name);
   folder.create();
-  const UniqueDescriptor lock = lock_of(folder);
+  const RunLock lock(folder);
   const JobPlace place(folder.root());
   const NodeLock node_lock(place);
   const Janitor janitor(place);

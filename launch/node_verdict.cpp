@@ -35,7 +35,9 @@ std::optional<Verdict> find_lost_daemon(const GangState& gang) {
   if (gang.launcher_killed || gang.ranks.empty()) return std::nullopt;
   // On the first node it is mpirun itself.
   const std::string& own = gang.ranks.front().host;
-  const auto orphan = [&](const RankState& rank) { return rank.lost && rank.daemon_gone && rank.host != own; };
+  const auto orphan = [&](const RankState& rank) {
+    return rank.daemon_gone && (rank.lost || !rank.ended) && rank.host != own;
+  };
   const auto first = std::find_if(gang.ranks.begin(), gang.ranks.end(), orphan);
   if (first == gang.ranks.end()) return std::nullopt;
   Verdict verdict;
@@ -43,7 +45,7 @@ std::optional<Verdict> find_lost_daemon(const GangState& gang) {
   verdict.host = first->host;
   verdict.step = furthest_step(gang);
   verdict.what = "mpirun's daemon on " + first->host + " died";
-  verdict.evidence = "it is gone, and so are its ranks";
+  verdict.evidence = "its ranks go with it";
   verdict.advice = "somebody killed it: journalctl -k on that host may say who";
   return verdict;
 }

@@ -55,11 +55,11 @@ bool Nodes::is_starting(const RemoteNode& node) const {
   return std::any_of(starting_.begin(), starting_.end(), [&](const Starting& each) { return each.node == &node; });
 }
 
-void Nodes::wait_while_starting(Clock::duration most) {
+// Until `missing` is true of no node.
+void Nodes::wait_while(const std::function<bool(const RemoteNode&)>& missing, Clock::duration most) {
   const auto deadline = Clock::now() + most;
-  const bool by_themselves = options_.remote_shell.empty();
-  const auto absent = [&](const auto& node) { return !node->connected() && (by_themselves || is_starting(*node)); };
-  while (Clock::now() < deadline && std::any_of(remote_.begin(), remote_.end(), absent)) {
+  const auto wanted = [&](const auto& node) { return missing(*node); };
+  while (Clock::now() < deadline && std::any_of(remote_.begin(), remote_.end(), wanted)) {
     std::vector<pollfd> events;
     watch(events);
     (void)::poll(events.data(), events.size(), kPollMs);
@@ -70,7 +70,9 @@ void Nodes::wait_while_starting(Clock::duration most) {
 void Nodes::gather() {
   for (const auto& node : remote_) start_agent(*node);
   tried_ = Clock::now();
-  wait_while_starting(kFirstComing);
+  const bool by_themselves = options_.remote_shell.empty();
+  wait_while([&](const RemoteNode& node) { return !node.connected() && (by_themselves || is_starting(node)); },
+             kFirstComing);
   for (const auto& node : remote_) {
     if (node->connected()) continue;
     throw Error(
@@ -85,10 +87,23 @@ void Nodes::gather_again() {
   for (const auto& node : remote_) {
     if (!node->silent()) start_agent(*node);
   }
-  const auto coming = [&](const auto& node) { return !node->connected() && !node->silent() && is_starting(*node); };
-  const auto deadline = Clock::now() + kComingBack;
-  while (Clock::now() < deadline && std::any_of(remote_.begin(), remote_.end(), coming))
-    wait_while_starting(std::chrono::milliseconds(kPollMs));
+  wait_while([&](const RemoteNode& node) { return !node.connected() && !node.silent() && is_starting(node); },
+             kComingBack);
+}
+
+void Nodes::gather_voters(const NodeView& view, int64_t epoch) {
+  epoch_ = epoch;
+  members_ = next_members_ = view.members;
+  tried_ = Clock::now();
+  for (const auto& node : remote_) {
+    if (node->index() == view.coordinator) start_agent(*node);
+  }
+  const auto expected = [&](const RemoteNode& node) {
+    const auto known = [&](const NodePeer& peer) { return peer.node == node.index(); };
+    const bool voter = std::any_of(view.peers.begin(), view.peers.end(), known) && node.index() != view.coordinator;
+    return !node.connected() && (voter || is_starting(node));
+  };
+  wait_while(expected, kComingBack);
 }
 
 void Nodes::end_starts() {

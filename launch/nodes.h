@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -38,6 +39,8 @@ class Nodes {
 
   /// Starts an agent on every other host and waits for all of them. Throws Error(peer_lost) where one does not come.
   void gather();
+  /// After an election: waits a little for the agents of that view, and for one where the coordinator was.
+  void gather_voters(const NodeView& view, int64_t epoch);
   /// Starts those again that have ended, though their hosts answer, and waits a little for them.
   void gather_again();
   /// Ranks that nodes can take now.
@@ -72,7 +75,7 @@ class Nodes {
   void restart_agents();
   void end_starts();
   [[nodiscard]] bool is_starting(const RemoteNode& node) const;
-  void wait_while_starting(std::chrono::steady_clock::duration most);
+  void wait_while(const std::function<bool(const RemoteNode&)>& missing, std::chrono::steady_clock::duration most);
   void renew_own_lease();
   [[nodiscard]] bool is_member(const RemoteNode& node) const;
   [[nodiscard]] bool may_go_on(const std::vector<uint32_t>& members) const;

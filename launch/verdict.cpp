@@ -428,6 +428,7 @@ std::optional<Verdict> find_verdict(const GangState& gang) {
     if (auto death = find_death(gang)) return death;
   }
   if (all_ended_well(gang)) return std::nullopt;
+  if (auto daemon = find_lost_daemon(gang)) return daemon;
   if (!gang.launcher_end.empty()) return launcher_lost(gang);
   return find_standstill(gang);
 }

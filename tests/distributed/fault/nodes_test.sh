@@ -131,7 +131,57 @@ flapping_link() {
   nothing_left flapping a b
 }
 
-flaps=3 scenarios=(two_nodes node_off partition one_way_partition kill9_orted kill9_agent flapping_link)
+# The other two nodes agree on one of them, which starts an agent where the coordinator was: nothing is lost.
+coordinator_kill9() {
+  hosts_of_three
+  start_on a coordinator "${steps[@]}" "${slowly[@]}"
+  until_step coordinator 12 || return 0
+  kill -KILL "$(pgrep -P "$watchdog")"
+  ends coordinator 137
+  until_step coordinator 60 || return 0
+  nothing_left coordinator a b c
+  names coordinator 'node lost' a
+  grep -q '"event":"coordinator",.*"host":"[bc]"' runs/coordinator/epochs.jsonl || report "coordinator: nobody took over"
+  same_run whole-60 coordinator
+  hostfile 2 a b
+}
+
+# Of three nodes, the coordinator's is cut off: it ends its ranks and gives up, the others go on.
+coordinator_cut_off() {
+  hosts_of_three
+  start_on a cut-off "${steps[@]}" "${slowly[@]}"
+  until_step cut-off 12 || return 0
+  cut_cable a
+  ends cut-off 69
+  grep -q 'fewer than half of the nodes are left on this side' cut-off.log || report "cut-off: $(tail -n 5 cut-off.log)"
+  until_step cut-off 60 || return 0
+  nothing_left cut-off b c
+  same_run whole-60 cut-off
+  mend_cable a
+  on a find /dev/shm -name 'trident*' -delete  # its snapshots stay for a start there
+  hostfile 2 a b
+}
+
+# Of two nodes, one is not most.
+coordinator_of_two() {
+  start_on a of-two "${steps[@]}" "${slowly[@]}"
+  until_step of-two 12 || return 0
+  kill -KILL "$(pgrep -P "$watchdog")"
+  ends of-two 137
+  local waited=0
+  while [ -n "$(jobs_on b)" ] && [ $waited -lt 60 ]; do sleep 0.1; waited=$((waited + 1)); done
+  [ -z "$(jobs_on a)$(jobs_on b)" ] || report "of-two: processes are left"
+  grep -q 'the coordinator is lost, and nobody takes its place' runs/of-two/logs/agent_b.log || report "of-two: not said"
+  launch_on a of-two "${steps[@]}" || report "of-two: does not go on: $(tail -n 20 of-two.log)"
+  grep -q 'resumed step [0-9]* from memory' of-two.log || report "of-two: the snapshots are not used"
+  same_run whole-60 of-two
+  nothing_left of-two a b
+}
+
+hosts_of_three() { printf 'a slots=2\nb slots=1\nc slots=1\n' >hostfile; }
+
+flaps=3 scenarios=(two_nodes node_off partition one_way_partition kill9_orted kill9_agent flapping_link
+  coordinator_kill9 coordinator_cut_off coordinator_of_two)
 shift 2
 if [ "${1:-}" = --long ]; then
   flaps=150
@@ -146,6 +196,6 @@ launch whole || report "whole: exit $?: $(tail -n 20 whole.log)"
 launch whole-60 training.steps=60 || report "whole-60: exit $?: $(tail -n 20 whole-60.log)"
 for scenario in "${scenarios[@]}"; do
   "$scenario"
-  kill "$watchdog" 2>/dev/null && wait "$watchdog" || true  # one that was given up
+  ! kill "$watchdog" 2>/dev/null || wait "$watchdog" || true  # one that was given up
 done
 finish "nodes may fail"
