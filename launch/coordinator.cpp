@@ -98,7 +98,7 @@ void Coordinator::take_over(const LostNodes& replaced) {
   epoch_ = std::max(epoch_, options_.least_epoch - 1);
   log_.coordinator(epoch_ + 1, nodes_.self().host());
   places_ = nodes_.places();
-  change_layout(layout_for_what_is_left().value_or(mesh_));
+  change_layout(options_.remaining(places_).value_or(mesh_));
 }
 
 int Coordinator::run() {
