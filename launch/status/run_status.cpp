@@ -134,11 +134,10 @@ void say(RunStatus& status, std::string state, bool healthy, std::string reason)
 
 // The verdict that the run has not recovered from yet.
 const EventRecord* open_verdict(const std::vector<EventRecord>& events) {
-  for (auto event = events.rbegin(); event != events.rend(); ++event) {
-    if (event->event == RunEvent::verdict) return &*event;
-    if (event->event == RunEvent::restart || event->event == RunEvent::stop) return nullptr;
-  }
-  return nullptr;
+  const auto last = std::find_if(events.rbegin(), events.rend(), [](const EventRecord& event) {
+    return event.event == RunEvent::verdict || event.event == RunEvent::restart || event.event == RunEvent::stop;
+  });
+  return last != events.rend() && last->event == RunEvent::verdict ? &*last : nullptr;
 }
 
 const RankStatus* overdue(const GangStatus& gang) {

@@ -49,7 +49,7 @@ std::string answer_to(int port, const std::string& request) {
   send_text(socket, request);
   std::string answer;
   char block[4096];
-  for (ssize_t got; (got = ::recv(socket.get(), block, sizeof(block), 0)) > 0;) answer.append(block, size_t(got));
+  for (ssize_t got = 0; (got = ::recv(socket.get(), block, sizeof(block), 0)) > 0;) answer.append(block, size_t(got));
   return answer;
 }
 
@@ -101,7 +101,7 @@ TEST_F(StatusServerTest, IsOnlyReadAndOnlyByLoopbackNames) {
   EXPECT_THAT(answer_to(port_, "POST /api/state HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\n\r\nx"),
               StartsWith("HTTP/1.1 405"));
   EXPECT_THAT(answer_to(port_, "DELETE / HTTP/1.1\r\nHost: 127.0.0.1:80\r\n\r\n"), StartsWith("HTTP/1.1 405"));
-  for (const char* host : {"evil.example", "127.evil.example", "127.0.0.1.evil.example:80", ""})
+  for (const char* host : {"evil.example", "93.184.216.34:80", "127.evil.example", "127.0.0.1.evil.example:80", ""})
     EXPECT_THAT(answer_to(port_, std::string("GET /api/state HTTP/1.1\r\nHost: ") + host + "\r\n\r\n"),
                 StartsWith("HTTP/1.1 403"))
         << host;
@@ -169,9 +169,22 @@ TEST_F(StatusServerTest, ConnectionsThatSayNothingHoldNothingUp) {
   server_.reset();
 }
 
+// A byte now and then does not keep a connection.
+TEST_F(StatusServerTest, SlowRequestsAreEnded) {
+  const UniqueDescriptor slow = connect_to(port_);
+  bool ended = false;
+  for (int i = 0; i < 300 && !ended; ++i) {
+    send_text(slow, "G");
+    pollfd event{slow.get(), POLLIN, 0};
+    ended = ::poll(&event, 1, 100) == 1;
+  }
+  EXPECT_TRUE(ended);
+}
+
 TEST_F(StatusServerTest, ServesManyAtATime) {
   std::atomic<int> good = 0;
   std::vector<std::thread> askers;
+  askers.reserve(8);
   for (int i = 0; i < 8; ++i)
     askers.emplace_back([&] {
       for (int k = 0; k < 10; ++k) good += get(port_, "/metrics").starts_with("HTTP/1.1 200") ? 1 : 0;

@@ -23,14 +23,14 @@ struct MetricsHistory {
   std::int64_t unreadable_lines = 0;
 };
 
-/// Adds a line of the file to the rows. False where it is none.
-bool add_metrics_row(std::string_view line, MetricsHistory& rows);
+/// Adds a line of the file, as a row. False where it is none.
+bool add_metrics_row(std::string_view line, MetricsHistory& history);
 
 /// Every row as it was written, those of steps that were done again too.
 MetricsHistory read_metrics_rows(const std::filesystem::path& path);
 
 /// Sorts rows by step and keeps, of each step, the highest attempt.
-void keep_highest_attempts(MetricsHistory& rows);
+void keep_highest_attempts(MetricsHistory& history);
 
 /// Reads what can be read: malformed lines are counted, never fatal; a missing file is an empty history.
 MetricsHistory read_metrics(const std::filesystem::path& path);

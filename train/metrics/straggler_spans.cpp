@@ -1,17 +1,16 @@
 #include "train/metrics/straggler_spans.h"
 
 #include <algorithm>
-#include <ranges>
 
 namespace trident {
 namespace {
 
 // Somebody who is named a second time has caught up.
 StragglerSpan* open_span(std::vector<StragglerSpan>& spans, const EventRecord& event) {
-  for (StragglerSpan& span : spans | std::views::reverse) {
-    if (span.rank == event.rank && span.attempt == event.attempt) return span.last_step ? nullptr : &span;
-  }
-  return nullptr;
+  const auto last = std::find_if(spans.rbegin(), spans.rend(), [&](const StragglerSpan& span) {
+    return span.rank == event.rank && span.attempt == event.attempt;
+  });
+  return last == spans.rend() || last->last_step ? nullptr : &*last;
 }
 
 }  // namespace

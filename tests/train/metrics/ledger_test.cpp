@@ -134,6 +134,14 @@ TEST(Ledger, TakesRowsWithoutATimeOneAfterTheOther) {
   expect(make_ledger(rows, {}, {}), {5, 4, 0, 0, 0, 0, 0});
 }
 
+// `checkpoint` of a row counts the save between the steps too, which the times between rows show already.
+TEST(Ledger, CountsASaveBetweenStepsOnce) {
+  MetricsHistory rows;
+  rows.steps = {step(1, 1, 1), step(1, 2, 2.5, 1, 0.7)};  // half a second between them, 0.2 s within the second
+  const std::vector<EpochRecord> epochs{epoch(1, 0, 2.5, "finished")};
+  expect(make_ledger(rows, {}, epochs), {1.8, 0, 0, 0.7, 0, 0, 0});
+}
+
 TEST(Ledger, SurvivesClocksThatJumpAndNumbersThatAreNone) {
   FaultyRun run;
   run.rows.steps[2].time -= 1e6;
