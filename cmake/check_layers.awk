@@ -24,6 +24,7 @@ BEGIN {
   confine("^(hdf5|H5|highfive/)", "checkpoint")
   confine("^yaml-cpp/", "train/config")
   confine("^openssl/", "launch/wire")
+  confine("^(httplib|prometheus/)", "launch/status")
 }
 
 function confine(pattern, paths) { confined[++confinements] = pattern; home[confinements] = paths }

@@ -66,7 +66,7 @@ void print(const std::string& text) {
 
 std::string screen_of(WatchSource& source, const ConsoleStyle& style, int rows) {
   const auto state = source.state();
-  return watch_screen(state.json, style, rows > 1 ? rows - 1 : rows) + "from " + state.from + (rows > 1 ? "" : "\n");
+  return watch_screen(state.json, state.from, style, rows);
 }
 
 // The alternate screen, so that what stood there before comes back; each picture in one write.
@@ -76,7 +76,8 @@ int follow(WatchSource& source, double every) {
   print("\x1b[?1049h\x1b[?25l");
   while (interrupted == 0) {
     std::string picture = "\x1b[H";
-    const std::string screen = screen_of(source, console_style(STDOUT_FILENO), rows_of_terminal());
+    std::string screen = screen_of(source, console_style(STDOUT_FILENO), rows_of_terminal());
+    screen.pop_back();  // the last line's end would move the picture up
     for (const char character : screen)
       picture += character == '\n' ? std::string("\x1b[K\n") : std::string(1, character);
     print(picture + "\x1b[K\x1b[J");

@@ -226,7 +226,7 @@ void add_events(Screen& screen, const json& events) {
 
 }  // namespace
 
-std::string watch_screen(std::string_view state, const ConsoleStyle& style, int rows) {
+std::string watch_screen(std::string_view state, const std::string& from, const ConsoleStyle& style, int rows) {
   const json object = json::parse(state, nullptr, false);
   if (!object.is_object())
     throw Error(ErrorCode::bad_data, "watch", "the run's state is no JSON object",
@@ -239,7 +239,8 @@ std::string watch_screen(std::string_view state, const ConsoleStyle& style, int 
   add_stragglers(screen, part(object, "stragglers"));
   add_ranks(screen, part(object, "ranks"));
   add_events(screen, part(object, "events"));
-  return screen.text(rows);
+  const std::string body = screen.text(rows > 1 ? rows - 1 : rows);
+  return body + clipped(harmless("from " + from), style.columns) + "\n";
 }
 
 }  // namespace trident

@@ -48,7 +48,7 @@ long widest(const std::string& text) {
 }
 
 TEST(WatchScreen, ShowsWhatMatters) {
-  const std::string screen = watch_screen(made_up_state(), {});
+  const std::string screen = watch_screen(made_up_state(), "here", {});
   for (const char* part : {"kjv  training", "step 50/100", "loss 2.0000", "200 tok/s", "eta 25s", "dp 40 tp 1 pp 1",
                            "useful ", "straggler: rank 3 on node since step 20, 1.75 times", "rank 2 was", "… 24 more"})
     EXPECT_THAT(screen, HasSubstr(part));
@@ -58,27 +58,28 @@ TEST(WatchScreen, ShowsWhatMatters) {
 
 TEST(WatchScreen, KeepsToItsWindow) {
   const std::string state = made_up_state();
-  for (const int columns : {40, 60, 80, 200}) EXPECT_LE(widest(watch_screen(state, {Colour::never, columns})), columns);
-  const std::string few = watch_screen(state, {Colour::never, 40}, 5);
+  for (const int columns : {40, 60, 80, 200})
+    EXPECT_LE(widest(watch_screen(state, std::string(300, 'f'), {Colour::never, columns})), columns);
+  const std::string few = watch_screen(state, std::string(300, 'f'), {Colour::never, 40}, 5);
   EXPECT_EQ(std::count(few.begin(), few.end(), '\n'), 5);
 }
 
 TEST(WatchScreen, WithoutColourThereIsNoEscape) {
-  const std::string screen = watch_screen(made_up_state(), {});
+  const std::string screen = watch_screen(made_up_state(), "here", {});
   EXPECT_THAT(screen, Not(HasSubstr("\x1b")));
   EXPECT_THAT(screen, Not(HasSubstr("\x07")));
   EXPECT_THAT(screen, Not(HasSubstr("\xc2\x9b")));
-  const std::string coloured = watch_screen(made_up_state(), {Colour::ansi, 80});
+  const std::string coloured = watch_screen(made_up_state(), "here", {Colour::ansi, 80});
   EXPECT_THAT(coloured, HasSubstr("\x1b[31m"));
   EXPECT_THAT(coloured, Not(HasSubstr("\x1b[2J"))) << "a run's text steers the terminal";
 }
 
 TEST(WatchScreen, ShowsWhatIsThere) {
-  EXPECT_THAT(watch_screen("{}", {}), HasSubstr("loss n/a"));
-  EXPECT_THAT(watch_screen(R"({"run":7,"ranks":{"a":1},"events":[1,null],"curves":[],"mesh":"x","ledger":3})", {}),
+  EXPECT_THAT(watch_screen("{}", "", {}), HasSubstr("loss n/a"));
+  EXPECT_THAT(watch_screen(R"({"run":7,"ranks":{"a":1},"events":[1,null],"curves":[],"mesh":"x","ledger":3})", "", {}),
               HasSubstr("step 0"));
-  EXPECT_THROW((void)watch_screen("[]", {}), Error);
-  EXPECT_THROW((void)watch_screen("<html>", {}), Error);
+  EXPECT_THROW((void)watch_screen("[]", "", {}), Error);
+  EXPECT_THROW((void)watch_screen("<html>", "", {}), Error);
 }
 
 TEST(WatchScreen, RandomBytesNeverBreakIt) {
@@ -88,7 +89,7 @@ TEST(WatchScreen, RandomBytesNeverBreakIt) {
     std::string state = good;
     for (int flips = 0; flips < 3; ++flips) state[random() % state.size()] = static_cast<char>('0' + random() % 10);
     try {
-      (void)watch_screen(state, {Colour::ansi, 40});
+      (void)watch_screen(state, std::string(300, 'f'), {Colour::ansi, 40});
     } catch (const Error&) {
       continue;
     }
