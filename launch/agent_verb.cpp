@@ -17,6 +17,7 @@
 #include "launch/launch_options.h"
 #include "launch/node_lock.h"
 #include "launch/run_lock.h"
+#include "launch/status/job_status.h"
 #include "launch/verbs.h"
 #include "train/metrics/run_directory.h"
 
@@ -87,13 +88,19 @@ int coordinate(LaunchPlan plan, const AgentArguments& arguments, Agent& agent, A
               secret, service.peers().take_listener(), self.address);
   nodes.gather_voters(view, epoch);
   const JobConfig& job = plan.coordinator.job;
-  RunDirectory folder(job.run.dir, job.run.name);
+  const RunDirectory folder(job.run.dir, job.run.name);
   const RunLock lock(folder, std::chrono::duration_cast<std::chrono::milliseconds>(plan.times.timeout));
   plan.coordinator.least_epoch = epoch;
   plan.coordinator.replaced = {
       lost, "node " + lost + ", which coordinated, is lost",
       "most nodes do not hear it; " + self.host + " coordinates from epoch " + std::to_string(epoch) + " on"};
-  return Coordinator(std::move(plan.coordinator), std::move(folder), nodes).run();
+  JobStatus status(job, folder);
+  plan.coordinator.publish = [&status](const GangState& gang, int64_t of) { status.board().publish(gang, of); };
+  Coordinator coordinator(std::move(plan.coordinator), folder, nodes);
+  status.serve();
+  const int code = coordinator.run();
+  status.finish();
+  return code;
 }
 
 int run(const AgentArguments& arguments) {

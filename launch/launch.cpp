@@ -1,17 +1,13 @@
 #include <memory>
 #include <utility>
 
-#include "core/atomic_file.h"
 #include "core/error.h"
-#include "core/log.h"
 #include "launch/coordinator.h"
 #include "launch/janitor.h"
 #include "launch/launch_options.h"
 #include "launch/node_lock.h"
-#include "launch/run_facts.h"
 #include "launch/run_lock.h"
-#include "launch/status/rank_board.h"
-#include "launch/status/status_server.h"
+#include "launch/status/job_status.h"
 #include "launch/verbs.h"
 
 namespace trident {
@@ -31,37 +27,10 @@ std::unique_ptr<Nodes> nodes_of(const LaunchPlan& plan, const LaunchArguments& a
                                  secret, WireListener({.address = address}, secret), address);
 }
 
-// The ranks' own report knows neither how the last gang ended nor faults that ended the job.
-void tell_end(const RunDirectory& run) {
-  try {
-    const ReportData data = load_report_data(run, facts_of(run));
-    if (const std::string line = ledger_line(data.ledger); !line.empty()) log::info("wall time {}", line);
-    if (data.history.last_attempt > 0) write_file_atomically(run.report(), render_report(data));
-  } catch (const std::exception& error) {
-    log::warning("no report: {}", error.what());  // how the job ended stands
-  }
-}
-
-// A job goes on without it.
-std::unique_ptr<StatusServer> serve_status(const JobConfig& job, const RunDirectory& run, const RankBoard& board) {
-  const auto& logging = job.logging;
-  if (!logging.status_port.is_auto() && logging.status_port.value() == 0) return nullptr;
-  try {
-    const StatusOptions options{logging.status_address, static_cast<int>(logging.status_port.value_or(0))};
-    auto server = std::make_unique<StatusServer>(options, run, facts_of(job), board);
-    log::info("status at {}, with /metrics, /healthz and /api/state; trident watch {}", server->url(),
-              run.root().string());
-    return server;
-  } catch (const std::exception& error) {
-    log::warning("no status server: {}; the job goes on", error.what());
-    return nullptr;
-  }
-}
-
 int run(const LaunchArguments& arguments) {
   LaunchPlan plan = plan_launch(arguments);
   const JobConfig& job = plan.coordinator.job;
-  RunDirectory folder(job.run.dir, job.run.name);
+  const RunDirectory folder(job.run.dir, job.run.name);
   folder.create();
   const RunLock lock(folder);
   const JobPlace place(folder.root());
@@ -70,14 +39,12 @@ int run(const LaunchArguments& arguments) {
   Agent agent(place);
   const auto nodes = nodes_of(plan, arguments, agent);
   nodes->gather();
-  RankBoard board;
-  plan.coordinator.publish = [&board](const GangState& gang, int64_t epoch) { board.publish(gang, epoch); };
-  const JobConfig decided = job;
+  JobStatus status(job, folder);
+  plan.coordinator.publish = [&status](const GangState& gang, int64_t epoch) { status.board().publish(gang, epoch); };
   Coordinator coordinator(std::move(plan.coordinator), folder, *nodes);
-  auto server = serve_status(decided, folder, board);
+  status.serve();
   const int code = coordinator.run();
-  server.reset();
-  tell_end(folder);
+  status.finish();
   if (arguments.schedule.empty()) return code;
   const bool as_expected = coordinator.chaos().finish();
   return code != 0 || as_expected ? code : static_cast<int>(ErrorCode::internal);
