@@ -9,8 +9,6 @@
 #include <cerrno>
 #include <utility>
 
-#include "core/error.h"
-
 namespace trident {
 namespace {
 
@@ -40,6 +38,13 @@ fs::path without_trailing_slash(fs::path path) {
 }
 
 }  // namespace
+
+Error cannot_open(int errno_value, const fs::path& path) {
+  if (errno_value != EACCES && errno_value != EPERM)
+    return system_error(errno_value, kComponent, "cannot open " + path.string());
+  return {ErrorCode::config, kComponent, "cannot open " + path.string() + ": this user may not read it",
+          "nothing is known to be damaged: give this user the right to read, or start as the run's owner"};
+}
 
 InputFile::InputFile(int descriptor, fs::path folder, std::string name)
     : descriptor_(descriptor), folder_(std::move(folder)), name_(std::move(name)) {}
@@ -79,7 +84,7 @@ CheckpointFolder::CheckpointFolder(fs::path path) : path_(without_trailing_slash
   if (descriptor_ >= 0) return;
   if (errno == ENOTDIR || errno == ELOOP)
     throw DamagedCheckpoint(path_, {{}, {}, {}, "a link or a file, expected a checkpoint's folder itself"});
-  throw system_error(errno, kComponent, "cannot open the checkpoint " + path_.string());
+  throw cannot_open(errno, path_);
 }
 
 CheckpointFolder::~CheckpointFolder() { close(descriptor_); }
@@ -103,7 +108,7 @@ InputFile CheckpointFolder::open(const std::string& name, int64_t bytes) const {
   // A device is not even opened.
   if (auto problem = problem_with(name, bytes)) throw DamagedCheckpoint(path_, std::move(*problem));
   const int descriptor = openat(descriptor_, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-  if (descriptor < 0) throw system_error(errno, kComponent, "cannot open " + (path_ / name).string());
+  if (descriptor < 0) throw cannot_open(errno, path_ / name);
   InputFile file(descriptor, path_, name);
   struct stat status {};
   if (fstat(descriptor, &status) != 0)

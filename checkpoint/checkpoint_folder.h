@@ -11,8 +11,13 @@
 #include <vector>
 
 #include "checkpoint/checkpoint_problem.h"
+#include "core/error.h"
 
 namespace trident {
+
+/// What to throw where a part of a checkpoint cannot be opened: Error(config) where this user may not read it, so that
+/// nobody takes it for damage, otherwise as system_error.
+[[nodiscard]] Error cannot_open(int errno_value, const std::filesystem::path& path);
 
 /// A regular file of a checkpoint, open for reading.
 class InputFile {

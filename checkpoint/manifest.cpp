@@ -10,6 +10,7 @@
 #include <span>
 #include <utility>
 
+#include "checkpoint/checkpoint_folder.h"
 #include "checkpoint/manifest_text.h"
 
 namespace trident {
@@ -117,7 +118,7 @@ Manifest read_manifest(const std::filesystem::path& folder) {
     return Error(ErrorCode::bad_data, kComponent, path.string() + ": " + problem);
   };
   if (descriptor < 0 && errno == ELOOP) throw refuse("it is a link, no regular file");
-  if (descriptor < 0) throw system_error(errno, kComponent, "cannot open " + path.string());
+  if (descriptor < 0) throw cannot_open(errno, path);
   struct Closer {
     int descriptor;
     ~Closer() { close(descriptor); }

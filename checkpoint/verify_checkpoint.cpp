@@ -48,7 +48,7 @@ class Verifier {
     int64_t count = 0;
   };
 
-  /// Runs `step`; damage becomes a problem, and so does a failing disk.
+  /// Runs `step`; damage becomes a problem, and so does a failing disk, but not a file that this user may not read.
   template <class Step>
   bool attempt(const std::string& file, const Step& step) {
     try {
@@ -57,6 +57,7 @@ class Verifier {
     } catch (const DamagedCheckpoint& damage) {
       problems_.push_back(damage.problem_found());
     } catch (const Error& error) {
+      if (error.code() == ErrorCode::config) throw;
       problems_.push_back({file, {}, {}, error.problem()});
     }
     return false;
@@ -178,6 +179,7 @@ CheckpointVerdict verify_checkpoint(const std::filesystem::path& path) {
   } catch (const NewerFormat& error) {
     return single(Kind::newer_format, {Manifest::kFileName, {}, {}, error.problem()});
   } catch (const Error& error) {
+    if (error.code() == ErrorCode::config) throw;
     const bool missing = error.code() == ErrorCode::input_missing;
     return single(missing ? Kind::incomplete : Kind::corrupt, {Manifest::kFileName, {}, {}, error.problem(), missing});
   }

@@ -91,9 +91,19 @@ auto saying_once(int rank, std::chrono::milliseconds pause, const Work& work) {
   }
 }
 
+// MPI_Init would end the process with words that help nobody.
+void require_pmi(const LaunchEnvironment& launch) {
+  const auto set = [](const char* name) { return std::getenv(name) != nullptr; };
+  if (launch.launcher != LaunchEnvironment::Launcher::slurm || set("PMIX_RANK") || set("PMI_RANK")) return;
+  throw Error(ErrorCode::config, "launch environment",
+              "Slurm has started this rank without PMIx, by which ranks of Open MPI find one another",
+              "srun --mpi=pmix …; `srun --mpi=list` shows whether this Slurm has it");
+}
+
 int train_as_rank(const Arguments& arguments, LaunchEnvironment launch, AgentLink& agent) {
   std::optional<JobConfig> job;
   if (launch.size > 0) job = saying_once(launch.rank, kPause, [&] { return read_job(arguments, launch); });
+  saying_once(launch.rank, kPause, [&] { require_pmi(launch); });
   const StopSignals signals;  // before MPI: it has threads of its own
   MpiSession session;
   // A rank that fails ends the others too: they would wait for it.

@@ -57,8 +57,17 @@ requeued() {
   cmp -s <(losses "$name") <(losses "$name-whole") || report "$name: other losses than those of a run that never stopped"
 }
 
+# Open MPI needs PMIx of Slurm; the program says so in words of its own.
+without_pmix() {
+  local status=0
+  timeout 60 srun -n 2 --mpi=none "$program" train job.yaml parallelism.dp=2 2>none.log || status=$?
+  [ $status -eq 78 ] || report "srun without PMIx: exit $status: $(cat none.log)"
+  grep -q 'srun --mpi=pmix' none.log || report "srun without PMIx: $(cat none.log)"
+}
+
 small_job
 start_slurm
+without_pmix
 requeued one-node --nodes=1 --ntasks-per-node=2
 requeued two-nodes --nodes=2 --ntasks-per-node=1
 end_slurm

@@ -42,6 +42,7 @@ usage() {
 
 configuration() {
   refuses 66 'nowhere\.yaml' train nowhere.yaml
+  refuses 65 '\. is a folder, not a job file' train .
   refuses 78 'training\.stepz; did you mean training\.steps\?' train job.yaml training.stepz=5
   refuses 78 'argument 2:1:' train job.yaml training.steps=1 training.steps=many
   refuses 78 'dotted\.key=value' train job.yaml training.steps

@@ -122,6 +122,28 @@ read_only() {
   "$program" eval runs/fixed --data data --batches 1 >/dev/null || report "the old checkpoint cannot be read"
 }
 
+# A checkpoint that this user may not read is no damage: nothing older is taken, and nothing set aside.
+unreadable() {
+  local status=0 file=runs/locked/checkpoints/step_00000004/rank_00000.h5 as_user=()
+  trains locked training.stop_after=4
+  chmod 000 "$file"
+  if [ -r "$file" ]; then # root may read everything
+    command -v setpriv >/dev/null || { echo "unreadable: not tried"; return; }
+    chmod a+rx . runs
+    chmod -R a+rwX runs/locked
+    chmod 000 "$file"
+    as_user=(setpriv --reuid=65534 --clear-groups)
+  fi
+  "${as_user[@]}" "$program" train job.yaml run.name=locked training.steps=8 2>locked.log || status=$?
+  [ $status -eq 78 ] || report "an unreadable checkpoint: exit $status"
+  grep -q "$file: this user may not read it; nothing is known to be damaged" locked.log ||
+    report "an unreadable checkpoint is not said: $(cat locked.log)"
+  [ -e "$file" ] || report "an unreadable checkpoint is set aside"
+  status=0
+  "${as_user[@]}" "$program" checkpoint verify runs/locked >locked.txt 2>&1 || status=$?
+  [ $status -eq 78 ] || report "verify of an unreadable checkpoint: exit $status: $(cat locked.txt)"
+}
+
 # Every write hangs for 80 steps (and 60 s with TRIDENT_LONG_TESTS set): training goes on, says so once, and the old
 # checkpoint stays.
 hung_disk() {
@@ -182,6 +204,7 @@ killed checkpoint.when_behind=wait 6
 damaged
 full_disk
 read_only
+unreadable
 hung_disk
 intervals
 finish "runs go on as promised"
