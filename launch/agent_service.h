@@ -51,7 +51,7 @@ class AgentService {
   void reach_coordinator();
   void take(const Frame& frame);
   void obey(NodeMessage message, const std::string& payload);
-  void begin(const NodeBegin& begin);
+  void begin(const NodeBegin& order);
   void hear_lease(const NodeLease& lease);
   void watch_lease();
   void report_if_due();

@@ -54,6 +54,7 @@ void explain_no_start(Verdict& verdict) {
 
 std::vector<std::pair<std::string, int>> hosts_of(const std::vector<GangShare>& shares) {
   std::vector<std::pair<std::string, int>> hosts;
+  hosts.reserve(shares.size());
   for (const GangShare& share : shares) hosts.emplace_back(share.node->host(), share.ranks);
   return hosts;
 }
@@ -124,7 +125,7 @@ LauncherOptions Coordinator::launcher_options(const std::vector<GangShare>& shar
   gang.epoch = epoch_;
   gang.ranks = static_cast<int>(mesh_.ranks());
   if (nodes_.several()) {
-    for (const GangShare& share : shares) gang.hosts.emplace_back(share.node->host(), share.ranks);
+    gang.hosts = hosts_of(shares);
     gang.remote_shell = options_.remote_shell;
   }
   gang.mpirun = options_.mpirun;

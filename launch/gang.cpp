@@ -23,7 +23,7 @@ Gang::Gang(LauncherOptions options, std::vector<GangShare> shares, const JobPlac
   for (const GangShare& share : shares_) {
     share.node->begin({options_.epoch, first, share.ranks});
     for (int i = 0; i < share.ranks; ++i) {
-      RankState& rank = ranks_[static_cast<size_t>(first + i)];
+      RankState& rank = ranks_[static_cast<size_t>(first) + static_cast<size_t>(i)];
       rank.rank = first + i;
       rank.host = share.node->host();
     }

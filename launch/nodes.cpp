@@ -146,7 +146,7 @@ void Nodes::take_first(WireLink& link, const Frame& frame) {
       each->set_view(view());
       each->send_view(epoch_);
     }
-    break;
+    return;
   }
   link.close("taken");
 }

@@ -196,7 +196,7 @@ std::optional<Frame> WireLink::next_frame() {
 
 // Whether there was something.
 bool WireLink::fill_inbox() {
-  std::array<char, kChunk> chunk;
+  std::array<char, kChunk> chunk;  // NOLINT(cppcoreguidelines-pro-type-member-init): filled by what comes
   const ssize_t got = ::recv(descriptor(), chunk.data(), chunk.size(), 0);
   if (got > 0) {
     inbox_.append(chunk.data(), static_cast<size_t>(got));

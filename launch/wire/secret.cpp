@@ -111,13 +111,13 @@ JobSecret JobSecret::generate() {
 JobSecret JobSecret::create(const std::filesystem::path& file) {
   const UniqueDescriptor out(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!out.is_open()) throw system_error(errno, kComponent, "cannot create " + file.string());
-  const JobSecret secret = generate();
+  JobSecret secret = generate();
   Line line;
   encode(secret.key_, line);
   if (!write_line(out.get(), line) || ::fsync(out.get()) != 0) {
-    const Error error = system_error(errno, kComponent, "cannot write " + file.string());
+    const int error = errno;
     (void)::unlink(file.c_str());
-    throw error;
+    throw system_error(error, kComponent, "cannot write " + file.string());
   }
   sync_folder(file);
   return secret;

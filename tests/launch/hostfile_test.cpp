@@ -14,10 +14,11 @@ namespace trident {
 namespace {
 
 class HostfileTest : public testing::Test {
- protected:
+ public:
   HostfileTest() : path_(std::filesystem::temp_directory_path() / ("trident_hosts_" + std::to_string(getpid()))) {}
   ~HostfileTest() override { std::filesystem::remove(path_); }
 
+ protected:
   std::vector<Host> read(const std::string& text) {
     std::ofstream(path_) << text;
     return read_hostfile(path_);

@@ -258,6 +258,7 @@ TEST_F(WireLinkTest, ListensAtOneInterfaceOnly) {
 
 TEST_F(WireLinkTest, TakesABurstOfAgents) {
   std::vector<WireLink> agents;
+  agents.reserve(50);
   for (int i = 0; i < 50; ++i) agents.push_back(connect());
   EXPECT_TRUE(until([&] {
     accept();

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # Nodes on one machine, for tests that source this after fault.sh: each has a network, a host name and a /dev/shm of its
 # own, and a cable to a switch. Exit 77 (skipped) where that cannot be had.
 : "${work:?}"
@@ -46,6 +46,7 @@ SHELL
 
 # power_on NAME: a process that keeps the node's mounts and name; its /dev/shm is new.
 power_on() {
+  # shellcheck disable=SC2016  # the inner shell expands
   ip netns exec "$mark-$1" unshare --mount --uts bash -c '
     hostname "$0" && mount --make-rprivate / && mount -t tmpfs tmpfs /dev/shm && mount --bind "$1" /etc/hosts &&
     echo $$ >"$2" && exec sleep 1000' "$1" "$work/hosts" "$work/holder.$1" &
