@@ -13,7 +13,7 @@ std::vector<StateProof> equal_proofs(const MeshShape& mesh) {
   std::vector<StateProof> proofs(static_cast<size_t>(mesh.ranks()));
   for (int rank = 0; rank < static_cast<int>(mesh.ranks()); ++rank) {
     const MeshCoordinates at = mesh_coordinates(mesh, rank, kOrder);
-    proofs[static_cast<size_t>(rank)].weights = static_cast<uint64_t>(100 * at.pp + at.tp);
+    proofs[static_cast<size_t>(rank)].weights = 100 * static_cast<uint64_t>(at.pp) + static_cast<uint64_t>(at.tp);
     proofs[static_cast<size_t>(rank)].replicated = static_cast<uint64_t>(at.pp);
   }
   return proofs;
