@@ -6,20 +6,13 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
-#include <limits>
 #include <memory>
 
 #include "core/error.h"
-#include "core/log.h"
-#include "launch/agent_service.h"
-#include "launch/exit.h"
-#include "launch/janitor.h"
 #include "launch/launch_options.h"
-#include "launch/node_lock.h"
-#include "launch/run_lock.h"
-#include "launch/status/job_status.h"
+#include "launch/serve_node.h"
+#include "launch/unique_descriptor.h"
 #include "launch/verbs.h"
-#include "train/metrics/run_directory.h"
 
 namespace trident {
 namespace {
@@ -70,63 +63,12 @@ class Detachment {
   UniqueDescriptor done_;
 };
 
-// This node's agent was elected to coordinate from here on.
-int coordinate(LaunchPlan plan, const AgentArguments& arguments, Agent& agent, AgentService& service,
-               const JobSecret& secret) {
-  const int64_t epoch = service.peers().elected().value();
-  const NodeView view = service.view();
-  const std::string lost = plan.hosts.at(view.coordinator).name;
-  log::warning("the coordinator on {} is lost: this node takes its place from epoch {} on", lost, epoch);
-  agent.extend_lease(std::numeric_limits<int64_t>::max());
-  const NodePeer self = service.peers().self();
-  Nodes nodes(agent,
-              ClusterOptions{.hosts = plan.hosts,
-                             .self = arguments.node,
-                             .remote_shell = arguments.launch.remote_shell,
-                             .agent_command = plan.agent_command,
-                             .times = plan.times},
-              secret, service.peers().take_listener(), self.address);
-  nodes.gather_voters(view, epoch);
-  const JobConfig& job = plan.coordinator.job;
-  const RunDirectory folder(job.run.dir, job.run.name);
-  const RunLock lock(folder, std::chrono::duration_cast<std::chrono::milliseconds>(plan.times.timeout));
-  plan.coordinator.least_epoch = epoch;
-  plan.coordinator.replaced = {
-      lost, "node " + lost + ", which coordinated, is lost",
-      "most nodes do not hear it; " + self.host + " coordinates from epoch " + std::to_string(epoch) + " on"};
-  JobStatus status(job, folder);
-  plan.coordinator.publish = [&status](const GangState& gang, int64_t of) { status.board().publish(gang, of); };
-  Coordinator coordinator(std::move(plan.coordinator), folder, nodes);
-  status.serve();
-  const int code = coordinator.run();
-  status.finish();
-  return code;
-}
-
 int run(const AgentArguments& arguments) {
-  const JobSecret secret = JobSecret::receive(STDIN_FILENO);
+  const NodeTask task{arguments.node, arguments.coordinator, arguments.port, JobSecret::receive(STDIN_FILENO)};
   LaunchPlan plan = plan_launch(arguments.launch);
-  const JobConfig& job = plan.coordinator.job;
-  const RunDirectory folder(job.run.dir, job.run.name);
-  if (!folder.exists())
-    throw Error(ErrorCode::input_missing, "launch/agent", folder.root().string() + " is not there on " + host_name(),
-                "run.dir must be a folder that all nodes share, under the same name");
-  const std::string host = plan.hosts.at(arguments.node).name;
+  const auto log = shared_folder(plan).logs() / ("agent_" + plan.hosts.at(task.node).name + ".log");
   Detachment detachment;
-  const JobPlace place(folder.root());
-  const NodeLock node_lock(place);
-  const Janitor janitor(place);
-  Agent agent(place);
-  detachment.complete((folder.logs() / ("agent_" + host + ".log")).string());
-  AgentService service(agent, node_lock, {arguments.node, host, arguments.coordinator, arguments.port, plan.times},
-                       secret);
-  const AgentEnd end = service.run();
-  if (end == AgentEnd::elected) return coordinate(std::move(plan), arguments, agent, service, secret);
-  if (end == AgentEnd::released) return 0;
-  log::error(
-      "the coordinator is lost, and nobody takes its place: this node's ranks have been killed; start the same "
-      "`trident launch` again");
-  return static_cast<int>(ErrorCode::peer_lost);
+  return serve_node(std::move(plan), task, [&] { detachment.complete(log.string()); });
 }
 
 }  // namespace

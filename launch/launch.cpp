@@ -1,34 +1,35 @@
 #include <memory>
+#include <optional>
 #include <utility>
 
-#include "core/error.h"
-#include "launch/coordinator.h"
 #include "launch/janitor.h"
 #include "launch/launch_options.h"
 #include "launch/node_lock.h"
+#include "launch/run_job.h"
 #include "launch/run_lock.h"
-#include "launch/status/job_status.h"
+#include "launch/serve_node.h"
+#include "launch/slurm_step.h"
 #include "launch/verbs.h"
 
 namespace trident {
 namespace {
 
-std::unique_ptr<Nodes> nodes_of(const LaunchPlan& plan, const LaunchArguments& arguments, Agent& agent) {
+std::unique_ptr<Nodes> nodes_of(const LaunchPlan& plan, uint32_t self, const RunDirectory& folder, Agent& agent,
+                                const std::optional<SlurmStep>& step) {
   if (plan.hosts.size() < 2) return std::make_unique<Nodes>(agent, plan.ranks());
-  const int self = find_this_machine(plan.hosts);
   const std::string address = address_towards(plan.hosts[self == 0 ? 1 : 0].name);
-  const JobSecret secret = JobSecret::generate();
-  return std::make_unique<Nodes>(agent,
-                                 ClusterOptions{.hosts = plan.hosts,
-                                                .self = static_cast<uint32_t>(self),
-                                                .remote_shell = arguments.remote_shell,
-                                                .agent_command = plan.agent_command,
-                                                .times = plan.times},
-                                 secret, WireListener({.address = address}, secret), address);
+  const JobSecret secret = step ? step->make_secret(folder) : JobSecret::generate();
+  WireListener listener({.address = address}, secret);
+  if (step) step->publish(folder, {address, listener.port()});
+  ClusterOptions options{.hosts = plan.hosts,
+                         .self = self,
+                         .remote_shell = step ? std::string() : plan.coordinator.remote_shell,
+                         .agent_command = plan.agent_command,
+                         .times = plan.times};
+  return std::make_unique<Nodes>(agent, std::move(options), secret, std::move(listener), address);
 }
 
-int run(const LaunchArguments& arguments) {
-  LaunchPlan plan = plan_launch(arguments);
+int coordinate(LaunchPlan plan, uint32_t self, const std::optional<SlurmStep>& step) {
   const JobConfig& job = plan.coordinator.job;
   const RunDirectory folder(job.run.dir, job.run.name);
   folder.create();
@@ -37,17 +38,27 @@ int run(const LaunchArguments& arguments) {
   const NodeLock node_lock(place);
   const Janitor janitor(place);
   Agent agent(place);
-  const auto nodes = nodes_of(plan, arguments, agent);
+  const auto nodes = nodes_of(plan, self, folder, agent, step);
   nodes->gather();
-  JobStatus status(job, folder);
-  plan.coordinator.publish = [&status](const GangState& gang, int64_t epoch) { status.board().publish(gang, epoch); };
-  Coordinator coordinator(std::move(plan.coordinator), folder, *nodes);
-  status.serve();
-  const int code = coordinator.run();
-  status.finish();
-  if (arguments.schedule.empty()) return code;
-  const bool as_expected = coordinator.chaos().finish();
-  return code != 0 || as_expected ? code : static_cast<int>(ErrorCode::internal);
+  if (step) step->remove(folder);
+  return run_job(std::move(plan), folder, *nodes);
+}
+
+// Another task of the step coordinates.
+int serve(LaunchPlan plan, uint32_t self, const SlurmStep& step) {
+  const JobConfig& job = plan.coordinator.job;
+  const RunDirectory folder(job.run.dir, job.run.name);
+  auto [endpoint, secret] = step.find(folder);
+  return serve_node(std::move(plan), {self, endpoint.address, endpoint.port, secret}, [] {});
+}
+
+int run(const LaunchArguments& arguments) {
+  LaunchPlan plan = plan_launch(arguments);
+  if (plan.hosts.size() < 2) return coordinate(std::move(plan), 0, std::nullopt);
+  const auto self = static_cast<uint32_t>(find_this_machine(plan.hosts));
+  const auto step = SlurmStep::detect();
+  if (step && self != 0) return serve(std::move(plan), self, *step);
+  return coordinate(std::move(plan), self, step);
 }
 
 }  // namespace

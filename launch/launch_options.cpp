@@ -100,6 +100,7 @@ LaunchPlan plan_launch(const LaunchArguments& arguments) {
   options.train = verb_command("train", decided(arguments, options.job));
   options.remote_shell = arguments.remote_shell;
   options.mpirun = arguments.mpirun;
+  plan.scheduled = !arguments.schedule.empty();
   options.faults = faults_of(arguments, plan.ranks());
   const bool planned = cluster.has_value() && job.parallelism.schedule.is_auto();
   const RemainingMesh remaining(job, options.job, origins, places_of_ranks(job, launch), planned);

@@ -33,6 +33,7 @@ struct LaunchPlan {
   CoordinatorOptions coordinator;
   std::vector<std::string> agent_command;  ///< this plan for an agent on another host
   NodeTimes times;
+  bool scheduled = false;  ///< of the faults some are from a schedule
 
   [[nodiscard]] int ranks() const;
 };

@@ -77,7 +77,7 @@ std::vector<std::string> arguments(const LauncherOptions& options, const JobPlac
   std::string hosts;
   for (const auto& [host, ranks] : options.hosts)
     hosts += fmt::format("{}{}:{}", hosts.empty() ? "" : ",", host, ranks);
-  if (!hosts.empty()) words.insert(words.end(), {"--host", hosts, "--map-by", "slot"});
+  if (!hosts.empty()) words.insert(words.end(), {"--host", hosts, "--map-by", "slot", "--mca", "ras", "^slurm"});
   if (!options.remote_shell.empty())
     words.insert(words.end(), {"--mca", "plm", "rsh", "--mca", "plm_rsh_agent", options.remote_shell});
   for (const std::string& variable : supervision(options, place))

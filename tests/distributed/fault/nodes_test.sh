@@ -178,10 +178,27 @@ coordinator_of_two() {
   nothing_left of-two a b
 }
 
+# As srun would start it: once a node, without a remote shell to start agents with.
+slurm_step() {
+  local task=(env SLURM_JOB_ID=7 SLURM_JOBID=7 SLURM_STEP_ID=0 SLURM_NTASKS=2 SLURM_NNODES=2 SLURM_LOCALID=0
+    'SLURM_STEP_TASKS_PER_NODE=1(x2)') status=0
+  on b "${task[@]}" SLURM_PROCID=1 SLURM_NODEID=1 timeout 60 "$program" launch job.yaml run.name=slurm "${job[@]}" \
+    --hostfile hostfile 2>slurm-b.log &
+  local served=$!
+  on a "${task[@]}" SLURM_PROCID=0 SLURM_NODEID=0 timeout 60 "$program" launch job.yaml run.name=slurm "${job[@]}" \
+    --hostfile hostfile --remote-shell "$work/shell" --mpirun=--oversubscribe 2>slurm.log ||
+    report "slurm: exit $?: $(tail -n 20 slurm.log)"
+  wait $served || status=$?
+  [ $status -eq 0 ] || report "slurm: the other task ends with $status: $(tail -n 20 slurm-b.log)"
+  [ -z "$(find runs/slurm -name '.secret*' -o -name '.coordinator*')" ] || report "slurm: the secret is left"
+  same_run whole slurm
+  nothing_left slurm a b
+}
+
 hosts_of_three() { printf 'a slots=2\nb slots=1\nc slots=1\n' >hostfile; }
 
 flaps=3 scenarios=(two_nodes node_off partition one_way_partition kill9_orted kill9_agent flapping_link
-  coordinator_kill9 coordinator_cut_off coordinator_of_two)
+  coordinator_kill9 coordinator_cut_off coordinator_of_two slurm_step)
 shift 2
 if [ "${1:-}" = --long ]; then
   flaps=150
