@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""From a crash to the first new step: ranks of a running job are killed and stopped again and again under `trident launch`.
+"""From a crash to the first new step: ranks of a running job are killed and stopped again and again under `trident launch`,
+and, with --only node, nodes are switched off (two network namespaces; needs root).
 
 Medians and extremes over the faults of one run each. Times are those of a watcher outside: from the signal to the
 verdict's line in events.jsonl, and to the first row of the next start in metrics.jsonl. What the heartbeat costs is
 measured by bench_heartbeat: nanoseconds a beat, times the beats a second of the running ranks.
 
-    bench/recovery.py [--faults 10] [--build build] [--model S] [--ranks 4]
+    bench/recovery.py [--faults 10] [--only node] [--build build] [--model S] [--ranks 4]
 """
 import argparse
 import array
@@ -47,14 +48,75 @@ def wait_for(run, find):
     raise SystemExit("recovery: nothing happened in time: " + pathlib.Path(run.log.name).read_text()[-3000:])
 
 
+def run_command(*words, check=True):
+    return subprocess.run(words, check=check, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
+
+
+class TwoNodes:
+    """Networks, host names and /dev/shm of their own, joined by a cable; the job is coordinated from the first."""
+
+    names = ("node-a", "node-b")
+
+    def __init__(self, folder, ranks):
+        self.folder = folder
+        self.holders = {}
+        (folder / "hosts").write_text("127.0.0.1 localhost\n10.213.79.1 node-a\n10.213.79.2 node-b\n")
+        (folder / "hostfile").write_text("".join(f"{name} slots={(ranks + 1) // 2}\n" for name in self.names))
+        shell = folder / "shell"
+        shell.write_text(f"#!/bin/bash\nhost=$1; shift\nread -r target <{folder}/holder.$host || exit 255\n"
+                         'exec nsenter --target "$target" --mount --uts --net bash -c "$*"\n')
+        shell.chmod(0o755)
+        for name in self.names:
+            run_command("ip", "netns", "add", self.space(name))
+        run_command("ip", "link", "add", "link0", "netns", self.space("node-a"), "type", "veth", "peer", "name", "link0",
+                    "netns", self.space("node-b"))
+        for number, name in enumerate(self.names, 1):
+            run_command("ip", "-n", self.space(name), "address", "add", f"10.213.79.{number}/24", "dev", "link0")
+            run_command("ip", "-n", self.space(name), "link", "set", "dev", "lo", "up")
+            self.switch_on(name)
+
+    @staticmethod
+    def space(name):
+        return f"recovery-{os.getpid()}-{name}"
+
+    def enter(self, name):
+        pid = (self.folder / f"holder.{name}").read_text().strip()
+        return ["nsenter", "--target", pid, "--mount", "--uts", "--net", f"--wdns={os.getcwd()}"]
+
+    def switch_on(self, name):
+        run_command("ip", "-n", self.space(name), "link", "set", "dev", "link0", "up")
+        holder = self.folder / f"holder.{name}"
+        script = ('hostname "$0" && mount --make-rprivate / && mount -t tmpfs tmpfs /dev/shm && '
+                  'mount --bind "$1" /etc/hosts && echo $$ >"$2.new" && mv "$2.new" "$2" && exec sleep 100000')
+        subprocess.Popen(["ip", "netns", "exec", self.space(name), "unshare", "--mount", "--uts", "bash", "-c", script,
+                          name, str(self.folder / "hosts"), str(holder)])
+        while not holder.exists():
+            time.sleep(POLL_S)
+
+    def switch_off(self, name):
+        """The cable first: nothing of the end can be heard."""
+        run_command("ip", "-n", self.space(name), "link", "set", "dev", "link0", "down")
+        (self.folder / f"holder.{name}").unlink(missing_ok=True)
+        pids = subprocess.run(["ip", "netns", "pids", self.space(name)], check=False, capture_output=True, text=True).stdout
+        for pid in pids.split():
+            run_command("kill", "-KILL", pid, check=False)
+
+    def remove(self):
+        for name in self.names:
+            self.switch_off(name)
+            run_command("ip", "netns", "delete", self.space(name), check=False)
+
+
 class Run:
-    def __init__(self, options, folder, name):
+    def __init__(self, options, folder, name, nodes=None):
         self.folder = folder / name
-        words = [
+        words = (nodes.enter("node-a") if nodes else []) + [
             str(options.build / "trident"), "launch", str(folder / "m.yaml"), f"run.dir={folder}", f"run.name={name}",
             "training.steps=1000000", "parallelism.dp=auto", f"checkpoint.interval_steps={options.checkpoint}",
             "training.threads=1", "fault.max_restarts=1000", "--ranks", str(options.ranks), "--mpirun=--oversubscribe",
         ]
+        if nodes:
+            words += ["--hostfile", str(folder / "hostfile"), "--remote-shell", str(folder / "shell")]
         environment = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
         self.log = open(folder / f"{name}.log", "w", encoding="utf-8")
         self.agent = subprocess.Popen(words, env=environment, stderr=self.log)
@@ -120,6 +182,32 @@ def measure(options, folder, title, number):
           f"least {min(seconds):6.3f}   most {max(seconds):6.3f}   of {len(seconds)}", flush=True)
 
 
+def one_lost_node(options, folder, nodes, number):
+    run = Run(options, folder, f"node{number}", nodes)
+    try:
+        wait_for(run, lambda: (run.folder / "checkpoints" / "latest").exists() and run.gang())
+        begun = time.time()
+        nodes.switch_off("node-b")
+        verdicts, seen = wait_for(run, lambda: run.events("verdict"))
+        _, stepped = wait_for(run, lambda: run.steps(2))
+        wait_for(run, lambda: run.gang()["epoch"] == 2)
+        run.end()
+    finally:
+        # The job's process is a child of nsenter's own, which it replaced.
+        if run.agent.poll() is None:
+            run.agent.kill()
+    nodes.switch_on("node-b")
+    return seen - begun, stepped - begun, verdicts[0]["cause"] == "node lost" and verdicts[0]["host"] == "node-b"
+
+
+def measure_lost_nodes(options, folder):
+    nodes = TwoNodes(folder, options.ranks)
+    try:
+        report("node off", [one_lost_node(options, folder, nodes, i) for i in range(options.faults)])
+    finally:
+        nodes.remove()
+
+
 def write_job(model, folder):
     tokens = array.array("H", (random.Random(1).randrange(model.vocabulary) for _ in range(200_000)))
     (folder / "data.bin").write_bytes(tokens.tobytes())
@@ -158,7 +246,7 @@ def main():
     parser.add_argument("--model", choices=models.MODELS, default="S")
     parser.add_argument("--checkpoint", type=int, default=100, help="steps between checkpoints on disk")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", choices=("heartbeat", "crash", "hang"))
+    parser.add_argument("--only", choices=("heartbeat", "crash", "hang", "node"))
     parser.add_argument("--verbose", action="store_true", help="the agent's own words for each restart")
     parser.add_argument("--build", type=pathlib.Path, default=HERE.parent / "build")
     parser.add_argument("--folder", type=pathlib.Path)
@@ -173,6 +261,8 @@ def main():
             measure(options, folder, "crash", signal.SIGKILL)
         if options.only in (None, "hang"):
             measure(options, folder, "hang", signal.SIGSTOP)
+        if options.only == "node":
+            measure_lost_nodes(options, folder)
 
 
 if __name__ == "__main__":
