@@ -24,7 +24,7 @@ class SlurmStep {
   /// A new secret, in a file for this user alone. Throws Error(io).
   [[nodiscard]] JobSecret make_secret(const RunDirectory& run) const;
   /// Throws Error(io).
-  void publish(const RunDirectory& run, const Endpoint& endpoint) const;
+  void publish(const RunDirectory& run, const Endpoint& where) const;
   /// Waits for it and for the secret. Throws Error(peer_lost) where they do not come within a minute.
   [[nodiscard]] std::pair<Endpoint, JobSecret> find(const RunDirectory& run) const;
   /// Once all have come.

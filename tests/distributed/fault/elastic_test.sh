@@ -7,7 +7,9 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/fault.sh"
 
 wide=(parallelism.dp=4 parallelism.pp=1 training.global_batch_size=12 training.micro_batch_size=1
-  training.steps=40 fault.heartbeat=0.02s)
+  fault.heartbeat=0.02s)
+# So many that a busy machine sees the places return before the job ends.
+long=(training.steps=160)
 
 # from_memory NAME STARTS: every start but the first went on from memory.
 from_memory() {
@@ -19,8 +21,8 @@ from_memory() {
 meshes() { grep '"event":"begin"' "runs/$1/epochs.jsonl" | grep -oE '"dp":[0-9]+,"tp":[0-9]+,"pp":[0-9]+' | tr -d '"' | tr '\n' ' '; }
 
 replan() {
-  launch wide "${wide[@]}" || report "wide: exit $?: $(tail -n 20 wide.log)"
-  launch replan "${wide[@]}" --inject 'lose@rank=3,step=6;restore@epoch=2,step=9' ||
+  launch wide "${wide[@]}" "${long[@]}" || report "wide: exit $?: $(tail -n 20 wide.log)"
+  launch replan "${wide[@]}" "${long[@]}" --inject 'lose@rank=3,step=6;restore@epoch=2,step=9' ||
     report "replan: exit $?: $(tail -n 20 replan.log)"
   [ "$(meshes replan)" = "dp:4,tp:1,pp:1 dp:3,tp:1,pp:1 dp:4,tp:1,pp:1 " ] || report "replan: $(meshes replan)"
   same_run wide replan
@@ -43,16 +45,16 @@ replan_pipeline() {
 
 too_few() {
   local status=0
-  launch few "${wide[@]}" fault.min_ranks=4 --inject 'lose@rank=3,step=6' || status=$?
+  launch few "${wide[@]}" "${long[@]}" fault.min_ranks=4 --inject 'lose@rank=3,step=6' || status=$?
   [ $status -eq 69 ] || report "few: exit $status"
   grep -q 'places for 3 ranks are left, and no layout of at least 4' few.log || report "few: $(tail -n 3 few.log)"
-  launch few "${wide[@]}" || report "few: does not go on"
+  launch few "${wide[@]}" "${long[@]}" || report "few: does not go on"
   same_run wide few
   clean few
 }
 
 slow_rank() {
-  launch slow "${wide[@]}" --inject 'slow@rank=1,step=3,seconds=0.1' || report "slow: exit $?"
+  launch slow "${wide[@]}" training.steps=40 --inject 'slow@rank=1,step=3,seconds=0.1' || report "slow: exit $?"
   grep -q '"event":"straggler".*"rank":1,' runs/slow/events.jsonl || report "slow: not named: $(cat runs/slow/events.jsonl)"
   ! grep '"event":"straggler"' runs/slow/events.jsonl | grep -v '"rank":1,' >/dev/null || report "slow: others are named"
 }
