@@ -14,8 +14,9 @@ int run_job(LaunchPlan plan, const RunDirectory& folder, Nodes& nodes) {
   status.serve();
   const int code = coordinator.run();
   status.finish();
-  if (!plan.scheduled || code != 0) return code;
-  return coordinator.chaos().finish() ? code : static_cast<int>(ErrorCode::internal);
+  if (!plan.scheduled) return code;
+  const bool as_expected = coordinator.chaos().finish();
+  return code != 0 || as_expected ? code : static_cast<int>(ErrorCode::internal);
 }
 
 }  // namespace trident

@@ -97,7 +97,8 @@ sanitized_suite() {
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
 # LeakSanitizer of GCC 12 may crash on the dynamic thread-local storage of libraries' threads that have ended.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-intercept_tls_get_addr=0}
-export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1} TSAN_OPTIONS=${TSAN_OPTIONS:-second_deadlock_stack=1}
+export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+export TSAN_OPTIONS=${TSAN_OPTIONS:-second_deadlock_stack=1 suppressions=$root/tests/tsan.supp}
 [ $long = no ] || export TRIDENT_LONG_TESTS=1
 
 "$root/launch/setup.sh" build data tests
