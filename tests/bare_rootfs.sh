@@ -37,7 +37,7 @@ mirror=$(apt-get indextargets --format '$(SITE)|$(RELEASE)|$(COMPONENT)' 'Create
   awk -F'|' -v suite="$suite" '$2 == suite && $3 == "main" {print $1; exit}')
 [ -n "$mirror" ] || fail "no apt source for $suite main on this machine"
 
-target=$(mktemp -d -t trident-bare.XXXXXX)
+target=$(mktemp -d --suffix=.trident-bare)
 clean_up() {
   local mounted
   for mounted in proc sys dev; do

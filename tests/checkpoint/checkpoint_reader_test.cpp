@@ -13,16 +13,16 @@
 
 #include "checkpoint/file_hash.h"
 #include "tests/checkpoint/expect_exact.h"
-#include "tests/checkpoint/scratch_dir.h"
 #include "tests/checkpoint/split_checkpoint.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
 
 namespace fs = std::filesystem;
+using test::ScratchDir;
 using ::testing::HasSubstr;
 using testing::random_splitting;
-using testing::ScratchDir;
 using testing::small_tensors;
 using testing::SplitCheckpoint;
 using testing::Splitting;
@@ -268,9 +268,9 @@ TEST(CheckpointSceptic, T16TheViewNeverStandsInForAFile) {
   EXPECT_THAT(refusal(folder), HasSubstr("rank_00002.h5: is not there"));
   fs::current_path(before);
   // Another rank's file of the same size.
-  std::string other = testing::read_file(dir / "aside");
+  std::string other = test::read_file(dir / "aside");
   other[other.size() / 2] = static_cast<char>(other[other.size() / 2] + 1);
-  testing::write_file(folder / name, other);
+  test::write_file(folder / name, other);
   EXPECT_THAT(refusal(folder), HasSubstr("rank_00002.h5, block 0"));
   fs::rename(dir / "aside", folder / name);
   fs::remove(folder / "master.h5");

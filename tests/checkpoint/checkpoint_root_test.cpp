@@ -14,18 +14,18 @@
 
 #include "core/error.h"
 #include "tests/checkpoint/recording_file_system.h"
-#include "tests/checkpoint/scratch_dir.h"
 #include "tests/checkpoint/small_save.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
 
+using test::ScratchDir;
 using ::testing::ElementsAre;
 using testing::FileCall;
 using ::testing::IsEmpty;
 using testing::names_in;
 using testing::RecordingFileSystem;
-using testing::ScratchDir;
 using ::testing::UnorderedElementsAre;
 
 std::vector<int64_t> steps_in(const CheckpointRoot& root) {
@@ -37,7 +37,7 @@ std::vector<int64_t> steps_in(const CheckpointRoot& root) {
 void make_steps(const CheckpointRoot& root, const std::vector<int64_t>& steps) {
   for (const int64_t step : steps) {
     std::filesystem::create_directories(root.folder(step));
-    testing::write_file(root.folder(step) / "rank_00000.h5", "state");
+    test::write_file(root.folder(step) / "rank_00000.h5", "state");
   }
 }
 
@@ -59,7 +59,7 @@ TEST(CheckpointRoot, ListsNewestFirst) {
 // Were it taken for empty, the run would begin anew.
 TEST(CheckpointRoot, ARootThatCannotBeReadIsNotEmpty) {
   const ScratchDir scratch;
-  testing::write_file(scratch / "file", "");
+  test::write_file(scratch / "file", "");
   EXPECT_THROW((void)CheckpointRoot(scratch / "file").list(), Error);
 }
 
@@ -73,7 +73,7 @@ TEST(CheckpointSceptic, T14WhatOnlyLooksLikeACheckpoint) {
   std::filesystem::create_symlink("step_00000005", scratch / "step_00000008");
   std::filesystem::create_symlink("..", scratch / "step_00000009");
   ASSERT_EQ(mkfifo((scratch / "step_00000010").c_str(), 0600), 0);
-  testing::write_file(scratch / "step_00000011", "");
+  test::write_file(scratch / "step_00000011", "");
   std::filesystem::create_symlink("step_00000404", scratch / "latest");  // dangling: a hint that nothing follows
   EXPECT_THAT(steps_in(root), ElementsAre(5));
   root.retain(posix_file_system(), 1, 0, 5);
@@ -86,9 +86,9 @@ TEST(CheckpointRoot, SweepsWhatWasInterruptedAndNothingElse) {
   make_steps(root, {1});
   std::filesystem::create_directories(root.temporary(2, "a") / "deep");
   std::filesystem::create_directories(scratch / ".del.step_00000000");
-  testing::write_file(scratch / ".tmp.latest", "");
-  testing::write_file(scratch / "notes.txt", "");
-  testing::write_file(scratch / ".writer", "");
+  test::write_file(scratch / ".tmp.latest", "");
+  test::write_file(scratch / "notes.txt", "");
+  test::write_file(scratch / ".writer", "");
   std::filesystem::create_symlink("step_00000001", scratch / ".tmp.link");  // not followed
   EXPECT_EQ(root.sweep(posix_file_system()), 4);
   EXPECT_THAT(names_in(scratch.path()), UnorderedElementsAre("step_00000001", "notes.txt", ".writer"));

@@ -12,22 +12,22 @@
 #include "checkpoint/checkpoint_root.h"
 #include "core/error.h"
 #include "tests/checkpoint/recording_file_system.h"
-#include "tests/checkpoint/scratch_dir.h"
 #include "tests/checkpoint/small_save.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
 
+using test::read_file;
+using test::ScratchDir;
 using ::testing::AnyOf;
 using ::testing::ElementsAre;
 using testing::FileCall;
 using ::testing::HasSubstr;
 using testing::names_in;
 using testing::problem_with;
-using testing::read_file;
 using testing::RecordingFileSystem;
 using testing::save_small;
-using testing::ScratchDir;
 using Kind = FileCall::Kind;
 
 /// Old or new, never a third state.

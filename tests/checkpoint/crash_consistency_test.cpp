@@ -15,16 +15,16 @@
 #include "checkpoint/file_hash.h"
 #include "tests/checkpoint/crash_model.h"
 #include "tests/checkpoint/recording_file_system.h"
-#include "tests/checkpoint/scratch_dir.h"
 #include "tests/checkpoint/small_save.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
 
+using test::ScratchDir;
 using testing::CrashModel;
 using testing::FileCall;
 using testing::RecordingFileSystem;
-using testing::ScratchDir;
 using Fate = CrashModel::Fate;
 using Keep = Fate::Keep;
 
@@ -133,7 +133,7 @@ class CrashCheck {
   [[nodiscard]] std::string problem_of_latest(const std::set<int64_t>& promised) const {
     const auto latest = root_.path() / "latest";
     if (!std::filesystem::exists(latest)) return promised.empty() ? "" : "latest is lost";
-    const std::string content = testing::read_file(latest);
+    const std::string content = test::read_file(latest);
     for (const int64_t step : listed_) {
       if (content != root_.folder(step).filename().string() + "\n") continue;
       return promised.empty() || step >= *promised.rbegin() ? "" : "latest names an older step";

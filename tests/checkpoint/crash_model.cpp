@@ -4,12 +4,13 @@
 #include <utility>
 
 #include "core/error.h"
-#include "tests/checkpoint/scratch_dir.h"
+#include "tests/scratch_dir.h"
 
 namespace trident::testing {
 namespace {
 
 namespace fs = std::filesystem;
+using test::write_file;
 using Kind = FileCall::Kind;
 using Keep = CrashModel::Fate::Keep;
 

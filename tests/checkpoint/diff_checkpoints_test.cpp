@@ -7,16 +7,16 @@
 #include <random>
 #include <vector>
 
-#include "tests/checkpoint/scratch_dir.h"
 #include "tests/checkpoint/split_checkpoint.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
 
+using test::ScratchDir;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::random_splitting;
-using testing::ScratchDir;
 using ::testing::SizeIs;
 using testing::small_tensors;
 using testing::SplitCheckpoint;

@@ -13,16 +13,16 @@
 #include <string_view>
 
 #include "core/error.h"
-#include "tests/checkpoint/scratch_dir.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
 
 namespace fs = std::filesystem;
+using test::read_file;
+using test::ScratchDir;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-using testing::read_file;
-using testing::ScratchDir;
 
 FileSystem& files() { return posix_file_system(); }
 

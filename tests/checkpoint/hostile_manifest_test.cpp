@@ -14,15 +14,15 @@
 
 #include "checkpoint/manifest.h"
 #include "core/error.h"
-#include "tests/checkpoint/scratch_dir.h"
 #include "tests/checkpoint/sealed_text.h"
 #include "tests/checkpoint/small_save.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
 
+using test::ScratchDir;
 using testing::changed;
-using testing::ScratchDir;
 using testing::sealed;
 
 // Sanitizers multiply time and memory.
@@ -96,7 +96,7 @@ std::string manifest_text() {
 
 TEST(CheckpointSceptic, T15AGigabyteIsNotRead) {
   const ScratchDir scratch;
-  testing::write_file(scratch / Manifest::kFileName, "{");
+  test::write_file(scratch / Manifest::kFileName, "{");
   for (const uintmax_t bytes : {uintmax_t{1} << 30, uintmax_t{1} << 42}) {
     std::filesystem::resize_file(scratch / Manifest::kFileName, bytes);
     EXPECT_EQ(outcome_of([&] { (void)read_manifest(scratch.path()); }), refused);

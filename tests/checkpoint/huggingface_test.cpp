@@ -10,17 +10,17 @@
 
 #include "checkpoint/byte_tokenizer_json.h"
 #include "core/error.h"
-#include "tests/checkpoint/scratch_dir.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
 
 using nlohmann::json;
+using test::read_file;
+using test::ScratchDir;
+using test::write_file;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using testing::read_file;
-using testing::ScratchDir;
-using testing::write_file;
 
 ModelConfig tiny_llama(bool tied) { return {Architecture::llama, 10, 14, 2, 3, 1, 6, 17, 9, 1e-5, 1e4, 0.02, tied}; }
 ModelConfig tiny_gpt2(bool tied) { return {Architecture::gpt2, 12, 20, 2, 3, 3, 4, 17, 9, 1e-5, 1e4, 0.02, tied}; }

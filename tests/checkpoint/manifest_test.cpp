@@ -12,16 +12,16 @@
 
 #include "checkpoint/file_hash.h"
 #include "core/error.h"
-#include "tests/checkpoint/scratch_dir.h"
 #include "tests/checkpoint/sealed_text.h"
 #include "tests/checkpoint/small_save.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
 
+using test::ScratchDir;
 using testing::changed;
 using ::testing::HasSubstr;
-using testing::ScratchDir;
 using testing::sealed;
 using ::testing::StartsWith;
 
@@ -196,14 +196,14 @@ TEST(Manifest, IsReadFromARegularFileOnly) {
   ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);  // opening it would wait for ever
   EXPECT_EQ(code(), ErrorCode::bad_data);
   std::filesystem::remove(path);
-  testing::write_file(scratch / "elsewhere", encode(whole_manifest()));
+  test::write_file(scratch / "elsewhere", encode(whole_manifest()));
   std::filesystem::create_symlink("elsewhere", path);
   EXPECT_EQ(code(), ErrorCode::bad_data);
   std::filesystem::remove(path);
   std::filesystem::create_directory(path);
   EXPECT_EQ(code(), ErrorCode::bad_data);
   std::filesystem::remove(path);
-  testing::write_file(path, encode(whole_manifest()));
+  test::write_file(path, encode(whole_manifest()));
   EXPECT_EQ(read_manifest(scratch.path()), whole_manifest());
 }
 

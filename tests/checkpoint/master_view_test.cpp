@@ -16,15 +16,15 @@
 #include "checkpoint/tensor_boxes.h"
 #include "core/error.h"
 #include "tests/checkpoint/sample_checkpoint.h"
-#include "tests/checkpoint/scratch_dir.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
 
 using hdf5::Handle;
+using test::ScratchDir;
 using ::testing::HasSubstr;
 using testing::SampleCheckpoint;
-using testing::ScratchDir;
 
 Manifest write_with_view(const ScratchDir& dir, const SampleCheckpoint& sample) {
   Manifest manifest = sample.write(posix_file_system(), dir.path());

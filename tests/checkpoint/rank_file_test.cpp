@@ -12,14 +12,14 @@
 #include "checkpoint/hdf5_handle.h"
 #include "core/error.h"
 #include "tests/checkpoint/sample_checkpoint.h"
-#include "tests/checkpoint/scratch_dir.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
 
 using hdf5::Handle;
+using test::ScratchDir;
 using testing::SampleCheckpoint;
-using testing::ScratchDir;
 
 constexpr std::array kKinds = {StateKind::master, StateKind::exp_avg, StateKind::exp_avg_sq};
 
@@ -66,7 +66,7 @@ TEST_P(RankFiles, ArraysLieWhereTheResultSaysAndHdf5ReadsThem) {
   const hid_t type = GetParam() == DType::fp32 ? H5T_NATIVE_FLOAT : H5T_NATIVE_DOUBLE;
   for (int rank = 0; rank < SampleCheckpoint::kRanks; ++rank) {
     const RankFile& file = manifest.rank_files[static_cast<size_t>(rank)];
-    const std::string bytes = testing::read_file(dir / file.name);
+    const std::string bytes = test::read_file(dir / file.name);
     ASSERT_EQ(std::ssize(bytes), file.bytes);
     const hdf5::Session session;
     const Handle hdf5 = open_file(dir / file.name);
@@ -85,8 +85,8 @@ TEST_P(RankFiles, BlockHashesAreThoseOfTheFile) {
   const ScratchDir dir;
   const Manifest manifest = SampleCheckpoint(GetParam()).write(posix_file_system(), dir.path());
   for (const RankFile& file : manifest.rank_files) {
-    const std::string bytes = testing::read_file(dir / file.name);
-    const std::string sum = testing::read_file(dir / block_hash_file_name(file.name));
+    const std::string bytes = test::read_file(dir / file.name);
+    const std::string sum = test::read_file(dir / block_hash_file_name(file.name));
     BlockHasher hasher;
     hasher.update(std::as_bytes(std::span(bytes)));
     const BlockHashes hashes = hasher.finish();
@@ -164,7 +164,7 @@ TEST(RankFile, LongArraysComeInPieces) {
         next += given;
         return std::as_bytes(std::span(values)).subspan(static_cast<size_t>(begin), static_cast<size_t>(given));
       });
-  const std::string bytes = testing::read_file(dir / file.name);
+  const std::string bytes = test::read_file(dir / file.name);
   EXPECT_EQ(std::memcmp(bytes.data() + file.payload[0], values.data(), values.size() * 4), 0);
   BlockHasher hasher;
   hasher.update(std::as_bytes(std::span(bytes)));
@@ -216,7 +216,7 @@ TEST(CheckpointSceptic, T22SpecialValuesSurviveBitForBit) {
   const SampleCheckpoint sample;
   const Manifest manifest = sample.write(posix_file_system(), dir.path());
   const RankFile& file = manifest.rank_files[1];
-  const std::string bytes = testing::read_file(dir / file.name);
+  const std::string bytes = test::read_file(dir / file.name);
   int specials = 0;
   for (const auto& [tensor, block, offset] : file.segments) {
     const int64_t columns = whole_block(manifest.tensors[static_cast<size_t>(tensor)].shape).columns;

@@ -6,15 +6,15 @@
 #include <numeric>
 
 #include "core/error.h"
-#include "tests/checkpoint/scratch_dir.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
 
+using test::read_file;
+using test::ScratchDir;
+using test::write_file;
 using ::testing::HasSubstr;
-using testing::read_file;
-using testing::ScratchDir;
-using testing::write_file;
 
 std::vector<TensorSpec> specs() {
   return {{"a", SafetensorsDType::f32, {3, 4}},  // 48 bytes

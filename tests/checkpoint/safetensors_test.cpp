@@ -12,15 +12,15 @@
 #include "checkpoint/safetensors_reader.h"
 #include "checkpoint/safetensors_writer.h"
 #include "core/error.h"
-#include "tests/checkpoint/scratch_dir.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
 
+using test::ScratchDir;
+using test::write_file;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using testing::ScratchDir;
-using testing::write_file;
 
 std::vector<float> random_values(size_t count, uint32_t seed) {
   std::mt19937 engine(seed);

@@ -7,13 +7,14 @@
 #include "checkpoint/file_hash.h"
 #include "checkpoint/rank_file.h"
 #include "core/error.h"
-#include "tests/checkpoint/scratch_dir.h"
 #include "tests/checkpoint/state_source.h"
+#include "tests/scratch_dir.h"
 
 namespace trident::testing {
 namespace {
 
 namespace fs = std::filesystem;
+using test::read_file;
 
 constexpr int64_t kRows = 5, kColumns = 7, kGain = 6;
 

@@ -20,27 +20,27 @@
 #include "checkpoint/checkpoint_reader.h"
 #include "checkpoint/file_hash.h"
 #include "tests/checkpoint/expect_exact.h"
-#include "tests/checkpoint/scratch_dir.h"
 #include "tests/checkpoint/split_checkpoint.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
 
 namespace fs = std::filesystem;
 using Kind = CheckpointVerdict::Kind;
+using test::read_file;
+using test::ScratchDir;
+using test::write_file;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::Field;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::random_splitting;
-using testing::read_file;
-using testing::ScratchDir;
 using ::testing::SizeIs;
 using testing::small_tensors;
 using testing::SplitCheckpoint;
 using testing::Splitting;
-using testing::write_file;
 using testing::wrong_elements;
 
 bool long_tests() { return std::getenv("TRIDENT_LONG_TESTS") != nullptr; }

@@ -14,13 +14,13 @@
 #include "checkpoint/checkpoint_root.h"
 #include "core/error.h"
 #include "tests/checkpoint/recording_file_system.h"
-#include "tests/checkpoint/scratch_dir.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
 
+using test::ScratchDir;
 using ::testing::HasSubstr;
-using testing::ScratchDir;
 
 /// A process that does one thing and then waits to be killed.
 class Child {
@@ -84,7 +84,7 @@ TEST(CheckpointSceptic, T7TwoWriters) {
   EXPECT_EQ(refused->problem(), root.path().string() + " is written by run \"first\" on host \"" + host.data() +
                                     "\", process " + std::to_string(first.pid()));
   first.kill();
-  EXPECT_THAT(testing::read_file(root.path() / ".writer"), HasSubstr("first")) << "a dead process's lease is stale";
+  EXPECT_THAT(test::read_file(root.path() / ".writer"), HasSubstr("first")) << "a dead process's lease is stale";
   EXPECT_FALSE(refusal(root));
 }
 
@@ -97,7 +97,7 @@ TEST(WriterLease, IsGivenBackAndTakenAgain) {
     ASSERT_TRUE(refused);
     EXPECT_THAT(refused->problem(), HasSubstr("run \"" + std::string(run) + "\""));
   }
-  EXPECT_EQ(testing::read_file(root.path() / ".writer"), "");
+  EXPECT_EQ(test::read_file(root.path() / ".writer"), "");
 }
 
 TEST(WriterLease, ShowsNothingButPlainText) {
@@ -108,7 +108,7 @@ TEST(WriterLease, ShowsNothingButPlainText) {
     const auto refused = refusal(root);
     ASSERT_TRUE(refused);
     for (const char c : refused->problem()) EXPECT_TRUE(c >= ' ' && c < 127) << refused->problem();
-    testing::write_file(root.path() / ".writer", content);
+    test::write_file(root.path() / ".writer", content);
   }
 }
 
@@ -124,7 +124,7 @@ TEST(WriterLease, IsNotInherited) {
   }
   // Until it has become another program it is a copy of this one.
   const std::string name = "/proc/" + std::to_string(pid) + "/comm";
-  for (int i = 0; i < 2000 && testing::read_file(name) != "sleep\n"; ++i) usleep(5000);
+  for (int i = 0; i < 2000 && test::read_file(name) != "sleep\n"; ++i) usleep(5000);
   lease.reset();
   EXPECT_FALSE(refusal(root));
   kill(pid, SIGKILL);
@@ -159,7 +159,7 @@ TEST(CheckpointSceptic, T14ReadOnlyRoot) {
     }
   });
   EXPECT_TRUE(child.ok());
-  testing::write_file(scratch / "file", "");
+  test::write_file(scratch / "file", "");
   const auto refused = refusal(CheckpointRoot(scratch / "file/checkpoints"));
   ASSERT_TRUE(refused);
   EXPECT_EQ(refused->code(), ErrorCode::io);

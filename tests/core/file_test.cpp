@@ -7,6 +7,7 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/mapped_file.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
@@ -14,16 +15,12 @@ namespace {
 namespace fs = std::filesystem;
 
 class FileTest : public ::testing::Test {
- public:
-  FileTest() { fs::create_directories(folder); }
-  ~FileTest() override { fs::remove_all(folder); }
-
  protected:
   std::string contents(const fs::path& path) {
     const MappedFile file(path);
     return {reinterpret_cast<const char*>(file.data()), static_cast<size_t>(file.size())};
   }
-  fs::path folder = fs::path(::testing::TempDir()) / ("trident_file_" + std::to_string(::getpid()));
+  test::ScratchDir folder;
 };
 
 TEST_F(FileTest, ACommittedFileIsWholeAndReplacesTheOldOne) {
@@ -39,7 +36,7 @@ TEST_F(FileTest, ACommittedFileIsWholeAndReplacesTheOldOne) {
 
 TEST_F(FileTest, AnAbandonedFileLeavesNothing) {
   { AtomicFile(folder / "b").write("half"); }
-  EXPECT_TRUE(fs::is_empty(folder));
+  EXPECT_TRUE(fs::is_empty(folder.path()));
 }
 
 TEST_F(FileTest, MissingFoldersAndFilesAreNamed) {
@@ -54,7 +51,7 @@ TEST_F(FileTest, MissingFoldersAndFilesAreNamed) {
 }
 
 TEST_F(FileTest, FoldersAndPipesAreRefusedWithoutHanging) {
-  EXPECT_THROW(MappedFile{folder}, Error);
+  EXPECT_THROW(MappedFile{folder.path()}, Error);
   ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
   EXPECT_THROW(MappedFile{folder / "pipe"}, Error);
 }

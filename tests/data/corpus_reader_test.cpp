@@ -3,13 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/data/scratch.h"
+#include "tests/data/index_bytes.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
 
 using test::error_of;
-using test::Scratch;
+using test::ScratchDir;
 using testing::HasSubstr;
 using Options = CorpusReader::Options;
 
@@ -33,7 +34,7 @@ bool always(std::string_view, size_t) { return true; }
 bool never(std::string_view, size_t) { return false; }
 
 TEST(CorpusReader, ChunksJoinToTheFileWhateverTheirSize) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   const std::string text = "Fourscore and\nseven years\n\nago our fathers\nbrought forth.\n";
   const auto path = scratch.write("a.txt", text);
   for (int64_t chunk_bytes = 1; chunk_bytes < 80; ++chunk_bytes) {
@@ -51,7 +52,7 @@ TEST(CorpusReader, ChunksJoinToTheFileWhateverTheirSize) {
 }
 
 TEST(CorpusReader, CutsTextBeforeAWordOnly) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   const auto path = scratch.write("a.txt", "one two\nthree\n\nfour  five é six\n/seven .\n8 nine\n\n");
   for (const auto& chunk : read_all({.files = {path}, .chunk_bytes = 3}, always).chunks) {
     if (chunk.begins_file) continue;
@@ -60,7 +61,7 @@ TEST(CorpusReader, CutsTextBeforeAWordOnly) {
 }
 
 TEST(CorpusReader, EmptyFilesAreEmptyDocuments) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   const auto parts = read_all({.files = {scratch.write("a.txt", ""), scratch.write("b.txt", "x")}});
   ASSERT_EQ(parts.chunks.size(), 2U);
   EXPECT_TRUE(parts.chunks[0].empty_document);
@@ -69,7 +70,7 @@ TEST(CorpusReader, EmptyFilesAreEmptyDocuments) {
 }
 
 TEST(CorpusReader, JsonLinesAreCutAtLinesAndCounted) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   std::string text;
   for (int i = 1; i <= 50; ++i) text += std::string(static_cast<size_t>(i % 7), 'x') + "\n";
   const auto path = scratch.write("a.jsonl", text + "last");
@@ -87,7 +88,7 @@ TEST(CorpusReader, JsonLinesAreCutAtLinesAndCounted) {
 }
 
 TEST(CorpusReader, SetsTheLastFractionAside) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   const auto path = scratch.write("a.txt", std::string(190, 'a') + std::string(10, 'b'));
   const auto parts = read_all({.files = {path}, .validation_fraction = 0.05});
   EXPECT_EQ(parts.train, std::string(190, 'a'));
@@ -98,7 +99,7 @@ TEST(CorpusReader, SetsTheLastFractionAside) {
 }
 
 TEST(CorpusReader, SplitsAtCharactersAndLines) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   const auto text = scratch.write("a.txt", "aé€😀z");  // characters start at 0 1 3 6 10
   for (int percent = 1; percent < 100; ++percent) {
     const auto parts = read_all({.files = {text}, .validation_fraction = percent / 100.0});
@@ -112,9 +113,9 @@ TEST(CorpusReader, SplitsAtCharactersAndLines) {
 }
 
 TEST(CorpusReader, MissingFilesFoldersAndFractionsAreErrors) {
-  const Scratch scratch;
-  EXPECT_THAT(error_of([&] { CorpusReader({.files = {scratch.path("no.txt")}}, nullptr); }), HasSubstr("no.txt"));
-  EXPECT_THAT(error_of([&] { CorpusReader({.files = {scratch.path("")}}, nullptr); }), HasSubstr("is a folder"));
+  const ScratchDir scratch;
+  EXPECT_THAT(error_of([&] { CorpusReader({.files = {scratch / "no.txt"}}, nullptr); }), HasSubstr("no.txt"));
+  EXPECT_THAT(error_of([&] { CorpusReader({.files = {scratch / ""}}, nullptr); }), HasSubstr("is a folder"));
   EXPECT_THROW(CorpusReader({.files = {}, .validation_fraction = 1.0}, nullptr), Error);
   EXPECT_THROW(CorpusReader({.files = {}, .validation_fraction = -0.1}, nullptr), Error);
 }

@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "tests/data/small_bpe.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
@@ -19,18 +20,11 @@ using ::testing::HasSubstr;
 namespace fs = std::filesystem;
 
 class Gpt2FilesTest : public ::testing::Test {
- public:
-  Gpt2FilesTest() : folder_(fs::path(::testing::TempDir()) / ("gpt2_" + std::string(name()))) {
-    fs::create_directories(folder_);
-  }
-  ~Gpt2FilesTest() override { fs::remove_all(folder_); }
-
  protected:
-  static const char* name() { return ::testing::UnitTest::GetInstance()->current_test_info()->name(); }
-  void write(const char* file, const std::string& text) const { std::ofstream(folder_ / file) << text; }
+  void write(const char* file, const std::string& text) const { folder_.write(file, text); }
   std::string message() const {
     try {
-      load_tokenizer(folder_.string());
+      load_tokenizer(folder_.path().string());
     } catch (const Error& error) {
       return error.what();
     }
@@ -44,24 +38,24 @@ class Gpt2FilesTest : public ::testing::Test {
     write("vocab.bpe", merges);
   }
 
-  fs::path folder_;
+  test::ScratchDir folder_;
 };
 
 TEST_F(Gpt2FilesTest, LoadsByFolderByFileAndByKind) {
   write_small();
-  for (const auto& path : {folder_, folder_ / "vocab.bpe", folder_ / "encoder.json"}) {
+  for (const auto& path : {folder_.path(), folder_ / "vocab.bpe", folder_ / "encoder.json"}) {
     EXPECT_THAT(load_tokenizer(path.string())->encode("hello world"), ElementsAre(259, 265));
     EXPECT_EQ(make_tokenizer("gpt2-bpe", path.string())->kind(), "gpt2-bpe");
   }
-  EXPECT_EQ(load_tokenizer(folder_.string())->hash(), load_tokenizer((folder_ / "vocab.bpe").string())->hash());
+  EXPECT_EQ(load_tokenizer(folder_.path().string())->hash(), load_tokenizer((folder_ / "vocab.bpe").string())->hash());
   EXPECT_THROW(make_tokenizer("gpt2-bpe", ""), Error);
-  EXPECT_THROW(make_tokenizer("sentencepiece", folder_.string()), Error);
+  EXPECT_THROW(make_tokenizer("sentencepiece", folder_.path().string()), Error);
   EXPECT_THROW(load_tokenizer((folder_ / "absent").string()), Error);
 }
 
 TEST_F(Gpt2FilesTest, SpecialTokensInTextArePlainText) {
   write_small();
-  EXPECT_EQ(load_tokenizer(folder_.string())->encode("<|endoftext|>").size(), 13U);
+  EXPECT_EQ(load_tokenizer(folder_.path().string())->encode("<|endoftext|>").size(), 13U);
 }
 
 TEST_F(Gpt2FilesTest, BrokenFilesAreRefusedWithTheirPlace) {

@@ -6,7 +6,8 @@
 #include <filesystem>
 #include <functional>
 
-#include "tests/data/scratch.h"
+#include "tests/data/index_bytes.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
@@ -14,7 +15,7 @@ namespace {
 using test::error_of;
 using test::IndexBytes;
 using test::packed;
-using test::Scratch;
+using test::ScratchDir;
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -30,11 +31,11 @@ std::vector<int32_t> all_tokens(const IndexedDataset& data) {
 }
 
 TEST(IndexedDataset, IsOneStreamOfTokensUnderAnyOfItsNames) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   scratch.write("a.bin", packed<uint16_t>(small_tokens));
   scratch.write("a.idx", small_index().str());
   for (const char* name : {"a", "a.bin", "a.idx"}) {
-    const IndexedDataset data(scratch.path(name));
+    const IndexedDataset data(scratch / name);
     EXPECT_EQ(data.documents(), 2);
     EXPECT_THAT(all_tokens(data), ElementsAre(10, 11, 20, 21, 22, 65535));
     std::vector<int32_t> middle(3);
@@ -54,21 +55,21 @@ TEST(IndexedDataset, ReadsEveryIntegerDtype) {
                                 {3, 2, packed<int16_t>(tokens)}, {4, 4, packed<int32_t>(tokens)},
                                 {5, 8, packed<int64_t>(tokens)}, {8, 2, packed<uint16_t>(tokens)}};
   for (const auto& [code, size, bin] : cases) {
-    const Scratch scratch;
+    const ScratchDir scratch;
     scratch.write("a.bin", bin);
     scratch.write("a.idx",
                   IndexBytes{.code = code, .lengths = {1, 2}, .pointers = {0, size}, .documents = {0, 2}}.str());
-    EXPECT_THAT(all_tokens(IndexedDataset(scratch.path("a"))), ElementsAre(0, 1, 127)) << int{code};
+    EXPECT_THAT(all_tokens(IndexedDataset(scratch / "a")), ElementsAre(0, 1, 127)) << int{code};
   }
 }
 
 TEST(IndexedDataset, DocumentEndsAreFoundInAnyRange) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   // Documents of 2, 0, 3 (two sequences) and 1 tokens.
   scratch.write("a.bin", packed<uint16_t>(small_tokens));
   scratch.write("a.idx",
                 IndexBytes{.lengths = {2, 1, 2, 1}, .pointers = {0, 4, 6, 10}, .documents = {0, 1, 1, 3, 4}}.str());
-  const IndexedDataset data(scratch.path("a"));
+  const IndexedDataset data(scratch / "a");
   const std::vector<int64_t> ends{2, 5, 6};
   for (int64_t begin = 0; begin <= 6; ++begin) {
     for (int64_t end = begin; end <= 6; ++end) {
@@ -84,30 +85,30 @@ TEST(IndexedDataset, DocumentEndsAreFoundInAnyRange) {
 }
 
 TEST(IndexedDataset, RawUint16NeedsItsFullNameAndWholeTokens) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   scratch.write("raw.bin", packed<uint16_t>(small_tokens));
-  const IndexedDataset data(scratch.path("raw.bin"));
+  const IndexedDataset data(scratch / "raw.bin");
   EXPECT_THAT(all_tokens(data), ElementsAre(10, 11, 20, 21, 22, 65535));
   std::vector<int64_t> ends;
   data.document_ends(0, 6, ends);
   EXPECT_THAT(ends, ElementsAre(6));
-  EXPECT_THAT(error_of([&] { IndexedDataset(scratch.path("raw")); }), HasSubstr("raw.bin itself"));
+  EXPECT_THAT(error_of([&] { IndexedDataset(scratch / "raw"); }), HasSubstr("raw.bin itself"));
   scratch.write("odd.bin", "abc");
-  EXPECT_THAT(error_of([&] { IndexedDataset(scratch.path("odd.bin")); }), HasSubstr("odd.bin, byte 2"));
+  EXPECT_THAT(error_of([&] { IndexedDataset(scratch / "odd.bin"); }), HasSubstr("odd.bin, byte 2"));
 }
 
 TEST(IndexedDataset, EmptyDataSetIsValid) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   scratch.write("a.bin", "");
   scratch.write("a.idx", IndexBytes{.lengths = {}, .pointers = {}, .documents = {0}}.str());
-  EXPECT_EQ(IndexedDataset(scratch.path("a")).tokens(), 0);
+  EXPECT_EQ(IndexedDataset(scratch / "a").tokens(), 0);
 }
 
 TEST(IndexedDataset, TokensOutsideTheVocabularyAreNamedWhenRead) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   scratch.write("a.bin", packed<int32_t>({5, 99, 100, -1}));
   scratch.write("a.idx", IndexBytes{.code = 4, .lengths = {4}, .pointers = {0}, .documents = {0, 1}}.str());
-  const IndexedDataset data(scratch.path("a"), 100);
+  const IndexedDataset data(scratch / "a", 100);
   std::vector<int32_t> one(1);
   data.read(1, one);
   EXPECT_EQ(one[0], 99);
@@ -118,10 +119,10 @@ TEST(IndexedDataset, TokensOutsideTheVocabularyAreNamedWhenRead) {
 }
 
 TEST(IndexedDataset, WideTokensAreNotCutTo32Bits) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   scratch.write("a.bin", packed<int64_t>({(int64_t{1} << 32) + 7}));
   scratch.write("a.idx", IndexBytes{.code = 5, .lengths = {1}, .pointers = {0}, .documents = {0, 1}}.str());
-  const IndexedDataset data(scratch.path("a"));
+  const IndexedDataset data(scratch / "a");
   std::vector<int32_t> one(1);
   EXPECT_THAT(error_of([&] { data.read(0, one); }), HasSubstr("token 0 is 4294967303"));
 }
@@ -144,10 +145,10 @@ std::function<std::string()> changed(Change change) {
 }
 
 TEST_P(BrokenIndex, IsRefusedWithOffsetAndReason) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   scratch.write("a.bin", packed<uint16_t>(small_tokens));
   scratch.write("a.idx", GetParam().index());
-  EXPECT_THAT(error_of([&] { IndexedDataset(scratch.path("a")); }), HasSubstr(GetParam().message));
+  EXPECT_THAT(error_of([&] { IndexedDataset(scratch / "a"); }), HasSubstr(GetParam().message));
 }
 
 std::string name_of(const testing::TestParamInfo<Broken>& parameter) { return parameter.param.name; }
@@ -183,34 +184,33 @@ INSTANTIATE_TEST_SUITE_P(
     name_of);
 
 TEST(IndexedDataset, EveryTruncatedIndexIsRefused) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   scratch.write("a.bin", packed<uint16_t>(small_tokens));
   const std::string whole = small_index().str();
   for (size_t size = 0; size < whole.size(); ++size) {
     scratch.write("a.idx", whole.substr(0, size));
-    EXPECT_THAT(error_of([&] { IndexedDataset(scratch.path("a")); }), HasSubstr("a.idx, byte ")) << size;
+    EXPECT_THAT(error_of([&] { IndexedDataset(scratch / "a"); }), HasSubstr("a.idx, byte ")) << size;
   }
 }
 
 TEST(IndexedDataset, TruncatedOrMissingBinIsRefused) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   scratch.write("a.idx", small_index().str());
-  EXPECT_THAT(error_of([&] { IndexedDataset(scratch.path("a")); }),
-              AllOf(HasSubstr("a.bin"), HasSubstr("No such file")));
+  EXPECT_THAT(error_of([&] { IndexedDataset(scratch / "a"); }), AllOf(HasSubstr("a.bin"), HasSubstr("No such file")));
   const std::string whole = packed<uint16_t>(small_tokens);
   for (size_t size = 0; size < whole.size(); ++size) {
     scratch.write("a.bin", whole.substr(0, size));
-    EXPECT_THAT(error_of([&] { IndexedDataset(scratch.path("a")); }), HasSubstr("a.idx, byte ")) << size;
+    EXPECT_THAT(error_of([&] { IndexedDataset(scratch / "a"); }), HasSubstr("a.idx, byte ")) << size;
   }
   scratch.write("a.bin", whole + "xx");
-  EXPECT_THAT(error_of([&] { IndexedDataset(scratch.path("a")); }), HasSubstr("the .bin has 14"));
+  EXPECT_THAT(error_of([&] { IndexedDataset(scratch / "a"); }), HasSubstr("the .bin has 14"));
 }
 
 TEST(IndexedDataset, FoldersAndMissingFilesAreErrors) {
-  const Scratch scratch;
-  std::filesystem::create_directory(scratch.path("d.bin"));
-  EXPECT_THAT(error_of([&] { IndexedDataset(scratch.path("d.bin")); }), HasSubstr("not a regular file"));
-  EXPECT_THAT(error_of([&] { IndexedDataset(scratch.path("none")); }), HasSubstr("none.idx: no such file"));
+  const ScratchDir scratch;
+  std::filesystem::create_directory(scratch / "d.bin");
+  EXPECT_THAT(error_of([&] { IndexedDataset(scratch / "d.bin"); }), HasSubstr("not a regular file"));
+  EXPECT_THAT(error_of([&] { IndexedDataset(scratch / "none"); }), HasSubstr("none.idx: no such file"));
 }
 
 }  // namespace

@@ -9,13 +9,15 @@
 #include "data/indexed_dataset.h"
 #include "data/ordered_workers.h"
 #include "data/tokenizer.h"
-#include "tests/data/scratch.h"
+#include "tests/data/index_bytes.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
 
 using test::error_of;
-using test::Scratch;
+using test::read_file;
+using test::ScratchDir;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -62,20 +64,20 @@ TokenizeCorpusOptions quiet(std::vector<std::string> inputs, std::string out) {
 }
 
 TEST(TokenizeCorpus, TextFilesAndJsonLinesBecomeDocumentsInOrder) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   const auto text = scratch.write("a.txt", "hi");
   const auto empty = scratch.write("b.txt", "");
   const auto lines = scratch.write(
       "c.jsonl", "\xEF\xBB\xBF{\"id\": 1, \"text\": \"\\u00e9\"}\n\n{\"text\": \"\"}\r\n{\"text\":\"z\"}");
-  const auto result = tokenize_corpus(quiet({text, empty, lines}, scratch.path("out")), byte_encoder());
-  EXPECT_THAT(tokens_of(scratch.path("out")), ElementsAre('h', 'i', 256, 0xC3, 0xA9, 256, 'z', 256));
+  const auto result = tokenize_corpus(quiet({text, empty, lines}, scratch / "out"), byte_encoder());
+  EXPECT_THAT(tokens_of(scratch / "out"), ElementsAre('h', 'i', 256, 0xC3, 0xA9, 256, 'z', 256));
   EXPECT_EQ(result.documents, 5);
   EXPECT_EQ(result.tokens, 8);
-  EXPECT_EQ(result.bytes, static_cast<int64_t>(2 + scratch.read("c.jsonl").size()));
+  EXPECT_EQ(result.bytes, static_cast<int64_t>(2 + read_file(scratch / "c.jsonl").size()));
 }
 
 TEST(TokenizeCorpus, OutputDoesNotDependOnThreadsOrChunks) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   std::string text;
   std::string lines;
   for (int i = 0; i < 3000; ++i) {
@@ -84,42 +86,42 @@ TEST(TokenizeCorpus, OutputDoesNotDependOnThreadsOrChunks) {
   }
   const std::vector<std::string> inputs{scratch.write("a.txt", text), scratch.write("b.jsonl", lines)};
   for (const auto& encoder : {byte_encoder(), word_encoder()}) {
-    tokenize_corpus(quiet(inputs, scratch.path("whole")), encoder);
+    tokenize_corpus(quiet(inputs, scratch / "whole"), encoder);
     for (const int threads : {1, 3}) {
       for (const int64_t chunk_bytes : {16, 333, 5000}) {
-        auto options = quiet(inputs, scratch.path("part"));
+        auto options = quiet(inputs, scratch / "part");
         options.threads = threads;
         options.chunk_bytes = chunk_bytes;
         tokenize_corpus(options, encoder);
-        EXPECT_EQ(scratch.read("part.bin"), scratch.read("whole.bin")) << threads << " " << chunk_bytes;
-        EXPECT_EQ(scratch.read("part.idx"), scratch.read("whole.idx"));
+        EXPECT_EQ(read_file(scratch / "part.bin"), read_file(scratch / "whole.bin")) << threads << " " << chunk_bytes;
+        EXPECT_EQ(read_file(scratch / "part.idx"), read_file(scratch / "whole.idx"));
       }
     }
   }
 }
 
 TEST(TokenizeCorpus, ATokenizerThatNoCutSuitsGetsWholeDocuments) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   CorpusEncoder encoder;  // its ids tell where a piece of text starts
   encoder.encode_append = [](std::string_view text, std::vector<int32_t>& ids) {
     for (size_t i = 0; i < text.size(); ++i) ids.push_back(static_cast<int32_t>(i % 1000));
   };
   encoder.vocab_size = 1000;
-  auto options = quiet({scratch.write("a.txt", std::string(500, 'a') + "\nb c d e f g\nh")}, scratch.path("out"));
+  auto options = quiet({scratch.write("a.txt", std::string(500, 'a') + "\nb c d e f g\nh")}, scratch / "out");
   options.chunk_bytes = 8;
   tokenize_corpus(options, encoder);
-  EXPECT_EQ(tokens_of(scratch.path("out")).back(), 513);
+  EXPECT_EQ(tokens_of(scratch / "out").back(), 513);
 }
 
 TEST(TokenizeCorpus, ValidationIsTheLastPartOfTheBytes) {
-  const Scratch scratch;
-  auto options = quiet({scratch.write("a.txt", std::string(95, 'a') + "bbbbb")}, scratch.path("out"));
+  const ScratchDir scratch;
+  auto options = quiet({scratch.write("a.txt", std::string(95, 'a') + "bbbbb")}, scratch / "out");
   options.validation_fraction = 0.05;
   options.append_end_of_document = false;
   options.chunk_bytes = 10;
   const auto result = tokenize_corpus(options, byte_encoder());
-  EXPECT_EQ(tokens_of(scratch.path("out")), std::vector<int32_t>(95, 'a'));
-  EXPECT_EQ(tokens_of(scratch.path("out-val")), std::vector<int32_t>(5, 'b'));
+  EXPECT_EQ(tokens_of(scratch / "out"), std::vector<int32_t>(95, 'a'));
+  EXPECT_EQ(tokens_of(scratch / "out-val"), std::vector<int32_t>(5, 'b'));
   EXPECT_EQ(result.tokens, 100);
   EXPECT_EQ(result.validation_tokens, 5);
   EXPECT_EQ(result.validation_documents, 1);
@@ -134,10 +136,10 @@ struct BadLine {
 class BadJsonLine : public testing::TestWithParam<BadLine> {};
 
 TEST_P(BadJsonLine, IsNamedAndLeavesNoOutput) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   std::string lines;
   for (int i = 1; i < 200; ++i) lines += "{\"text\": \"fine\"}\n";
-  auto options = quiet({scratch.write("a.jsonl", lines + GetParam().line + "\n" + lines)}, scratch.path("out"));
+  auto options = quiet({scratch.write("a.jsonl", lines + GetParam().line + "\n" + lines)}, scratch / "out");
   options.chunk_bytes = 100;
   options.threads = 2;
   options.validation_fraction = 0.1;
@@ -157,27 +159,27 @@ INSTANTIATE_TEST_SUITE_P(Lines, BadJsonLine,
                                          BadLine{"{\"text\": null}", "not a string"}));
 
 TEST(TokenizeCorpus, ReadsAnotherKeyWhenAsked) {
-  const Scratch scratch;
-  auto options = quiet({scratch.write("a.json", "{\"text\": \"no\", \"body\": \"y\"}")}, scratch.path("out"));
+  const ScratchDir scratch;
+  auto options = quiet({scratch.write("a.json", "{\"text\": \"no\", \"body\": \"y\"}")}, scratch / "out");
   options.json_key = "body";
   tokenize_corpus(options, byte_encoder());
-  EXPECT_THAT(tokens_of(scratch.path("out")), ElementsAre('y', 256));
+  EXPECT_THAT(tokens_of(scratch / "out"), ElementsAre('y', 256));
 }
 
 TEST(TokenizeCorpus, TakesATokenizer) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   const auto tokenizer = load_tokenizer("byte");
   const auto encoder = corpus_encoder(*tokenizer);
   EXPECT_TRUE(encoder.cut_anywhere);
-  tokenize_corpus(quiet({scratch.write("a.txt", "ab")}, scratch.path("out")), encoder);
-  EXPECT_THAT(tokens_of(scratch.path("out")), ElementsAre('a', 'b'));
+  tokenize_corpus(quiet({scratch.write("a.txt", "ab")}, scratch / "out"), encoder);
+  EXPECT_THAT(tokens_of(scratch / "out"), ElementsAre('a', 'b'));
 }
 
 TEST(TokenizeCorpus, MissingInputLeavesNoOutput) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   const auto good = scratch.write("a.txt", "x");
-  EXPECT_THROW(tokenize_corpus(quiet({good, scratch.path("no.txt")}, scratch.path("out")), byte_encoder()), Error);
-  EXPECT_THROW(tokenize_corpus(quiet({}, scratch.path("out")), byte_encoder()), Error);
+  EXPECT_THROW(tokenize_corpus(quiet({good, scratch / "no.txt"}, scratch / "out"), byte_encoder()), Error);
+  EXPECT_THROW(tokenize_corpus(quiet({}, scratch / "out"), byte_encoder()), Error);
   EXPECT_THAT(scratch.files(), ElementsAre("a.txt"));
 }
 

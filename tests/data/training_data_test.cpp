@@ -8,20 +8,21 @@
 #include <set>
 
 #include "data/indexed_dataset_writer.h"
-#include "tests/data/scratch.h"
+#include "tests/data/index_bytes.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
 
 using test::error_of;
-using test::Scratch;
+using test::ScratchDir;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
 /// A data set of tokens first, first+1, … in documents of the given lengths.
-std::string write_counting(const Scratch& scratch, const std::string& name, int32_t first,
+std::string write_counting(const ScratchDir& scratch, const std::string& name, int32_t first,
                            const std::vector<int32_t>& documents) {
-  IndexedDatasetWriter writer(scratch.path(name), TokenDType::uint16);
+  IndexedDatasetWriter writer(scratch / name, TokenDType::uint16);
   for (const int32_t length : documents) {
     std::vector<int32_t> tokens(static_cast<size_t>(length));
     std::iota(tokens.begin(), tokens.end(), first);
@@ -30,11 +31,11 @@ std::string write_counting(const Scratch& scratch, const std::string& name, int3
     writer.end_document();
   }
   writer.finish();
-  return scratch.path(name);
+  return scratch / name;
 }
 
 TEST(TrainingData, UnshuffledSamplesAreInFileOrderAndWrapAround) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   const auto path = write_counting(scratch, "a", 0, {15});
   const TrainingData data({.sources = {{path}}, .sequence_length = 4, .vocab_size = 100, .shuffle = false});
   EXPECT_EQ(data.samples_per_epoch(), 3);  // 14 / 4
@@ -45,7 +46,7 @@ TEST(TrainingData, UnshuffledSamplesAreInFileOrderAndWrapAround) {
 }
 
 TEST(TrainingData, ExactlyOneSampleFits) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   const auto path = write_counting(scratch, "a", 0, {5});
   const TrainingData data({.sources = {{path}}, .sequence_length = 4, .vocab_size = 5});
   EXPECT_EQ(data.samples_per_epoch(), 1);
@@ -55,7 +56,7 @@ TEST(TrainingData, ExactlyOneSampleFits) {
 }
 
 TEST(TrainingData, TooSmallADataSetIsRefusedWithNumbers) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   const auto path = write_counting(scratch, "a", 0, {4});
   const auto message = error_of([&] { TrainingData({.sources = {{path}}, .sequence_length = 4, .vocab_size = 100}); });
   EXPECT_THAT(message, HasSubstr("has 4 tokens"));
@@ -68,7 +69,7 @@ TEST(TrainingData, TooSmallADataSetIsRefusedWithNumbers) {
 }
 
 TEST(TrainingData, EveryEpochVisitsEverySampleOnceInItsOwnOrder) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   const auto path = write_counting(scratch, "a", 0, {1001});
   const TrainingData data({.sources = {{path}}, .sequence_length = 10, .vocab_size = 2000, .seed = 3});
   std::vector<std::vector<int64_t>> epochs(3);
@@ -86,7 +87,7 @@ TEST(TrainingData, EveryEpochVisitsEverySampleOnceInItsOwnOrder) {
 }
 
 TEST(TrainingData, RanksSeeTheirPartsOfTheSameOrder) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   const auto path = write_counting(scratch, "a", 0, {997});
   const TrainingData data({.sources = {{path}}, .sequence_length = 7, .vocab_size = 2000, .seed = 8});
   TokenBatch whole;
@@ -100,7 +101,7 @@ TEST(TrainingData, RanksSeeTheirPartsOfTheSameOrder) {
 }
 
 TEST(TrainingData, SourcesAreMixedByWeightAndRunThroughTheirOwnEpochs) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   const auto a = write_counting(scratch, "a", 0, {101});
   const auto b = write_counting(scratch, "b", 1000, {31});
   const TrainingData data(
@@ -115,7 +116,7 @@ TEST(TrainingData, SourcesAreMixedByWeightAndRunThroughTheirOwnEpochs) {
 }
 
 TEST(TrainingData, CopiesOfOneDataSetAreNotInStep) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   const auto a = write_counting(scratch, "a", 0, {1001});
   const TrainingData data({.sources = {{a}, {a}}, .sequence_length = 10, .vocab_size = 2000, .seed = 1});
   int64_t equal = 0;
@@ -124,7 +125,7 @@ TEST(TrainingData, CopiesOfOneDataSetAreNotInStep) {
 }
 
 TEST(TrainingData, DocumentEndsAreExposedButNothingIsMasked) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   const auto path = write_counting(scratch, "a", 0, {3, 5, 1, 8});
   const TrainingData data({.sources = {{path}}, .sequence_length = 4, .vocab_size = 100, .shuffle = false});
   TokenBatch batch;
@@ -137,7 +138,7 @@ TEST(TrainingData, DocumentEndsAreExposedButNothingIsMasked) {
 }
 
 TEST(TrainingData, TokensBeyondTheVocabularyAreRefused) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   const auto path = write_counting(scratch, "a", 0, {20});
   const TrainingData data({.sources = {{path}}, .sequence_length = 4, .vocab_size = 10, .shuffle = false});
   TokenBatch batch;

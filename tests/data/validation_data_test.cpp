@@ -5,14 +5,15 @@
 
 #include <numeric>
 
-#include "tests/data/scratch.h"
+#include "tests/data/index_bytes.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
 
 using test::error_of;
 using test::packed;
-using test::Scratch;
+using test::ScratchDir;
 using testing::Each;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -25,7 +26,7 @@ std::string counting(int64_t tokens) {
 
 TEST(ValidationData, EveryTokenButTheFirstIsALabelOnce) {
   for (int64_t tokens = 2; tokens <= 14; ++tokens) {
-    const Scratch scratch;
+    const ScratchDir scratch;
     const ValidationData data(scratch.write("v.bin", counting(tokens)), 4, 100);
     for (int64_t batch_size = 1; batch_size <= 5; ++batch_size) {
       std::vector<int32_t> labels;
@@ -50,7 +51,7 @@ TEST(ValidationData, EveryTokenButTheFirstIsALabelOnce) {
 }
 
 TEST(ValidationData, LastWindowIsMaskedBeyondTheEnd) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   const ValidationData data(scratch.write("v.bin", counting(7)), 4, 100);
   EXPECT_EQ(data.windows(), 2);
   TokenBatch batch;
@@ -62,7 +63,7 @@ TEST(ValidationData, LastWindowIsMaskedBeyondTheEnd) {
 }
 
 TEST(ValidationData, NeedsTwoTokens) {
-  const Scratch scratch;
+  const ScratchDir scratch;
   const auto path = scratch.write("v.bin", counting(1));
   EXPECT_THAT(error_of([&] { ValidationData(path, 4, 100); }), HasSubstr("has 1 tokens"));
 }

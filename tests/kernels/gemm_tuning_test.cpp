@@ -13,6 +13,7 @@
 #include "kernels/cpu/blas.h"
 #include "kernels/linear.h"
 #include "tests/kernels/random_tensors.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
@@ -23,15 +24,8 @@ const GemmKey kForward{GemmForm::nt, 256, 512, 64, DType::fp32};
 const GemmKey kWeights{GemmForm::tn, 128, 256, 2048, DType::bf16};
 
 class GemmCache : public ::testing::Test {
- public:
-  GemmCache() : folder_(fs::path(::testing::TempDir()) / ("gemm_cache_" + std::to_string(getpid()))) {
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  ~GemmCache() override { fs::remove_all(folder_); }
-
  protected:
-  fs::path folder_;
+  test::ScratchDir folder_;
 };
 
 TEST(GemmChoices, RoundTripThroughJson) {
@@ -227,7 +221,7 @@ TEST_F(GemmCache, ManyStoringAtOnceLoseNothing) {
 TEST_F(GemmCache, PathFollowsTheEnvironment) {
   const char* const old = getenv("XDG_CACHE_HOME");
   const std::string kept = old != nullptr ? old : "";
-  setenv("XDG_CACHE_HOME", folder_.c_str(), 1);
+  setenv("XDG_CACHE_HOME", folder_.path().c_str(), 1);
   EXPECT_EQ(gemm_cache_path().parent_path(), folder_ / "trident");
   EXPECT_THAT(gemm_cache_path().filename().string(), ::testing::MatchesRegex("gemm-[0-9a-f]+[.]json"));
   EXPECT_EQ(gemm_cache_path(), gemm_cache_path());

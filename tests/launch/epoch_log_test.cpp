@@ -6,13 +6,13 @@
 #include <fstream>
 #include <sstream>
 
-#include "tests/checkpoint/scratch_dir.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
 
+using test::ScratchDir;
 using ::testing::HasSubstr;
-using testing::ScratchDir;
 
 std::string content(const std::filesystem::path& path) {
   std::ostringstream text;

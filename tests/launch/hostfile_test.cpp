@@ -3,28 +3,22 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <filesystem>
-#include <fstream>
+#include <string>
+#include <vector>
 
 #include "core/error.h"
 #include "launch/remote_shell.h"
+#include "tests/scratch_dir.h"
 #include "train/metrics/run_directory.h"
 
 namespace trident {
 namespace {
 
 class HostfileTest : public testing::Test {
- public:
-  HostfileTest() : path_(std::filesystem::temp_directory_path() / ("trident_hosts_" + std::to_string(getpid()))) {}
-  ~HostfileTest() override { std::filesystem::remove(path_); }
-
  protected:
-  std::vector<Host> read(const std::string& text) {
-    std::ofstream(path_) << text;
-    return read_hostfile(path_);
-  }
+  std::vector<Host> read(const std::string& text) { return read_hostfile(scratch_.write("hosts", text)); }
 
-  std::filesystem::path path_;
+  test::ScratchDir scratch_;
 };
 
 TEST_F(HostfileTest, NamesAndSlots) {

@@ -1,13 +1,11 @@
 #pragma once
 
-#include <gtest/gtest.h>
-#include <unistd.h>
-
 #include <filesystem>
 #include <fstream>
 #include <string>
 
 #include "launch/status/rank_board.h"
+#include "tests/scratch_dir.h"
 #include "train/metrics/events_file.h"
 #include "train/metrics/metrics_file.h"
 #include "train/metrics/run_directory.h"
@@ -19,14 +17,6 @@ constexpr double kStatusStart = 1.8e9;
 /// A made-up run's folder, gone with the test.
 class StatusRun {
  public:
-  StatusRun() : run_(make_folder()) {}
-  ~StatusRun() {
-    std::error_code ignored;
-    std::filesystem::remove_all(run_.root(), ignored);
-  }
-  StatusRun(const StatusRun&) = delete;
-  StatusRun& operator=(const StatusRun&) = delete;
-
   [[nodiscard]] const RunDirectory& run() const { return run_; }
   void step(int64_t number, double loss, int attempt = 1) const {
     StepMetrics row;
@@ -49,13 +39,8 @@ class StatusRun {
   }
 
  private:
-  static RunDirectory make_folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "trident_status_XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) ADD_FAILURE() << "mkdtemp " << name;
-    return RunDirectory(std::filesystem::path(name));
-  }
-
-  RunDirectory run_;
+  test::ScratchDir folder_;
+  RunDirectory run_{folder_.path()};
 };
 
 /// A gang whose ranks have done `step`, each after that much work.

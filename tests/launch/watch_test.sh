@@ -28,10 +28,11 @@ until_true() {
 trains_again() { grep -qs '"event":"restart"' runs/seen/events.jsonl; }
 
 while_it_runs() {
-  local port
+  local url port
   until_true "a restart" trains_again || return 0
-  port=$(sed -E 's/.*"url":"[^"]*:([0-9]+)".*/\1/' runs/seen/status.json)
-  grep -q "status at http://127.0.0.1:$port" seen.log || report "the log does not say where"
+  url=$(sed -E 's/.*"url":"([^"]*)".*/\1/' runs/seen/status.json)
+  port=${url##*:}
+  grep -qF "status at $url," seen.log || report "the log does not say where"
   get "$port" /healthz >healthz
   grep -q '^HTTP/1.1 200' healthz || report "healthz: $(cat healthz)"
   get "$port" /metrics >metrics

@@ -12,6 +12,7 @@
 #include "launch/wire/bytes.h"
 #include "launch/wire/frame.h"
 #include "launch/wire/secret.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
@@ -22,9 +23,6 @@ namespace fs = std::filesystem;
 
 class JobSecretTest : public testing::Test {
  protected:
-  void SetUp() override { fs::create_directory(folder_); }
-  void TearDown() override { fs::remove_all(folder_); }
-
   void write(const std::string& text) const {
     std::ofstream(file_, std::ios::binary) << text;
     ASSERT_EQ(chmod(file_.c_str(), 0600), 0);
@@ -39,7 +37,7 @@ class JobSecretTest : public testing::Test {
     }
   }
 
-  const fs::path folder_ = fs::temp_directory_path() / ("wire_test." + std::to_string(getpid()));
+  const test::ScratchDir folder_;
   const fs::path file_ = folder_ / "secret";
 };
 

@@ -6,11 +6,13 @@
 #include <cstdlib>
 
 #include "core/philox.h"
-#include "tests/checkpoint/scratch_dir.h"
+#include "tests/scratch_dir.h"
 #include "tests/train/saving.h"
 
 namespace trident::testing {
 namespace {
+
+using test::ScratchDir;
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 constexpr int kLoadsPerSave = 1;

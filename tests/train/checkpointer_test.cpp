@@ -10,7 +10,7 @@
 
 #include "core/error.h"
 #include "tests/checkpoint/forwarding_files.h"
-#include "tests/checkpoint/scratch_dir.h"
+#include "tests/scratch_dir.h"
 #include "tests/train/saving.h"
 #include "tests/train/test_memory.h"
 
@@ -18,6 +18,7 @@ namespace trident::testing {
 namespace {
 
 namespace fs = std::filesystem;
+using test::ScratchDir;
 using ::testing::HasSubstr;
 using ::testing::UnorderedElementsAre;
 

@@ -9,8 +9,8 @@
 #include "checkpoint/huggingface.h"
 #include "checkpoint/verify_checkpoint.h"
 #include "core/philox.h"
-#include "tests/checkpoint/scratch_dir.h"
 #include "tests/model/fixtures.h"
+#include "tests/scratch_dir.h"
 #include "train/export_check.h"
 #include "train/saved_state.h"
 
@@ -19,6 +19,8 @@ namespace {
 
 namespace fs = std::filesystem;
 using namespace testing;
+using test::read_file;
+using test::ScratchDir;
 using ::testing::HasSubstr;
 
 /// Values that tell every element of every tensor apart.

@@ -8,12 +8,13 @@
 
 #include "checkpoint/snapshot_partner.h"
 #include "checkpoint/snapshot_transfer.h"
-#include "tests/checkpoint/scratch_dir.h"
+#include "tests/scratch_dir.h"
 #include "tests/train/test_memory.h"
 
 namespace trident::testing {
 namespace {
 
+using test::ScratchDir;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 

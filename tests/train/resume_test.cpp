@@ -6,13 +6,14 @@
 #include <fstream>
 
 #include "core/error.h"
-#include "tests/checkpoint/scratch_dir.h"
+#include "tests/scratch_dir.h"
 #include "tests/train/saving.h"
 
 namespace trident::testing {
 namespace {
 
 namespace fs = std::filesystem;
+using test::ScratchDir;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 

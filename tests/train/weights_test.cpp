@@ -9,7 +9,7 @@
 
 #include "checkpoint/huggingface.h"
 #include "parallel/comm/threads/thread_ranks.h"
-#include "tests/checkpoint/scratch_dir.h"
+#include "tests/scratch_dir.h"
 #include "tests/train/mesh_rank.h"
 
 namespace trident {
@@ -17,6 +17,9 @@ namespace {
 
 namespace fs = std::filesystem;
 using namespace testing;
+using test::read_file;
+using test::ScratchDir;
+using test::write_file;
 using ::testing::HasSubstr;
 
 /// Rank 0 writes a Hugging Face directory of the weights that all ranks hold.

@@ -11,6 +11,7 @@
 
 #include "core/error.h"
 #include "tests/parallel/pipeline/drawn_trace.h"
+#include "tests/scratch_dir.h"
 
 namespace trident::pipeline {
 namespace {
@@ -125,8 +126,7 @@ TEST(Timeline, AnEmptyOneIsATraceToo) {
 }
 
 TEST(Timeline, AnyBytesMakeAFileThatParses) {
-  const auto folder = std::filesystem::temp_directory_path() / ("timeline_" + std::to_string(::getpid()));
-  std::filesystem::create_directories(folder);
+  const test::ScratchDir folder;
   Timeline timeline;
   timeline.start();
   const ProgressRecord record{"a\"b\\\n\x01\xff", 1, CollectiveOp::broadcast, 1'999'999'999};
@@ -137,7 +137,6 @@ TEST(Timeline, AnyBytesMakeAFileThatParses) {
   const json trace = json::parse(file);
   EXPECT_THAT(spans(trace)[0].name, testing::AllOf(HasSubstr("broadcast a\"b\\\n"), HasSubstr(" 2.0 GB")));
   EXPECT_THROW(write_chrome_trace(folder / "no" / "t.json", timeline, {}), Error);
-  std::filesystem::remove_all(folder);
 }
 
 TEST(Timeline, AMomentOfTheSystemClockIsAnOriginForAllMachines) {

@@ -8,7 +8,7 @@
 #include <random>
 
 #include "core/error.h"
-#include "tests/train/metrics/temp_folder.h"
+#include "tests/scratch_dir.h"
 #include "train/metrics/append_file.h"
 #include "train/metrics/events_file.h"
 #include "train/metrics/metrics_file.h"
@@ -18,6 +18,9 @@ namespace trident {
 namespace {
 
 using nlohmann::json;
+using test::read_file;
+using test::ScratchDir;
+using test::write_file;
 
 StepMetrics some_step(std::int64_t step, int attempt = 1) {
   StepMetrics metrics;
@@ -49,7 +52,7 @@ TEST(MetricsFile, StepRowHasExactlyThePromisedKeys) {
 }
 
 TEST(MetricsFile, LossesSurviveBitForBit) {
-  const TempFolder folder;
+  const ScratchDir folder;
   const auto path = folder.path() / "metrics.jsonl";
   std::mt19937_64 random(5);
   std::vector<double> losses;
@@ -90,7 +93,7 @@ TEST(MetricsFile, UnknownMfuAloneIsNotNonFinite) {
 }
 
 TEST(MetricsFile, HighestAttemptOfAStepStays) {
-  const TempFolder folder;
+  const ScratchDir folder;
   const auto path = folder.path() / "metrics.jsonl";
   AppendFile file(path);
   for (int step = 1; step <= 5; ++step) file.append(to_json_line(some_step(step, 1)));
@@ -114,12 +117,12 @@ TEST(MetricsFile, HighestAttemptOfAStepStays) {
 }
 
 TEST(MetricsFile, GarbageIsCountedAndNeverFatal) {
-  const TempFolder folder;
+  const ScratchDir folder;
   const auto path = folder.path() / "metrics.jsonl";
   std::string text = "not json\n[1,2]\n{\"step\":-3,\"loss\":1}\n{\"step\":1e300,\"loss\":1}\n\n";
   text += "{\"step\":1,\"attempt\":99999999999,\"loss\":1}\n" + std::string(3 << 20, 'x') + "\n";
   text += std::string(5000, '[') + "\n" + to_json_line(some_step(2)) + "{\"step\":3,\"loss\":1";
-  write_text(path, text);
+  write_file(path, text);
   const MetricsHistory history = read_metrics(path);
   ASSERT_EQ(history.steps.size(), 1U);
   EXPECT_EQ(history.steps[0].step, 2);
@@ -127,13 +130,13 @@ TEST(MetricsFile, GarbageIsCountedAndNeverFatal) {
 }
 
 TEST(MetricsFile, RandomBytesNeverCrashTheReaders) {
-  const TempFolder folder;
+  const ScratchDir folder;
   std::mt19937 random(11);
   const std::string good = to_json_line(some_step(2)) + to_json_line(EventRecord{.host = "node", .seconds = 1.0});
   for (int round = 0; round < 300; ++round) {
     std::string text = good;
     for (int flips = 0; flips < 6; ++flips) text[random() % text.size()] = static_cast<char>(random());
-    write_text(folder.path() / "m", text);
+    write_file(folder.path() / "m", text);
     EXPECT_LE(read_metrics(folder.path() / "m").steps.size(), 2U);
     EXPECT_LE(read_events(folder.path() / "m").size(), 2U);
     EXPECT_GE(highest_attempt(folder.path() / "m"), 0);
@@ -141,15 +144,15 @@ TEST(MetricsFile, RandomBytesNeverCrashTheReaders) {
 }
 
 TEST(AppendFile, TornLastLineIsCutOff) {
-  const TempFolder folder;
+  const ScratchDir folder;
   const auto path = folder.path() / "m";
   const std::string torn(10000, 'y');
   for (const std::string& start : {std::string(), std::string("a\n"), "a\n" + std::string(5000, 'b') + "\n"}) {
-    write_text(path, start + torn);
+    write_file(path, start + torn);
     truncate_torn_line(path);
-    EXPECT_EQ(read_text(path), start);
+    EXPECT_EQ(read_file(path), start);
     truncate_torn_line(path);
-    EXPECT_EQ(read_text(path), start);
+    EXPECT_EQ(read_file(path), start);
   }
   EXPECT_NO_THROW(truncate_torn_line(folder.path() / "absent"));
 }
@@ -163,7 +166,7 @@ TEST(AppendFile, FullDiskKeepsRecordsThenCountsWhatDidNotFit) {
 }
 
 TEST(AppendFile, RecordsThatWaitedAreWrittenWholeWhenThereIsRoomAgain) {
-  const TempFolder folder;
+  const ScratchDir folder;
   const auto path = folder.path() / "m";
   const auto previous = std::signal(SIGXFSZ, SIG_IGN);
   rlimit old_limit{};
@@ -176,20 +179,20 @@ TEST(AppendFile, RecordsThatWaitedAreWrittenWholeWhenThereIsRoomAgain) {
   file.append("second\n");
   file.append("third3\n");
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &old_limit), 0);
-  EXPECT_EQ(read_text(path), "first1\nsec");
+  EXPECT_EQ(read_file(path), "first1\nsec");
   file.append("fourth\n");
-  EXPECT_EQ(read_text(path), "first1\nsecond\nthird3\nfourth\n");
+  EXPECT_EQ(read_file(path), "first1\nsecond\nthird3\nfourth\n");
   EXPECT_EQ(file.lost_records(), 0);
   std::signal(SIGXFSZ, previous);
 }
 
 TEST(AppendFile, ThrowsWhereTheFileCannotBeCreated) {
-  const TempFolder folder;
+  const ScratchDir folder;
   EXPECT_THROW(AppendFile(folder.path() / "no" / "such" / "folder"), Error);
 }
 
 TEST(EventsFile, EveryEventComesBack) {
-  const TempFolder folder;
+  const ScratchDir folder;
   const auto path = folder.path() / "events.jsonl";
   EventRecord fault{.event = RunEvent::fault, .attempt = 2, .step = 1000, .rank = 3, .host = "node\"07", .pid = 4121};
   fault.phase = "all_reduce";
@@ -197,7 +200,7 @@ TEST(EventsFile, EveryEventComesBack) {
   fault.detail = "line\nbreak <b> \xff";
   fault.seconds = 0.25;
   fault.ts = "2026-11-22T19:30:01.123Z";
-  write_text(path,
+  write_file(path,
              to_json_line(fault) + "{\"event\":\"invented\"}\n" + to_json_line(EventRecord{.event = RunEvent::stop}));
   const auto events = read_events(path);
   ASSERT_EQ(events.size(), 2U);
@@ -222,7 +225,7 @@ TEST(EventsFile, TimestampsAreUtcWithMilliseconds) {
 }
 
 TEST(RunDirectory, HasThePromisedNames) {
-  const TempFolder folder;
+  const ScratchDir folder;
   const RunDirectory run(folder.path() / "runs", "smoke");
   EXPECT_FALSE(run.exists());
   EXPECT_EQ(run.previous_attempt(), 0);
@@ -240,7 +243,7 @@ TEST(RunDirectory, HasThePromisedNames) {
   run.write_config("a: 2\n");
   EXPECT_EQ(run.read_config(), "a: 2\n");
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(root), {}), 5) << "a temporary file stayed";
-  write_text(run.events(), to_json_line(EventRecord{.attempt = 4}));
+  write_file(run.events(), to_json_line(EventRecord{.attempt = 4}));
   EXPECT_EQ(run.previous_attempt(), 4);
 }
 

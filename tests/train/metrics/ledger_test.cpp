@@ -7,7 +7,7 @@
 #include <cmath>
 #include <random>
 
-#include "temp_folder.h"
+#include "tests/scratch_dir.h"
 #include "train/metrics/append_file.h"
 #include "train/metrics/report.h"
 #include "train/metrics/straggler_spans.h"
@@ -15,6 +15,9 @@
 namespace trident {
 namespace {
 
+using test::read_file;
+using test::ScratchDir;
+using test::write_file;
 using testing::HasSubstr;
 
 constexpr double kStart = 1.8e9;  // a whole second
@@ -173,16 +176,16 @@ void write_files(const RunDirectory& run, const std::string& noise) {
   for (const StepMetrics& row : made.rows.steps) metrics += to_json_line(row) + noise;
   for (const EvalMetrics& row : made.rows.evaluations) metrics += to_json_line(row) + noise;
   for (const EventRecord& row : made.events) events += to_json_line(row) + noise;
-  write_text(run.metrics(), metrics + R"({"v":1,"attempt":2,"step":6,"loss":1.5,"step_s":900)");
-  write_text(run.events(), events + R"({"ts":")" + at(900));
-  write_text(run.epochs(), epoch_line("begin", 1, 0, ",\"ranks\":4,\"dp\":2,\"tp\":1,\"pp\":2") + noise +
+  write_file(run.metrics(), metrics + R"({"v":1,"attempt":2,"step":6,"loss":1.5,"step_s":900)");
+  write_file(run.events(), events + R"({"ts":")" + at(900));
+  write_file(run.epochs(), epoch_line("begin", 1, 0, ",\"ranks\":4,\"dp\":2,\"tp\":1,\"pp\":2") + noise +
                                epoch_line("end", 1, 15.25, ",\"outcome\":\"fault\"") + noise +
                                epoch_line("begin", 2, 15.5, "") +
                                epoch_line("end", 2, 24, ",\"outcome\":\"finished\"") + R"({"v":1,"ts":")" + at(900));
 }
 
 TEST(Ledger, OfFilesWithCutAndForeignLines) {
-  const TempFolder folder;
+  const ScratchDir folder;
   const RunDirectory run(folder.path());
   const FaultyRun made;
   write_files(run, "\n[]\nnull\n{\"event\":7}\n{\"v\":1,\"event\":\"begin\",\"epoch\":\"x\"}\n\xff\xfe{\n");
@@ -193,7 +196,7 @@ TEST(Ledger, OfFilesWithCutAndForeignLines) {
 }
 
 TEST(Ledger, RandomBytesNeverBreakIt) {
-  const TempFolder folder;
+  const ScratchDir folder;
   const RunDirectory run(folder.path());
   std::mt19937 random(5);
   write_files(run, "");
@@ -201,9 +204,9 @@ TEST(Ledger, RandomBytesNeverBreakIt) {
   for (int round = 0; round < 200; ++round) {
     write_files(run, "");
     for (const auto& file : files) {
-      std::string text = read_text(file);
+      std::string text = read_file(file);
       for (int flips = 0; flips < 8; ++flips) text[random() % text.size()] = static_cast<char>(random());
-      write_text(file, text);
+      write_file(file, text);
     }
     const Ledger ledger = read_ledger(run);
     for (const double seconds : ledger.seconds) EXPECT_GE(seconds, 0);
@@ -211,7 +214,7 @@ TEST(Ledger, RandomBytesNeverBreakIt) {
 }
 
 TEST(Report, ShowsTheLedgerAndStragglers) {
-  const TempFolder folder;
+  const ScratchDir folder;
   const RunDirectory run(folder.path());
   write_files(run, "");
   EventRecord slow = event(RunEvent::straggler, 2, 19, 4);

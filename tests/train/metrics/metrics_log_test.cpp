@@ -11,11 +11,14 @@
 #include <string>
 
 #include "core/error.h"
-#include "tests/train/metrics/temp_folder.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
 
+using test::read_file;
+using test::ScratchDir;
+using test::write_file;
 using testing::HasSubstr;
 
 class MetricsLogTest : public testing::Test {
@@ -37,7 +40,7 @@ class MetricsLogTest : public testing::Test {
     return metrics;
   }
 
-  TempFolder folder;
+  ScratchDir folder;
   RunDirectory run{folder.path() / "runs", "r"};
   std::vector<std::string> console;
 };
@@ -60,7 +63,7 @@ TEST_F(MetricsLogTest, ARestartGoesOnWithTheNextAttempt) {
   EXPECT_EQ(history.steps[6].attempt, 1);
   EXPECT_EQ(history.steps[7].attempt, 2);
   EXPECT_EQ(history.evaluations.size(), 1U);
-  EXPECT_THAT(read_text(run.report()), HasSubstr("Best validation loss"));
+  EXPECT_THAT(read_file(run.report()), HasSubstr("Best validation loss"));
 }
 
 TEST_F(MetricsLogTest, AnAttemptThatDiedBeforeItsFirstStepCounts) {
@@ -130,7 +133,7 @@ TEST_F(MetricsLogTest, AVanishedRunDirectoryNeverEndsTheTraining) {
 }
 
 TEST_F(MetricsLogTest, ThrowsWhereTheFolderCannotBeMade) {
-  write_text(folder.path() / "file", "");
+  write_file(folder.path() / "file", "");
   EXPECT_THROW(MetricsLog(RunDirectory(folder.path() / "file", "r"), options()), Error);
 }
 
@@ -140,7 +143,7 @@ TEST_F(MetricsLogTest, TensorBoardStartsASessionOnlyAfterARestart) {
   const std::string session("\x3a\x02\x08\x01");
   const auto file_text = [&] {
     std::string all;
-    for (const auto& entry : std::filesystem::directory_iterator(run.tensorboard())) all += read_text(entry.path());
+    for (const auto& entry : std::filesystem::directory_iterator(run.tensorboard())) all += read_file(entry.path());
     return all;
   };
   MetricsLog(run, options()).record(step(1));

@@ -8,7 +8,7 @@
 #include <random>
 
 #include "core/error.h"
-#include "tests/train/metrics/temp_folder.h"
+#include "tests/scratch_dir.h"
 #include "train/metrics/axis.h"
 #include "train/metrics/html_text.h"
 #include "train/metrics/report_charts.h"
@@ -17,6 +17,8 @@
 namespace trident {
 namespace {
 
+using test::read_file;
+using test::ScratchDir;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -127,9 +129,9 @@ TEST(Report, CountsRestartsAndMarksThem) {
 }
 
 TEST(Report, TheLossCurveIsAFileOfItsOwn) {
-  const TempFolder folder;
+  const ScratchDir folder;
   write_loss_curve(history_of(500), folder.path() / "loss.svg");
-  const std::string svg = read_text(folder.path() / "loss.svg");
+  const std::string svg = read_file(folder.path() / "loss.svg");
   EXPECT_THAT(svg, testing::StartsWith("<svg xmlns=\"http://www.w3.org/2000/svg\""));
   EXPECT_THAT(svg, HasSubstr("prefers-color-scheme:dark"));
   EXPECT_THROW(write_loss_curve(history_of(2), folder.path() / "no" / "loss.svg"), Error);

@@ -4,13 +4,16 @@
 #include <array>
 #include <cstring>
 
-#include "tests/train/metrics/temp_folder.h"
+#include "tests/scratch_dir.h"
 #include "train/metrics/crc32c.h"
 #include "train/metrics/run_directory.h"
 #include "train/metrics/tensorboard_writer.h"
 
 namespace trident {
 namespace {
+
+using test::read_file;
+using test::ScratchDir;
 
 TEST(Crc32c, KnownVectors) {  // RFC 3720, B.4
   std::string ascending;
@@ -52,13 +55,13 @@ std::vector<std::string> records_of(const std::string& file) {
 }
 
 TEST(TensorBoard, FramesEveryRecordWithMaskedChecksums) {
-  const TempFolder folder;
+  const ScratchDir folder;
   TensorBoardWriter writer(folder.path());
   writer.start_session(200);
   const std::array<tensorboard::Scalar, 2> values{{{"train/loss", 2.5}, {"train/lr", 1e-3}}};
   writer.scalars(200, values);
   writer.text(0, "config", "run: {name: smoke}");
-  const auto records = records_of(read_text(writer.path()));
+  const auto records = records_of(read_file(writer.path()));
   ASSERT_EQ(records.size(), 4U);
   EXPECT_THAT(records[0], testing::EndsWith(std::string("\x1a\x0d") + "brain.Event:2"));
   EXPECT_THAT(records[1], testing::EndsWith(std::string("\x10\xc8\x01\x3a\x02\x08\x01")));
@@ -71,7 +74,7 @@ TEST(TensorBoard, FramesEveryRecordWithMaskedChecksums) {
 }
 
 TEST(TensorBoard, FilesOfOneProcessInOneSecondHaveTheirOwnNames) {
-  const TempFolder folder;
+  const ScratchDir folder;
   const TensorBoardWriter first(folder.path());
   const TensorBoardWriter second(folder.path());
   EXPECT_NE(first.path(), second.path());
