@@ -331,25 +331,21 @@ __device__ __forceinline__ void differentiate_queries(const WgmmaBackwardArgumen
                                          first_query, sizes.sequence);
 }
 
-template <class C>
-struct KeyPass {
+template <class C, class WorkOfPass, auto copy, auto compute>
+struct BackwardPass {
   using Tiles = C;
   using Arguments = WgmmaBackwardArguments;
   using Memory = BackwardMemory<C>;
-  using Work = KeyWork<C>;
-  static constexpr auto kCopy = copy_for_keys<C>;
-  static constexpr auto kCompute = differentiate_keys<C>;
+  using Work = WorkOfPass;
+  static constexpr auto kCopy = copy;
+  static constexpr auto kCompute = compute;
 };
 
 template <class C>
-struct QueryPass {
-  using Tiles = C;
-  using Arguments = WgmmaBackwardArguments;
-  using Memory = BackwardMemory<C>;
-  using Work = QueryWork<C>;
-  static constexpr auto kCopy = copy_for_queries<C>;
-  static constexpr auto kCompute = differentiate_queries<C>;
-};
+using KeyPass = BackwardPass<C, KeyWork<C>, copy_for_keys<C>, differentiate_keys<C>>;
+
+template <class C>
+using QueryPass = BackwardPass<C, QueryWork<C>, copy_for_queries<C>, differentiate_queries<C>>;
 
 template <class C>
 void backward(const Stream& stream, const AttentionShape& shape, const WgmmaBackwardArguments& arguments) {

@@ -13,6 +13,19 @@ struct Gradients {
   const Accumulator<T>*lse, *delta;
 };
 
+/// A block's tiles in shared memory: of its operands, and behind them of scores.
+template <class A, int kTile>
+struct BackwardTiles {
+  using Tiles = SharedTiles<A, kTile>;
+  static constexpr int kOperands = 4, kScoreStride = Tiles::kScoreStride;
+  Tiles tiles;
+  A *keys = tiles.rows(0), *values = tiles.rows(1), *queries = tiles.rows(2), *douts = tiles.rows(3);
+
+  __device__ explicit BackwardTiles(int head_dim) : tiles{reinterpret_cast<A*>(shared_memory), head_dim} {}
+  [[nodiscard]] __device__ A* scores(int index) const { return tiles.scores(kOperands, index); }
+  static size_t bytes(int score_tiles, int head_dim) { return Tiles::bytes(kOperands, score_tiles, head_dim); }
+};
+
 /// A warp for every row.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
@@ -57,20 +70,19 @@ template <class T, int kTile, int kMaxDim>
 __global__ void __launch_bounds__(kThreads, 1)
     key_gradients_kernel(Call<T> call, Gradients<T> gradients, Heads<T> dkeys, Heads<T> dvalues) {
   using A = Accumulator<T>;
-  using Tiles = SharedTiles<A, kTile>;
+  using Tiles = BackwardTiles<A, kTile>;
   constexpr int kMicro = kTile / kSide, kColumns = kMaxDim / kSide;
   const int head_dim = call.head_dim();
-  const Tiles tiles{reinterpret_cast<A*>(shared_memory), head_dim};
-  A *const keys = tiles.rows(0), *const values = tiles.rows(1), *const queries = tiles.rows(2);
-  A *const douts = tiles.rows(3), *const p_tile = tiles.scores(4, 0), *const ds_tile = tiles.scores(4, 1);
+  const Tiles tiles(head_dim);
+  A *const p_tile = tiles.scores(0), *const ds_tile = tiles.scores(1);
 
   // Early keys are seen by most queries, and start first.
   const int64_t sequence = call.shape.sequence, kv_heads = call.shape.batch * call.shape.kv_heads;
   const int64_t batch = blockIdx.x % kv_heads / call.shape.kv_heads;
   const int64_t kv_head = blockIdx.x % kv_heads % call.shape.kv_heads;
   const int64_t key = blockIdx.x / kv_heads * kTile;
-  load_tile<kTile>(call.rows(call.keys, batch, kv_head, key), sequence - key, head_dim, keys);
-  load_tile<kTile>(call.rows(call.values, batch, kv_head, key), sequence - key, head_dim, values);
+  load_tile<kTile>(call.rows(call.keys, batch, kv_head, key), sequence - key, head_dim, tiles.keys);
+  load_tile<kTile>(call.rows(call.values, batch, kv_head, key), sequence - key, head_dim, tiles.values);
   A dk[kMicro][kColumns], dv[kMicro][kColumns];
   clear(dk);
   clear(dv);
@@ -78,19 +90,19 @@ __global__ void __launch_bounds__(kThreads, 1)
   for (tile.head = kv_head * call.group(); tile.head < (kv_head + 1) * call.group(); ++tile.head) {
     for (tile.row = key; tile.row < sequence; tile.row += kTile) {
       const int64_t rows = sequence - tile.row;
-      load_tile<kTile>(call.rows(call.queries, batch, tile.head, tile.row), rows, head_dim, queries);
-      load_tile<kTile>(call.rows(gradients.dout, batch, tile.head, tile.row), rows, head_dim, douts);
+      load_tile<kTile>(call.rows(call.queries, batch, tile.head, tile.row), rows, head_dim, tiles.queries);
+      load_tile<kTile>(call.rows(gradients.dout, batch, tile.head, tile.row), rows, head_dim, tiles.douts);
       __syncthreads();
       A p[kMicro][kMicro], ds[kMicro][kMicro];
-      multiply_rows(queries, keys, head_dim, p);
-      multiply_rows(douts, values, head_dim, ds);
+      multiply_rows(tiles.queries, tiles.keys, head_dim, p);
+      multiply_rows(tiles.douts, tiles.values, head_dim, ds);
       score_gradients<T>(call, gradients, tile, key, p, ds);
       store_scores<A, kMicro, Tiles::kScoreStride>(p, p_tile);
       store_scores<A, kMicro, Tiles::kScoreStride>(ds, ds_tile);
       __syncthreads();
       // Transposed: a thread's rows are keys here.
-      add_product<kTile>(p_tile, 1, Tiles::kScoreStride, douts, head_dim, dv);
-      add_product<kTile>(ds_tile, 1, Tiles::kScoreStride, queries, head_dim, dk);
+      add_product<kTile>(p_tile, 1, Tiles::kScoreStride, tiles.douts, head_dim, dv);
+      add_product<kTile>(ds_tile, 1, Tiles::kScoreStride, tiles.queries, head_dim, dk);
       __syncthreads();
     }
   }
@@ -102,32 +114,31 @@ template <class T, int kTile, int kMaxDim>
 __global__ void __launch_bounds__(kThreads, 1)
     query_gradients_kernel(Call<T> call, Gradients<T> gradients, Heads<T> dqueries) {
   using A = Accumulator<T>;
-  using Tiles = SharedTiles<A, kTile>;
+  using Tiles = BackwardTiles<A, kTile>;
   constexpr int kMicro = kTile / kSide, kColumns = kMaxDim / kSide;
   const int head_dim = call.head_dim();
-  const Tiles tiles{reinterpret_cast<A*>(shared_memory), head_dim};
-  A *const keys = tiles.rows(0), *const values = tiles.rows(1), *const queries = tiles.rows(2);
-  A *const douts = tiles.rows(3), *const ds_tile = tiles.scores(4, 0);
+  const Tiles tiles(head_dim);
+  A* const ds_tile = tiles.scores(0);
 
   const QueryTile tile = query_tile_of_block(call.shape, kTile);
   const int64_t rows = min(call.shape.sequence - tile.row, int64_t{kTile});
   const int64_t visible = tile.row + rows;
   const int64_t kv_head = tile.head / call.group();
-  load_tile<kTile>(call.rows(call.queries, tile.batch, tile.head, tile.row), rows, head_dim, queries);
-  load_tile<kTile>(call.rows(gradients.dout, tile.batch, tile.head, tile.row), rows, head_dim, douts);
+  load_tile<kTile>(call.rows(call.queries, tile.batch, tile.head, tile.row), rows, head_dim, tiles.queries);
+  load_tile<kTile>(call.rows(gradients.dout, tile.batch, tile.head, tile.row), rows, head_dim, tiles.douts);
   A dq[kMicro][kColumns];
   clear(dq);
   for (int64_t key = 0; key < visible; key += kTile) {
-    load_tile<kTile>(call.rows(call.keys, tile.batch, kv_head, key), visible - key, head_dim, keys);
-    load_tile<kTile>(call.rows(call.values, tile.batch, kv_head, key), visible - key, head_dim, values);
+    load_tile<kTile>(call.rows(call.keys, tile.batch, kv_head, key), visible - key, head_dim, tiles.keys);
+    load_tile<kTile>(call.rows(call.values, tile.batch, kv_head, key), visible - key, head_dim, tiles.values);
     __syncthreads();
     A p[kMicro][kMicro], ds[kMicro][kMicro];
-    multiply_rows(queries, keys, head_dim, p);
-    multiply_rows(douts, values, head_dim, ds);
+    multiply_rows(tiles.queries, tiles.keys, head_dim, p);
+    multiply_rows(tiles.douts, tiles.values, head_dim, ds);
     score_gradients<T>(call, gradients, tile, key, p, ds);
     store_scores<A, kMicro, Tiles::kScoreStride>(ds, ds_tile);
     __syncthreads();
-    add_product<kTile>(ds_tile, Tiles::kScoreStride, 1, keys, head_dim, dq);
+    add_product<kTile>(ds_tile, Tiles::kScoreStride, 1, tiles.keys, head_dim, dq);
     __syncthreads();
   }
   store_rows(dq, call.rows(dqueries, tile.batch, tile.head, tile.row), rows, head_dim);
@@ -147,14 +158,14 @@ void launch_backward(const Stream& stream, const Call<T>& call, const Tensor& ou
   const Gradients<T> gradients{douts, data_of<A>(lse), delta};
   with_tile<T>(shape, [&](auto tile, auto max_dim) {
     constexpr int kTile = decltype(tile)::value, kMaxDim = decltype(max_dim)::value;
-    using Tiles = SharedTiles<A, kTile>;
+    using Tiles = BackwardTiles<A, kTile>;
     const auto head_dim = static_cast<int>(shape.head_dim);
     const int64_t blocks = divide_up<int64_t>(shape.sequence, kTile) * shape.batch;
     launch("attention_backward", key_gradients_kernel<T, kTile, kMaxDim>, stream, blocks * shape.kv_heads,
-           Tiles::bytes(4, 2, head_dim), call, gradients, packed<T, T>(shape, dqkv, shape.heads),
+           Tiles::bytes(2, head_dim), call, gradients, packed<T, T>(shape, dqkv, shape.heads),
            packed<T, T>(shape, dqkv, shape.heads + shape.kv_heads));
     launch("attention_backward", query_gradients_kernel<T, kTile, kMaxDim>, stream, blocks * shape.heads,
-           Tiles::bytes(4, 1, head_dim), call, gradients, packed<T, T>(shape, dqkv, 0));
+           Tiles::bytes(1, head_dim), call, gradients, packed<T, T>(shape, dqkv, 0));
   });
 }
 
