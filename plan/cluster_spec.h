@@ -61,6 +61,8 @@ struct ClusterSpec {
 
   [[nodiscard]] int64_t accelerators() const { return nodes * accelerators_per_node; }
   [[nodiscard]] double peak(DType dtype) const;
+  /// Accelerators are the host's own processors, in whose memory snapshots lie too.
+  [[nodiscard]] bool on_processors() const { return shared || host_memory; }
   /// Of a job, on the node that has most of them.
   [[nodiscard]] int64_t ranks_on_node(int64_t ranks) const { return (ranks + nodes - 1) / nodes; }
 };

@@ -14,7 +14,7 @@ namespace {
 
 constexpr double kNever = std::numeric_limits<double>::infinity();
 constexpr double kDay = 86400;
-constexpr double kMostInterruptions = 1e6;
+constexpr double kMostInterruptions = 1e6;  // a tenth of a second
 
 class Simulation {
  public:

@@ -16,8 +16,10 @@ struct Product {
 
 // Bandwidth of a core's own cache over its share of the memory's.
 constexpr double kCacheSpeed = 4;
-// Messages between processes of a node over the memory's copies, which gradients make that lie in shared memory.
-constexpr double kMessages = 2.5;
+// Tensor-parallel messages between a CPU's ranks over what calibration measures between threads: processes copy them
+// into shared memory and out of it, and wait for one another. Set by hand, after one model's tp=2 on one machine
+// (docs/measurements/planner.md, Choices). Gradients lie in memory that ranks share, and are no messages.
+constexpr double kBetweenProcesses = 2.5;
 
 class PartCosts {
  public:
@@ -25,8 +27,7 @@ class PartCosts {
       : model_(workload.model),
         layout_(layout),
         cluster_(cluster),
-        on_processors_(cluster.shared || cluster.host_memory),
-        messages_(on_processors_ ? kMessages : 1),
+        messages_(cluster.on_processors() ? kBetweenProcesses : 1),
         network_(cluster, layout.ranks()),
         tp_{layout.tp, layout.stride(Axis::tp)},
         share_(accelerators_of_a_rank(cluster, layout.ranks())),
@@ -61,7 +62,7 @@ class PartCosts {
   double product(const Product& p, double output_element) const {
     const double bytes = element_ * (p.m * p.k + p.k * p.n) + output_element * p.m * p.n;
     const double work = p.flops() / rate_, loads = transfer(bytes);
-    const double time = on_processors_ ? (work + loads) * waiting(p) : std::hypot(work, loads);
+    const double time = cluster_.on_processors() ? (work + loads) * waiting(p) : std::hypot(work, loads);
     return std::max(time, cluster_.kernel_time);
   }
   // A rank's processors over those that the product's blocks keep busy.
@@ -76,7 +77,7 @@ class PartCosts {
   double move(double elements) const {
     const double work = cluster_.element_rate > 0 ? elements / (cluster_.element_rate * share_) : 0;
     const double loads = transfer(elements * element_);
-    return std::max(on_processors_ ? work + loads : std::max(work, loads), cluster_.kernel_time);
+    return std::max(cluster_.on_processors() ? work + loads : std::max(work, loads), cluster_.kernel_time);
   }
 
   // Sums over tp; with sequence parallelism half of it: every rank keeps its rows, or brings all rows together.
@@ -175,8 +176,7 @@ class PartCosts {
   const ModelConfig& model_;
   const Layout& layout_;
   const ClusterSpec& cluster_;
-  bool on_processors_;  // which compute and load in turns, where accelerators do both at once
-  double messages_;
+  double messages_;  // factor of their time
   Network network_;
   RankGroup tp_;
   double share_, rate_, bandwidth_, cache_, element_, gradient_, sequence_, t_;

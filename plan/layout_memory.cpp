@@ -8,6 +8,9 @@
 namespace trident::plan {
 namespace {
 
+// Copies of a rank's masters and moments in the host's memory, under `trident launch`.
+constexpr double kSnapshots = 3;
+
 double divide_up(double value, double by) { return std::ceil(value / by); }
 
 // Microbatches at once in a stage: before and after their input gradient.
@@ -48,7 +51,7 @@ class MemoryModel {
     const bool masters = element_ != master_;
     memory.parameters = held * element_ + (masters && !sharded ? held * master_ : 0);
     memory.optimizer = owned * master_ * (masters && sharded ? 3 : 2);
-    memory.snapshots = 3 * 3 * owned * master_;
+    memory.snapshots = kSnapshots * 3 * owned * master_;
     memory.gradients = gradients(held, rank);
     memory.other = arriving(held);
     memory.activations = activations(rank);

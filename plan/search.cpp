@@ -128,7 +128,7 @@ class Search {
     return found;
   }
 
-  // Whether any of its layouts could run, with memory enough.
+  // Whether any of its layouts fits, or would if a rank had more memory.
   bool mesh(int64_t dp, int64_t tp, int64_t pp) {
     Nearest nearest;
     Layout layout;
@@ -252,7 +252,7 @@ double memory_of_a_rank(const ClusterSpec& cluster, int64_t ranks) {
 }
 
 double needed_memory(const ClusterSpec& cluster, const MemoryByKind& memory) {
-  return memory.on_device() + (cluster.shared || cluster.host_memory ? memory.snapshots : 0);
+  return memory.on_device() + (cluster.on_processors() ? memory.snapshots : 0);
 }
 
 }  // namespace trident::plan
