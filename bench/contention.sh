@@ -29,6 +29,8 @@ while [ $# -gt 0 ]; do
   shift 2
 done
 
+[ -x "$trident" ] || fail "$trident is not there: build it, or name its folder in TRIDENT_BUILD_DIR"
+
 work=$(mktemp -d)
 started=()
 end_all() {

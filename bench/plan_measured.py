@@ -22,6 +22,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "steps"))
 import models  # noqa: E402
 import programs  # noqa: E402
+from needs import need  # noqa: E402
 from programs import Layout  # noqa: E402
 
 TIME_LIMIT_S = 600
@@ -153,6 +154,7 @@ def main():
     parser.add_argument("--cluster", type=pathlib.Path)
     options = parser.parse_args()
     trident = options.build.resolve() / "trident"
+    need(trident, "mpirun")
     with tempfile.TemporaryDirectory() as temporary:
         cluster = options.cluster or pathlib.Path(temporary) / "cpu.yaml"
         if not options.cluster:

@@ -19,6 +19,7 @@ from plan_measured import HERE, plan, run
 sys.path.insert(0, str(HERE / "steps"))
 import models  # noqa: E402
 import programs  # noqa: E402
+from needs import need  # noqa: E402
 
 GOAL = 0.05
 KINDS = ("parameters", "gradients", "optimizer", "activations")
@@ -91,6 +92,8 @@ def main():
     parser.add_argument("--build", type=pathlib.Path, default=HERE.parent / "build")
     parser.add_argument("--only", help="layouts whose names have this in them")
     options = parser.parse_args()
+    trident = options.build.resolve() / "trident"
+    need(trident, "mpirun")
     chosen = [layout for layout in LAYOUTS if (options.only or "") in name_of(layout)]
     print(f"| layout | ranks | used MiB | {' | '.join(f'{kind} %' for kind in KINDS)} | all % |")
     print(f"|---|--:|--:|{'--:|' * (len(KINDS) + 1)}")
@@ -99,7 +102,7 @@ def main():
         with tempfile.TemporaryDirectory() as temporary:
             folder = pathlib.Path(temporary) / "job"
             folder.mkdir()
-            ranks, found, off, error = compare(options.build.resolve() / "trident", layout, folder)
+            ranks, found, off, error = compare(trident, layout, folder)
         errors.append(abs(error))
         kinds = " | ".join(f"{100 * off[kind]:+.1f}" for kind in KINDS)
         print(f"| {name_of(layout)} | {ranks} | {found / 2**20:.1f} | {kinds} | {100 * error:+.1f} |", flush=True)

@@ -24,6 +24,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "steps"))
 import models  # noqa: E402
+from needs import need  # noqa: E402
 
 POLL_S = 0.002
 PATIENCE_S = 120
@@ -59,13 +60,14 @@ class TwoNodes:
 
     def __init__(self, folder, ranks):
         self.folder = folder
-        self.holders = {}
         (folder / "hosts").write_text("127.0.0.1 localhost\n10.213.79.1 node-a\n10.213.79.2 node-b\n")
         (folder / "hostfile").write_text("".join(f"{name} slots={(ranks + 1) // 2}\n" for name in self.names))
         shell = folder / "shell"
         shell.write_text(f"#!/bin/bash\nhost=$1; shift\nread -r target <{folder}/holder.$host || exit 255\n"
                          'exec nsenter --target "$target" --mount --uts --net bash -c "$*"\n')
         shell.chmod(0o755)
+
+    def build(self):
         for name in self.names:
             run_command("ip", "netns", "add", self.space(name))
         run_command("ip", "link", "add", "link0", "netns", self.space("node-a"), "type", "veth", "peer", "name", "link0",
@@ -95,7 +97,7 @@ class TwoNodes:
 
     def switch_off(self, name):
         """The cable first: nothing of the end can be heard."""
-        run_command("ip", "-n", self.space(name), "link", "set", "dev", "link0", "down")
+        run_command("ip", "-n", self.space(name), "link", "set", "dev", "link0", "down", check=False)
         (self.folder / f"holder.{name}").unlink(missing_ok=True)
         pids = subprocess.run(["ip", "netns", "pids", self.space(name)], check=False, capture_output=True, text=True).stdout
         for pid in pids.split():
@@ -203,6 +205,7 @@ def one_lost_node(options, folder, nodes, number):
 def measure_lost_nodes(options, folder):
     nodes = TwoNodes(folder, options.ranks)
     try:
+        nodes.build()
         report("node off", [one_lost_node(options, folder, nodes, i) for i in range(options.faults)])
     finally:
         nodes.remove()
@@ -251,6 +254,10 @@ def main():
     parser.add_argument("--build", type=pathlib.Path, default=HERE.parent / "build")
     parser.add_argument("--folder", type=pathlib.Path)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended first
+    need(options.build / "trident", "mpirun", *(("ip", "nsenter", "unshare") if options.only == "node" else ()))
+    if options.only == "node" and os.geteuid() != 0:
+        sys.exit("recovery.py: --only node makes network namespaces, which only root may")
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = pathlib.Path(name)
         write_job(models.MODELS[options.model], folder)

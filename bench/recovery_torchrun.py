@@ -25,7 +25,9 @@ import recovery
 
 sys.path.insert(0, str(recovery.HERE / "steps"))
 import models  # noqa: E402
+from needs import need  # noqa: E402
 from processes import Group  # noqa: E402
+from programs import describe  # noqa: E402
 
 RANKS = 4
 # What torchrun's agent says first when a worker has died.
@@ -145,8 +147,11 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--build", type=pathlib.Path, default=recovery.HERE.parent / "build")
     options = parser.parse_args()
-    version = subprocess.run([options.python, "-c", "import torch; print(torch.__version__)"], check=True,
-                             capture_output=True, text=True).stdout.strip()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended first
+    need(options.build / "trident", "mpirun", options.python)
+    version = describe(options.python)
+    if not version:
+        sys.exit(f"recovery_torchrun.py: {options.python} has no PyTorch (python3-torch); --python names one that has")
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         recovery.write_job(models.MODELS[options.model], folder)

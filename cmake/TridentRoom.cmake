@@ -33,11 +33,11 @@ function(trident_room name)
   set_property(GLOBAL APPEND PROPERTY TRIDENT_LIBRARIES ${ARG_LIBRARIES} ${ARG_PRIVATE_LIBRARIES})
 endfunction()
 
-# trident_test(NAME SOURCES ... DEPENDS rooms... LIBRARIES libs... [ONE_THREAD patterns...]): one GoogleTest binary, every
-# case a CTest test. The thread sanitizer leaves out the cases of ONE_THREAD: long ones in which no second thread runs, or
+# trident_test(NAME SOURCES ... DEPENDS rooms... LIBRARIES libs... [NOT_IN_TSAN patterns...]): one GoogleTest binary, every
+# case a CTest test. The thread sanitizer leaves out the cases of NOT_IN_TSAN: long ones in which no second thread runs, or
 # in which others of the suite run the same threads.
 function(trident_test name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LIBRARIES;ONE_THREAD" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LIBRARIES;NOT_IN_TSAN" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   foreach(room ${ARG_DEPENDS})
@@ -51,8 +51,8 @@ function(trident_test name)
     set(timeout 900)
   endif()
   set(cases "*")
-  if(TRIDENT_SANITIZE STREQUAL thread AND ARG_ONE_THREAD)
-    list(JOIN ARG_ONE_THREAD ":" left_out)
+  if(TRIDENT_SANITIZE STREQUAL thread AND ARG_NOT_IN_TSAN)
+    list(JOIN ARG_NOT_IN_TSAN ":" left_out)
     set(cases "-${left_out}")
   endif()
   gtest_discover_tests(${name} TEST_FILTER "${cases}" DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${timeout})

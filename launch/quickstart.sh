@@ -39,7 +39,6 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-
 # stopped SIGNAL: the training saves its state, and this script ends; Ctrl-C once more ends the training at once.
 stopped() {
   local code=$((128 + $(kill -l "$1")))

@@ -24,12 +24,14 @@ check() {
   if "$@"; then echo "lint: $name ok"; else echo "lint: $name FAILED"; status=1; fi
 }
 
+shell='(\.sh|\.sbatch|^\.ci/run)$'
+
 format() { ours '\.(h|cpp|cu|cuh)$' | xargs -r clang-format-14 --dry-run -Werror; }
 
-scripts() { ours '(\.sh|\.sbatch|^\.ci/run)$' | xargs -r shellcheck; }
+scripts() { ours "$shell" | xargs -r shellcheck; }
 
 # `grep -q` leaves at the first match; a command before it that still writes dies of SIGPIPE, and pipefail calls that a failure.
-pipes() { ! ours '(\.sh|^\.ci/run)$' | xargs -r grep -nE '[^|]\| *grep -[a-zA-Z]*q'; }
+pipes() { ! ours "$shell" | xargs -r grep -nE '[^|]\| *grep -[a-zA-Z]*q'; }
 
 # A header stands alone if its source, which includes it before all else, compiles; one without a source is parsed here.
 headers() {
