@@ -24,8 +24,8 @@ double squared_error(const ClusterSpec& cluster, std::span<const MeasuredStep> s
 
 }  // namespace
 
-// No kernel gets less than 0.6 of what calibration measures as a CPU's bandwidth; with less a fit would make up for what
-// the cache does (docs/measurements/planner.md, Choices).
+// No kernel gets less than 0.6 of what calibration measures as a CPU's bandwidth; with less a fit would make up for
+// what the cache does (docs/measurements/planner.md, Choices).
 FittedConstants fit_constants(ClusterSpec cluster, std::span<const MeasuredStep> steps) {
   FittedConstants best;
   double least = std::numeric_limits<double>::infinity();
