@@ -24,6 +24,7 @@ BEGIN {
   confine("^(hdf5|H5|highfive/)", "checkpoint")
   confine("^yaml-cpp/", "train/config")
   confine("^openssl/", "launch/wire")
+  confine("^CLI/", "launch/command_line.cpp")
   confine("^(httplib|prometheus/)", "launch/status")
 }
 

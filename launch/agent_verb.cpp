@@ -73,15 +73,15 @@ int run(const AgentArguments& arguments) {
 
 }  // namespace
 
-void add_agent(CLI::App& program, Action& action) {
+void add_agent(Verb& program, Action& action) {
   auto arguments = std::make_shared<AgentArguments>();
-  CLI::App* verb = program.add_subcommand("agent", "Watch a node's ranks for `trident launch`, which starts it");
-  verb->group("");  // not for users
-  add_launch_options(*verb, arguments->launch);
-  verb->add_option("--node", arguments->node, "Its number in the hostfile, from 0")->required();
-  verb->add_option("--coordinator", arguments->coordinator, "Where the coordinator listens")->required();
-  verb->add_option("--port", arguments->port)->required();
-  verb->callback([&action, arguments] { action = [arguments] { return run(*arguments); }; });
+  Verb verb = program.add_verb("agent", "Watch a node's ranks for `trident launch`, which starts it");
+  verb.hide();  // not for users
+  add_launch_options(verb, arguments->launch);
+  verb.add_option("--node", arguments->node, "Its number in the hostfile, from 0").required();
+  verb.add_option("--coordinator", arguments->coordinator, "Where the coordinator listens").required();
+  verb.add_option("--port", arguments->port).required();
+  verb.on_parsed([&action, arguments] { action = [arguments] { return run(*arguments); }; });
 }
 
 }  // namespace trident

@@ -29,16 +29,16 @@ nlohmann::ordered_json to_json(const SavedLayout& layout) {
           {"zero_stage", layout.zero_stage}};
 }
 
-void add_checkpoint(CLI::App& program, Action& action) {
-  CLI::App* verb = program.add_subcommand("checkpoint", "Look at, prove, compare and convert checkpoints");
-  verb->require_subcommand(1);
-  add_checkpoint_list(*verb, action);
-  add_checkpoint_show(*verb, action);
-  add_checkpoint_verify(*verb, action);
-  add_checkpoint_diff(*verb, action);
-  add_checkpoint_export(*verb, action);
-  add_checkpoint_import(*verb, action);
-  verb->footer(
+void add_checkpoint(Verb& program, Action& action) {
+  Verb verb = program.add_verb("checkpoint", "Look at, prove, compare and convert checkpoints");
+  verb.require_verb();
+  add_checkpoint_list(verb, action);
+  add_checkpoint_show(verb, action);
+  add_checkpoint_verify(verb, action);
+  add_checkpoint_diff(verb, action);
+  add_checkpoint_export(verb, action);
+  add_checkpoint_import(verb, action);
+  verb.footer(
       "CKPT is a checkpoint's folder, or a run, which stands for its newest checkpoint.\n"
       "Examples:\n  trident checkpoint list runs/kjv\n"
       "  trident checkpoint verify runs/kjv/checkpoints/step_00000100\n"

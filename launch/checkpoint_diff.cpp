@@ -62,19 +62,19 @@ int run(const Arguments& arguments) {
 
 }  // namespace
 
-void add_checkpoint_diff(CLI::App& verb, Action& action) {
+void add_checkpoint_diff(Verb& verb, Action& action) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* diff = verb.add_subcommand("diff", "Compare two checkpoints, tensor by tensor");
-  diff->add_option("a", arguments->a, "A checkpoint, or a run: its newest")->required()->type_name("A");
-  diff->add_option("b", arguments->b, "Another")->required()->type_name("B");
-  diff->add_flag("--json", arguments->json, "Report as JSON");
-  diff->footer(
+  Verb diff = verb.add_verb("diff", "Compare two checkpoints, tensor by tensor");
+  diff.add_option("a", arguments->a, "A checkpoint, or a run: its newest").required().type_name("A");
+  diff.add_option("b", arguments->b, "Another").required().type_name("B");
+  diff.add_flag("--json", arguments->json, "Report as JSON");
+  diff.footer(
       "Compares weights and moments, under whatever layouts they were saved: how many elements differ, the largest\n"
       "difference, and the norm of the differences relative to that of A. Steps are told but not compared.\n"
       "Exit codes: 0 equal, 1 different.\n"
       "Examples:\n  trident checkpoint diff runs/one runs/dp2\n"
       "  trident checkpoint diff runs/kjv/checkpoints/step_0000{0100,0200}");
-  diff->callback([&action, arguments] { action = [arguments] { return run(*arguments); }; });
+  diff.on_parsed([&action, arguments] { action = [arguments] { return run(*arguments); }; });
 }
 
 }  // namespace trident

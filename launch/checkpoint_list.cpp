@@ -138,18 +138,18 @@ int run(const Arguments& arguments) {
 
 }  // namespace
 
-void add_checkpoint_list(CLI::App& verb, Action& action) {
+void add_checkpoint_list(Verb& verb, Action& action) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* list = verb.add_subcommand("list", "A run's checkpoints, newest first");
-  list->add_option("run", arguments->run, "The run's folder")->required()->type_name("RUN");
-  list->add_flag("--json", arguments->json, "Report as JSON");
-  list->footer(
+  Verb list = verb.add_verb("list", "A run's checkpoints, newest first");
+  list.add_option("run", arguments->run, "The run's folder").required().type_name("RUN");
+  list.add_flag("--json", arguments->json, "Report as JSON");
+  list.footer(
       "State: complete, by its manifest and the sizes of its files (`verify` reads them all); incomplete; damaged;\n"
       "newer format; abandoned, set aside when the run went on from an older one; unfinished, being written or left "
       "by\n"
       "a writer that died; being deleted.\n"
       "Example:\n  trident checkpoint list runs/kjv --json");
-  list->callback([&action, arguments] { action = [arguments] { return run(*arguments); }; });
+  list.on_parsed([&action, arguments] { action = [arguments] { return run(*arguments); }; });
 }
 
 }  // namespace trident

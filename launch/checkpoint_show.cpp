@@ -101,19 +101,19 @@ int run(const Arguments& arguments) {
 
 }  // namespace
 
-void add_checkpoint_show(CLI::App& verb, Action& action) {
+void add_checkpoint_show(Verb& verb, Action& action) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* show = verb.add_subcommand("show", "What a checkpoint holds, as its manifest says");
-  show->add_option("checkpoint", arguments->checkpoint, "A checkpoint, or a run: its newest")
-      ->required()
-      ->type_name("CKPT");
-  show->add_flag("--json", arguments->json, "Report as JSON");
-  show->footer(
+  Verb show = verb.add_verb("show", "What a checkpoint holds, as its manifest says");
+  show.add_option("checkpoint", arguments->checkpoint, "A checkpoint, or a run: its newest")
+      .required()
+      .type_name("CKPT");
+  show.add_flag("--json", arguments->json, "Report as JSON");
+  show.footer(
       "A digest is of a tensor's weights and does not depend on the layout that they were saved under: equal digests,\n"
       "equal weights.\n"
       "Examples:\n  trident checkpoint show runs/kjv\n"
       "  trident checkpoint show runs/kjv/checkpoints/step_00000100 --json");
-  show->callback([&action, arguments] { action = [arguments] { return run(*arguments); }; });
+  show.on_parsed([&action, arguments] { action = [arguments] { return run(*arguments); }; });
 }
 
 }  // namespace trident

@@ -11,12 +11,12 @@
 namespace trident {
 
 // Each adds one verb below `checkpoint`.
-void add_checkpoint_list(CLI::App& verb, Action& action);
-void add_checkpoint_show(CLI::App& verb, Action& action);
-void add_checkpoint_verify(CLI::App& verb, Action& action);
-void add_checkpoint_diff(CLI::App& verb, Action& action);
-void add_checkpoint_export(CLI::App& verb, Action& action);
-void add_checkpoint_import(CLI::App& verb, Action& action);
+void add_checkpoint_list(Verb& verb, Action& action);
+void add_checkpoint_show(Verb& verb, Action& action);
+void add_checkpoint_verify(Verb& verb, Action& action);
+void add_checkpoint_diff(Verb& verb, Action& action);
+void add_checkpoint_export(Verb& verb, Action& action);
+void add_checkpoint_import(Verb& verb, Action& action);
 
 /// The checkpoint that the command line names: its folder, or a run, which stands for its newest. A folder that only
 /// looks like a checkpoint is returned as it is. Throws Error(input_missing) for anything else.

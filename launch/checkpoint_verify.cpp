@@ -86,18 +86,18 @@ int run(const Arguments& arguments) {
 
 }  // namespace
 
-void add_checkpoint_verify(CLI::App& verb, Action& action) {
+void add_checkpoint_verify(Verb& verb, Action& action) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* verify = verb.add_subcommand("verify", "Prove every byte of a checkpoint, or name what is damaged");
-  verify->add_option("checkpoint", arguments->checkpoint, "A checkpoint, or a run: its newest")
-      ->required()
-      ->type_name("CKPT");
-  verify->add_flag("--json", arguments->json, "Report as JSON");
-  verify->footer(
+  Verb verify = verb.add_verb("verify", "Prove every byte of a checkpoint, or name what is damaged");
+  verify.add_option("checkpoint", arguments->checkpoint, "A checkpoint, or a run: its newest")
+      .required()
+      .type_name("CKPT");
+  verify.add_flag("--json", arguments->json, "Report as JSON");
+  verify.footer(
       "Reads all files and compares hashes and digests. Exit codes: 0 intact, 1 corrupt, 2 incomplete, 3 of a newer\n"
       "format. A block is 4 MiB of a file, counted from 0.\n"
       "Example:\n  trident checkpoint verify runs/kjv --json");
-  verify->callback([&action, arguments] { action = [arguments] { return run(*arguments); }; });
+  verify.on_parsed([&action, arguments] { action = [arguments] { return run(*arguments); }; });
 }
 
 }  // namespace trident

@@ -35,23 +35,23 @@ int keys() {
 
 }  // namespace
 
-void add_config(CLI::App& program, Action& action) {
-  CLI::App* verb = program.add_subcommand("config", "Look at a job's configuration");
-  verb->require_subcommand(1);
+void add_config(Verb& program, Action& action) {
+  Verb verb = program.add_verb("config", "Look at a job's configuration");
+  verb.require_verb();
 
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* shown = verb->add_subcommand("show", "The resolved configuration, which can be run again");
-  shown->add_option("job", arguments->job, "The job file (YAML)")->required()->type_name("JOB.yaml");
-  shown->add_option("overrides", arguments->overrides, "Values that replace the file's")->type_name("key=value");
-  shown->add_flag("--origin", arguments->origin, "Say where each value comes from");
-  shown->footer("Example:\n  trident config show configs/smoke.yaml training.steps=10 --origin");
-  shown->callback([&action, arguments] { action = [arguments] { return show(*arguments); }; });
+  Verb shown = verb.add_verb("show", "The resolved configuration, which can be run again");
+  shown.add_option("job", arguments->job, "The job file (YAML)").required().type_name("JOB.yaml");
+  shown.add_option("overrides", arguments->overrides, "Values that replace the file's").type_name("key=value");
+  shown.add_flag("--origin", arguments->origin, "Say where each value comes from");
+  shown.footer("Example:\n  trident config show configs/smoke.yaml training.steps=10 --origin");
+  shown.on_parsed([&action, arguments] { action = [arguments] { return show(*arguments); }; });
 
-  CLI::App* printed = verb->add_subcommand("schema", "JSON Schema of the job file, for editors");
-  printed->callback([&action] { action = schema; });
+  Verb printed = verb.add_verb("schema", "JSON Schema of the job file, for editors");
+  printed.on_parsed([&action] { action = schema; });
 
-  CLI::App* listed = verb->add_subcommand("keys", "Every key with its default, its values and its meaning");
-  listed->callback([&action] { action = keys; });
+  Verb listed = verb.add_verb("keys", "Every key with its default, its values and its meaning");
+  listed.on_parsed([&action] { action = keys; });
 }
 
 }  // namespace trident

@@ -168,15 +168,15 @@ int run(bool as_json) {
 
 }  // namespace
 
-void add_doctor(CLI::App& program, Action& action) {
-  CLI::App* verb = program.add_subcommand("doctor", "What this machine has and lacks");
+void add_doctor(Verb& program, Action& action) {
+  Verb verb = program.add_verb("doctor", "What this machine has and lacks");
   auto json = std::make_shared<bool>(false);
-  verb->add_flag("--json", *json, "Report as JSON");
+  verb.add_flag("--json", *json, "Report as JSON");
   auto file = std::make_shared<std::string>();
-  verb->add_option("--calibrate", *file, "Measure this machine for the planner and write its cluster file")
-      ->type_name("FILE");
-  verb->footer("Exit code 1 where something is missing that every job needs.");
-  verb->callback([&action, json, file] {
+  verb.add_option("--calibrate", *file, "Measure this machine for the planner and write its cluster file")
+      .type_name("FILE");
+  verb.footer("Exit code 1 where something is missing that every job needs.");
+  verb.on_parsed([&action, json, file] {
     action = [json, file] { return file->empty() ? run(*json) : write_calibration(*file); };
   });
 }

@@ -66,29 +66,27 @@ int run(const Arguments& arguments) {
 
 }  // namespace
 
-void add_eval(CLI::App& program, Action& action) {
+void add_eval(Verb& program, Action& action) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* verb = program.add_subcommand("eval", "Mean loss and perplexity of a model on a data set");
-  verb->add_option("model", arguments->model, "A run, a checkpoint or a Hugging Face directory")
-      ->required()
-      ->type_name("RUN_OR_HF_DIR");
-  verb->add_option("--data", arguments->data, "The data set's .bin/.idx prefix")->required()->type_name("PREFIX");
-  verb->add_option("--sequence-length", arguments->sequence_length, "Window; 0: all of the model's positions")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  verb->add_option("--batch-size", arguments->batch_size, "Windows at a time")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 16))
-      ->capture_default_str();
-  verb->add_option("--batches", arguments->batches, "Only the first so many batches; 0: the whole data set")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  add_precision(*verb, arguments->precision);
-  add_threads(*verb, arguments->threads);
-  verb->add_flag("--json", arguments->json, "Report as JSON");
-  verb->footer(
+  Verb verb = program.add_verb("eval", "Mean loss and perplexity of a model on a data set");
+  verb.add_option("model", arguments->model, "A run, a checkpoint or a Hugging Face directory")
+      .required()
+      .type_name("RUN_OR_HF_DIR");
+  verb.add_option("--data", arguments->data, "The data set's .bin/.idx prefix").required().type_name("PREFIX");
+  verb.add_option("--sequence-length", arguments->sequence_length, "Window; 0: all of the model's positions")
+      .non_negative()
+      .show_default();
+  verb.add_option("--batch-size", arguments->batch_size, "Windows at a time").range(1, 1 << 16).show_default();
+  verb.add_option("--batches", arguments->batches, "Only the first so many batches; 0: the whole data set")
+      .non_negative()
+      .show_default();
+  add_precision(verb, arguments->precision);
+  add_threads(verb, arguments->threads);
+  verb.add_flag("--json", arguments->json, "Report as JSON");
+  verb.footer(
       "Every token but the first is predicted once, from the tokens before it in its window.\n"
       "Example:\n  trident eval runs/kjv --data data/kjv-val --json");
-  verb->callback([&action, arguments] { action = [arguments] { return run(*arguments); }; });
+  verb.on_parsed([&action, arguments] { action = [arguments] { return run(*arguments); }; });
 }
 
 }  // namespace trident

@@ -22,7 +22,7 @@ struct Arguments {
   DType precision = DType::fp32;
   int threads = 0;
   bool json = false;
-  CLI::Option* ids_given = nullptr;
+  std::optional<VerbOption> ids_given;
 };
 
 // Text that may end inside a UTF-8 character, which JSON cannot hold, has the broken bytes replaced.
@@ -37,7 +37,7 @@ void print(const Arguments& arguments, const LoadedModel& loaded, std::vector<in
   const std::string text = loaded.tokenizer ? loaded.tokenizer->decode(prompt) : std::string();
   if (arguments.json)
     std::cout << to_json(generated, text) << '\n';
-  else if (arguments.ids_given->count() > 0)
+  else if (arguments.ids_given->given())
     std::cout << fmt::format("{}\n", fmt::join(generated, " "));
   else
     std::cout << text << '\n';
@@ -46,7 +46,7 @@ void print(const Arguments& arguments, const LoadedModel& loaded, std::vector<in
 int run(const Arguments& arguments) {
   const Stream stream = Stream::cpu(arguments.threads > 0 ? arguments.threads : available_cpus());
   const LoadedModel loaded = load_model(arguments.model, arguments.precision, stream);
-  const std::vector<int32_t> prompt = arguments.ids_given->count() > 0
+  const std::vector<int32_t> prompt = arguments.ids_given->given()
                                           ? parse_token_ids(arguments.ids)
                                           : loaded.require_tokenizer().encode(arguments.prompt);
   Generator generator(*loaded.model, stream);
@@ -59,31 +59,29 @@ int run(const Arguments& arguments) {
 
 }  // namespace
 
-void add_generate(CLI::App& program, Action& action) {
+void add_generate(Verb& program, Action& action) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* verb = program.add_subcommand("generate", "Continue a text with a trained model");
-  verb->add_option("model", arguments->model, "A run, a checkpoint or a Hugging Face directory")
-      ->required()
-      ->type_name("RUN_OR_HF_DIR");
-  CLI::Option* prompt = verb->add_option("--prompt", arguments->prompt, "The text to continue")->type_name("TEXT");
+  Verb verb = program.add_verb("generate", "Continue a text with a trained model");
+  verb.add_option("model", arguments->model, "A run, a checkpoint or a Hugging Face directory")
+      .required()
+      .type_name("RUN_OR_HF_DIR");
+  const VerbOption prompt = verb.add_option("--prompt", arguments->prompt, "The text to continue").type_name("TEXT");
   arguments->ids_given =
-      verb->add_option("--ids", arguments->ids, "The token ids to continue; ids are printed too")->type_name("1,2,3");
+      verb.add_option("--ids", arguments->ids, "The token ids to continue; ids are printed too").type_name("1,2,3");
   arguments->ids_given->excludes(prompt);
-  verb->add_option("--tokens", arguments->tokens, "Tokens to add at most")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 24))
-      ->capture_default_str();
-  verb->add_option("--temperature", arguments->sampling.temperature, "0: always the likeliest")->capture_default_str();
-  verb->add_option("--top-k", arguments->sampling.top_k, "Only the K likeliest; 0: all")->capture_default_str();
-  verb->add_option("--top-p", arguments->sampling.top_p, "Only the likeliest that together have probability P")
-      ->capture_default_str();
-  verb->add_option("--seed", arguments->sampling.seed, "Equal seeds give equal texts")->capture_default_str();
-  add_precision(*verb, arguments->precision);
-  add_threads(*verb, arguments->threads);
-  verb->add_flag("--json", arguments->json, "Report as JSON: ids and text");
-  verb->footer(
+  verb.add_option("--tokens", arguments->tokens, "Tokens to add at most").range(0, 1 << 24).show_default();
+  verb.add_option("--temperature", arguments->sampling.temperature, "0: always the likeliest").show_default();
+  verb.add_option("--top-k", arguments->sampling.top_k, "Only the K likeliest; 0: all").show_default();
+  verb.add_option("--top-p", arguments->sampling.top_p, "Only the likeliest that together have probability P")
+      .show_default();
+  verb.add_option("--seed", arguments->sampling.seed, "Equal seeds give equal texts").show_default();
+  add_precision(verb, arguments->precision);
+  add_threads(verb, arguments->threads);
+  verb.add_flag("--json", arguments->json, "Report as JSON: ids and text");
+  verb.footer(
       "Examples:\n  trident generate runs/kjv --prompt 'In the beginning' --temperature 0.8\n"
       "  trident generate gpt2-hf/ --ids 15496,11 --temperature 0 --json");
-  verb->callback([&action, arguments] { action = [arguments] { return run(*arguments); }; });
+  verb.on_parsed([&action, arguments] { action = [arguments] { return run(*arguments); }; });
 }
 
 }  // namespace trident

@@ -63,31 +63,31 @@ int run(const LaunchArguments& arguments) {
 
 }  // namespace
 
-void add_launch(CLI::App& program, Action& action) {
+void add_launch(Verb& program, Action& action) {
   auto arguments = std::make_shared<LaunchArguments>();
-  CLI::App* verb = program.add_subcommand("launch", "Run a job on several ranks, and restart it when one fails");
-  add_launch_options(*verb, *arguments);
-  verb->footer(
+  Verb verb = program.add_verb("launch", "Run a job on several ranks, and restart it when one fails");
+  add_launch_options(verb, *arguments);
+  verb.footer(
       "Examples:\n  trident launch configs/quickstart.yaml --ranks 4 --mpirun=--oversubscribe\n"
       "  trident launch job.yaml training.steps=100\n"
       "  trident launch job.yaml --hostfile hosts --remote-shell 'ssh -q'\n"
       "SIGTERM, SIGUSR1 or Ctrl-C: a checkpoint at the end of the step, exit code 75; the same command goes on.\n"
       "What happened to ranks and nodes is in the run's events.jsonl and epochs.jsonl.");
-  verb->callback([&action, arguments] { action = [arguments] { return run(*arguments); }; });
+  verb.on_parsed([&action, arguments] { action = [arguments] { return run(*arguments); }; });
 }
 
-void add_chaos(CLI::App& program, Action& action) {
+void add_chaos(Verb& program, Action& action) {
   auto arguments = std::make_shared<LaunchArguments>();
-  CLI::App* verb = program.add_subcommand("chaos", "`trident launch` with a schedule of faults that it has to survive");
-  verb->add_option("schedule", arguments->schedule, "The faults (YAML)")->required()->type_name("SCHEDULE.yaml");
-  add_launch_options(*verb, *arguments);
-  verb->footer(
+  Verb verb = program.add_verb("chaos", "`trident launch` with a schedule of faults that it has to survive");
+  verb.add_option("schedule", arguments->schedule, "The faults (YAML)").required().type_name("SCHEDULE.yaml");
+  add_launch_options(verb, *arguments);
+  verb.footer(
       "Example:\n  trident chaos faults.yaml job.yaml --ranks 4 run.name=chaos\n"
       "A schedule: {faults: [{kind: kill, rank: 2, step: 5}], random: {faults: 10, seed: 7, kinds: [kill, stop]}}\n"
       "What became of each fault is in the run's chaos.jsonl. Exit code 70 where one was not detected or was blamed "
       "on\n"
       "the wrong rank or cause; otherwise that of `trident launch`.");
-  verb->callback([&action, arguments] { action = [arguments] { return run(*arguments); }; });
+  verb.on_parsed([&action, arguments] { action = [arguments] { return run(*arguments); }; });
 }
 
 }  // namespace trident

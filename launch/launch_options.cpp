@@ -111,22 +111,22 @@ LaunchPlan plan_launch(const LaunchArguments& arguments) {
   return plan;
 }
 
-void add_launch_options(CLI::App& verb, LaunchArguments& arguments) {
-  verb.add_option("job", arguments.job, "The job file (YAML)")->required()->type_name("JOB.yaml");
-  verb.add_option("overrides", arguments.overrides, "Values that replace the file's")->type_name("key=value");
+void add_launch_options(Verb& verb, LaunchArguments& arguments) {
+  verb.add_option("job", arguments.job, "The job file (YAML)").required().type_name("JOB.yaml");
+  verb.add_option("overrides", arguments.overrides, "Values that replace the file's").type_name("key=value");
   verb.add_option("--ranks", arguments.ranks, "Ranks to start; otherwise dp·tp·pp of the job, or all slots")
-      ->check(CLI::Range(1, 1 << 20))
-      ->type_name("N");
+      .range(1, 1 << 20)
+      .type_name("N");
   verb.add_option("--hostfile", arguments.hostfile,
                   "The machines to use, one a line: name slots=N. This one must be among them")
-      ->type_name("FILE");
+      .type_name("FILE");
   verb.add_option("--remote-shell", arguments.remote_shell, "How to run a command on another machine")
-      ->capture_default_str()
-      ->type_name("COMMAND");
+      .show_default()
+      .type_name("COMMAND");
   verb.add_option("--mpirun", arguments.mpirun, "A further word for mpirun, as often as wanted")
-      ->type_name("WORD")
-      ->allow_extra_args(false);
-  verb.add_option("--inject", arguments.faults, "Faults to make, for tests: kind@rank=R,step=S;…")->type_name("FAULTS");
+      .type_name("WORD")
+      .one_word();
+  verb.add_option("--inject", arguments.faults, "Faults to make, for tests: kind@rank=R,step=S;…").type_name("FAULTS");
 }
 
 }  // namespace trident

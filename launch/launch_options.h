@@ -1,10 +1,9 @@
 #pragma once
 
-#include <CLI/CLI.hpp>
-
 #include <string>
 #include <vector>
 
+#include "launch/command_line.h"
 #include "launch/coordinator.h"
 #include "launch/hostfile.h"
 #include "launch/remote_node.h"
@@ -25,7 +24,7 @@ struct LaunchArguments {
   std::string schedule;  ///< a file of faults; empty: none
 };
 
-void add_launch_options(CLI::App& verb, LaunchArguments& arguments);
+void add_launch_options(Verb& verb, LaunchArguments& arguments);
 
 /// A job that is to be supervised: decided once, for all starts.
 struct LaunchPlan {

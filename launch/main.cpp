@@ -1,15 +1,11 @@
-#include <CLI/CLI.hpp>
-#include <fmt/format.h>
-
 #include <csignal>
 #include <cstdio>
 #include <exception>
-#include <iostream>
 
 #include "core/error.h"
 #include "core/log.h"
+#include "launch/command_line.h"
 #include "launch/exit.h"
-#include "launch/suggest_verb.h"
 #include "launch/verbs.h"
 #include "launch/version.h"
 
@@ -19,10 +15,9 @@ namespace {
 int run(int argc, char** argv) {
   log::configure(log::Level::info, -1);
   std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the user's limit is an error of that write, as on a full disk
-  CLI::App program("Trident trains large language models with data, tensor and pipeline parallelism.", "trident");
-  program.set_version_flag("--version", version_text());
-  program.set_help_all_flag("--help-all", "Help of every verb");
-  program.require_subcommand(1);
+  CommandLine command_line("Trident trains large language models with data, tensor and pipeline parallelism.",
+                           version_text());
+  Verb program = command_line.root();
   program.footer(
       "Exit codes: 0 ok, 64 usage, 65 bad data, 66 input missing, 69 peer lost, 70 bug, 74 I/O,\n"
       "75 preempted after saving, 76 diverged, 78 configuration.");
@@ -41,14 +36,7 @@ int run(int argc, char** argv) {
   add_doctor(program, action);
   add_schedule(program, action);
   add_plan(program, action);
-
-  try {
-    program.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return program.exit(error);  // --help, --version
-    std::cerr << usage_problem(program, error, argc, argv);
-    return static_cast<int>(ErrorCode::usage);
-  }
+  if (const auto code = command_line.parse(argc, argv)) return *code;
   return guarded(action);
 }
 

@@ -128,32 +128,31 @@ int run(const Arguments& arguments) {
 
 }  // namespace
 
-void add_plan(CLI::App& program, Action& action) {
+void add_plan(Verb& program, Action& action) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* verb = program.add_subcommand("plan", "Rank layouts by predicted step time before anything runs");
-  verb->add_option("job", arguments->job, "The job file (YAML)")->required()->type_name("JOB.yaml");
-  verb->add_option("overrides", arguments->overrides, "Values that replace the file's")->type_name("key=value");
-  verb->add_option("--cluster", arguments->cluster, "The machine, e.g. of configs/clusters; default: this one")
-      ->type_name("CLUSTER.yaml");
-  verb->add_option("--gpus,--ranks", arguments->ranks, "Ranks; default: what the job fixes, or the whole cluster")
-      ->type_name("N")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
-  verb->add_option("--tokens", arguments->tokens, "Also the days and the cost of so many tokens")->type_name("N");
-  verb->add_flag("--json", arguments->json, "Report as JSON");
-  verb->add_option("--top", arguments->top, "Layouts to list")->type_name("N")->capture_default_str();
-  verb->add_option("--explain", arguments->explained, "Where time and memory of the N-th layout go")->type_name("N");
-  verb->add_option("--write", arguments->write, "Write the job with the first (or explained) layout")
-      ->type_name("FILE");
-  verb->add_option("--svg", arguments->svg, "Draw its pipeline step into this file")->type_name("FILE");
-  verb->add_option("--trace", arguments->trace, "Write its pipeline step for Perfetto (Chrome trace JSON)")
-      ->type_name("FILE");
-  add_goodput(*verb, arguments->goodput);
-  verb->footer(
+  Verb verb = program.add_verb("plan", "Rank layouts by predicted step time before anything runs");
+  verb.add_option("job", arguments->job, "The job file (YAML)").required().type_name("JOB.yaml");
+  verb.add_option("overrides", arguments->overrides, "Values that replace the file's").type_name("key=value");
+  verb.add_option("--cluster", arguments->cluster, "The machine, e.g. of configs/clusters; default: this one")
+      .type_name("CLUSTER.yaml");
+  verb.add_option("--gpus,--ranks", arguments->ranks, "Ranks; default: what the job fixes, or the whole cluster")
+      .type_name("N")
+      .range(1, 1 << 20);
+  verb.add_option("--tokens", arguments->tokens, "Also the days and the cost of so many tokens").type_name("N");
+  verb.add_flag("--json", arguments->json, "Report as JSON");
+  verb.add_option("--top", arguments->top, "Layouts to list").type_name("N").show_default();
+  verb.add_option("--explain", arguments->explained, "Where time and memory of the N-th layout go").type_name("N");
+  verb.add_option("--write", arguments->write, "Write the job with the first (or explained) layout").type_name("FILE");
+  verb.add_option("--svg", arguments->svg, "Draw its pipeline step into this file").type_name("FILE");
+  verb.add_option("--trace", arguments->trace, "Write its pipeline step for Perfetto (Chrome trace JSON)")
+      .type_name("FILE");
+  add_goodput(verb, arguments->goodput);
+  verb.footer(
       "What the job fixes stays; `auto` is searched, and everything where the job has no section parallelism.\n"
       "Examples:\n  trident plan configs/llama-7b-64.yaml --cluster configs/clusters/h100.yaml --gpus 64 --tokens 1T\n"
       "  trident plan job.yaml parallelism=auto --cluster configs/clusters/h100.yaml --gpus 16384 --explain 1\n"
       "  trident plan job.yaml --cluster configs/clusters/h100.yaml --gpus 16384 --goodput --days 54 --spares 16");
-  verb->callback([&action, arguments] { action = [arguments] { return run(*arguments); }; });
+  verb.on_parsed([&action, arguments] { action = [arguments] { return run(*arguments); }; });
 }
 
 }  // namespace trident

@@ -14,16 +14,16 @@ constexpr double kHour = 3600;
 
 }  // namespace
 
-void add_goodput(CLI::App& verb, GoodputArguments& arguments) {
+void add_goodput(Verb& verb, GoodputArguments& arguments) {
   verb.add_flag("--goodput", arguments.wanted, "Simulate days of training with interruptions of the cluster's rate");
   const auto number = [&](const char* name, double& value, const char* help, const char* unit) {
-    verb.add_option(name, value, help)->type_name(unit)->check(CLI::Range(0.0, 1e9))->needs("--goodput");
+    verb.add_option(name, value, help).type_name(unit).real_range(0.0, 1e9).needs("--goodput");
   };
   number("--days", arguments.days, "Days to simulate; 54 by default, as Llama 3 reports", "DAYS");
   verb.add_option("--spares", arguments.spares, "Nodes that wait to replace others")
-      ->type_name("N")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
-      ->needs("--goodput");
+      .type_name("N")
+      .range(0, 1 << 20)
+      .needs("--goodput");
   number("--detection", arguments.detection_s, "Until an interruption is noticed; default: the job's fault section",
          "SECONDS");
   number("--restart", arguments.restart_s, "From there until the next gang computes; 60 by default", "SECONDS");
@@ -32,7 +32,7 @@ void add_goodput(CLI::App& verb, GoodputArguments& arguments) {
   number("--checkpoint-interval", arguments.interval_s, "Default: the recommended one", "SECONDS");
   number("--failures", arguments.failures_per_hour, "Interruptions per accelerator and hour; default: the cluster's",
          "RATE");
-  verb.add_option("--seed", arguments.seed, "Of the interruptions")->type_name("S")->needs("--goodput");
+  verb.add_option("--seed", arguments.seed, "Of the interruptions").type_name("S").needs("--goodput");
 }
 
 plan::GoodputJob goodput_job(const GoodputArguments& arguments, const JobConfig& job, const plan::ClusterSpec& cluster,

@@ -1,10 +1,10 @@
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include <string>
 
+#include "launch/command_line.h"
 #include "plan/goodput.h"
 #include "plan/search.h"
 #include "train/config/job_config.h"
@@ -24,7 +24,7 @@ struct GoodputArguments {
   uint64_t seed = 1;
 };
 
-void add_goodput(CLI::App& verb, GoodputArguments& arguments);
+void add_goodput(Verb& verb, GoodputArguments& arguments);
 
 /// The job's first layout on the cluster that fails as its file says.
 [[nodiscard]] plan::GoodputJob goodput_job(const GoodputArguments& arguments, const JobConfig& job,

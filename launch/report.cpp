@@ -36,15 +36,15 @@ int write(const Arguments& arguments) {
 
 }  // namespace
 
-void add_report(CLI::App& program, Action& action) {
+void add_report(Verb& program, Action& action) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* verb = program.add_subcommand("report", "Write a run's report.html anew, and its loss curve");
-  verb->add_option("run", arguments->run, "The run's folder; it may still be training")->required()->type_name("RUN");
-  verb->add_option("--loss-svg", arguments->loss_svg, "Also writes the loss curve alone, as SVG")->type_name("FILE");
-  verb->footer(
+  Verb verb = program.add_verb("report", "Write a run's report.html anew, and its loss curve");
+  verb.add_option("run", arguments->run, "The run's folder; it may still be training").required().type_name("RUN");
+  verb.add_option("--loss-svg", arguments->loss_svg, "Also writes the loss curve alone, as SVG").type_name("FILE");
+  verb.footer(
       "Prints the names of the files it wrote.\n"
       "Example:\n  trident report runs/kjv --loss-svg loss.svg");
-  verb->callback([&action, arguments] { action = [arguments] { return write(*arguments); }; });
+  verb.on_parsed([&action, arguments] { action = [arguments] { return write(*arguments); }; });
 }
 
 }  // namespace trident

@@ -118,36 +118,34 @@ int run(const Arguments& arguments) {
 
 }  // namespace
 
-void add_schedule(CLI::App& program, Action& action) {
+void add_schedule(Verb& program, Action& action) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* verb = program.add_subcommand("schedule", "Print, validate, time and draw a pipeline schedule");
+  Verb verb = program.add_verb("schedule", "Print, validate, time and draw a pipeline schedule");
   pipeline::ScheduleRequest& request = arguments->request;
-  verb->add_option("name", request.name, "gpipe, 1f1b, interleaved, zb-h1 or zb-v")->type_name("NAME")->required();
-  verb->add_option("--stages", request.ranks, "Pipeline ranks")->type_name("P")->required();
-  verb->add_option("--microbatches", request.microbatches, "Microbatches of a step")->type_name("M")->required();
-  verb->add_option("--virtual", request.virtual_stages, "Virtual stages per rank: interleaved, by default 2")
-      ->type_name("V")
-      ->check(CLI::Range(int64_t{1}, pipeline::kMaxStages));
-  verb->add_option("--costs", arguments->costs,
-                   "Forward, input gradient and weight gradient of a rank per microbatch, and one transfer; "
-                   "a trace takes them as milliseconds")
-      ->delimiter(',')
-      ->expected(4)
-      ->type_name("f,i,w,c")
-      ->capture_default_str();
-  verb->add_flag("--one-queue", arguments->one_queue, "Transfers of a rank wait for one another in one queue");
-  verb->add_flag("--comm", arguments->lowered, "List sends and receives too");
-  verb->add_flag("--json", arguments->json, "Report as JSON");
-  verb->add_option("--svg", arguments->svg, "Draw the timeline into this file")->type_name("FILE");
-  verb->add_option("--trace", arguments->trace, "Write the timeline for Perfetto (Chrome trace JSON)")
-      ->type_name("FILE");
-  verb->footer(
+  verb.add_option("name", request.name, "gpipe, 1f1b, interleaved, zb-h1 or zb-v").type_name("NAME").required();
+  verb.add_option("--stages", request.ranks, "Pipeline ranks").type_name("P").required();
+  verb.add_option("--microbatches", request.microbatches, "Microbatches of a step").type_name("M").required();
+  verb.add_option("--virtual", request.virtual_stages, "Virtual stages per rank: interleaved, by default 2")
+      .type_name("V")
+      .range(1, pipeline::kMaxStages);
+  verb.add_option("--costs", arguments->costs,
+                  "Forward, input gradient and weight gradient of a rank per microbatch, and one transfer; "
+                  "a trace takes them as milliseconds")
+      .list(',', 4)
+      .type_name("f,i,w,c")
+      .show_default();
+  verb.add_flag("--one-queue", arguments->one_queue, "Transfers of a rank wait for one another in one queue");
+  verb.add_flag("--comm", arguments->lowered, "List sends and receives too");
+  verb.add_flag("--json", arguments->json, "Report as JSON");
+  verb.add_option("--svg", arguments->svg, "Draw the timeline into this file").type_name("FILE");
+  verb.add_option("--trace", arguments->trace, "Write the timeline for Perfetto (Chrome trace JSON)").type_name("FILE");
+  verb.footer(
       "bubble_ratio_stage_span, the share of the longest rank's own span, is timed as the zero-bubble paper does it:\n"
       "with a transfer cost, an interleaved schedule's later microbatches do not wait for what comes around. Time and\n"
       "bubble_ratio keep every wait.\n"
       "Examples:\n  trident schedule 1f1b --stages 4 --microbatches 8\n"
       "  trident schedule zb-h1 --stages 8 --microbatches 24 --costs 18.5,18.1,9.3,0.6 --svg zb-h1.svg");
-  verb->callback([&action, arguments] { action = [arguments] { return run(*arguments); }; });
+  verb.on_parsed([&action, arguments] { action = [arguments] { return run(*arguments); }; });
 }
 
 }  // namespace trident

@@ -20,8 +20,8 @@ struct Arguments {
   TokenizeCorpusOptions corpus;
   std::string text;
   std::string ids;
-  CLI::Option* encode = nullptr;
-  CLI::Option* decode = nullptr;
+  std::optional<VerbOption> encode;
+  std::optional<VerbOption> decode;
   bool json = false;
 };
 
@@ -51,9 +51,9 @@ void tokenize_files(const Arguments& arguments, const Tokenizer& tokenizer) {
 
 int run(const Arguments& arguments) {
   const auto tokenizer = load_tokenizer(arguments.tokenizer);
-  if (arguments.encode->count() > 0) {
+  if (arguments.encode->given()) {
     std::cout << fmt::format("{}\n", fmt::join(tokenizer->encode(arguments.text), " "));
-  } else if (arguments.decode->count() > 0) {
+  } else if (arguments.decode->given()) {
     std::cout << tokenizer->decode(parse_token_ids(arguments.ids)) << '\n';
   } else {
     tokenize_files(arguments, *tokenizer);
@@ -63,31 +63,30 @@ int run(const Arguments& arguments) {
 
 }  // namespace
 
-void add_tokenize(CLI::App& program, Action& action) {
+void add_tokenize(Verb& program, Action& action) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* verb = program.add_subcommand("tokenize", "Turn text or JSONL into a data set, Megatron's .bin/.idx");
+  Verb verb = program.add_verb("tokenize", "Turn text or JSONL into a data set, Megatron's .bin/.idx");
   TokenizeCorpusOptions& corpus = arguments->corpus;
-  verb->add_option("inputs", corpus.inputs, "Text files (one document each) and .jsonl files (one a line)")
-      ->type_name("INPUT…");
-  verb->add_option("--tokenizer", arguments->tokenizer, "byte, a folder, vocab.bpe or tokenizer.json")->required();
-  verb->add_option("--out", corpus.out_prefix, "Writes PREFIX.bin and PREFIX.idx")->type_name("PREFIX");
-  verb->add_option("--key", corpus.json_key, "The JSONL key that holds the text")->capture_default_str();
-  verb->add_option("--validation-fraction", corpus.validation_fraction,
-                   "The last part of the bytes goes to PREFIX-val instead")
-      ->check(CLI::Range(0.0, 0.9));
-  verb->add_option("--threads", corpus.threads, "0: one per core")->check(CLI::Range(0, 1024))->capture_default_str();
-  verb->add_flag("!--no-end-of-document", corpus.append_end_of_document, "Put no token between documents");
-  verb->add_flag("!--no-progress", corpus.progress, "Say nothing while working");
-  arguments->encode = verb->add_option("--ids", arguments->text, "Print the ids of this text only")->type_name("TEXT");
-  arguments->decode =
-      verb->add_option("--decode", arguments->ids, "Print the text of these ids only")->type_name("IDS");
-  arguments->encode->excludes(arguments->decode);
-  verb->add_flag("--json", arguments->json, "Report as JSON");
-  verb->footer(
+  verb.add_option("inputs", corpus.inputs, "Text files (one document each) and .jsonl files (one a line)")
+      .type_name("INPUT…");
+  verb.add_option("--tokenizer", arguments->tokenizer, "byte, a folder, vocab.bpe or tokenizer.json").required();
+  verb.add_option("--out", corpus.out_prefix, "Writes PREFIX.bin and PREFIX.idx").type_name("PREFIX");
+  verb.add_option("--key", corpus.json_key, "The JSONL key that holds the text").show_default();
+  verb.add_option("--validation-fraction", corpus.validation_fraction,
+                  "The last part of the bytes goes to PREFIX-val instead")
+      .real_range(0.0, 0.9);
+  verb.add_option("--threads", corpus.threads, "0: one per core").range(0, 1024).show_default();
+  verb.add_flag("!--no-end-of-document", corpus.append_end_of_document, "Put no token between documents");
+  verb.add_flag("!--no-progress", corpus.progress, "Say nothing while working");
+  arguments->encode = verb.add_option("--ids", arguments->text, "Print the ids of this text only").type_name("TEXT");
+  arguments->decode = verb.add_option("--decode", arguments->ids, "Print the text of these ids only").type_name("IDS");
+  arguments->encode->excludes(*arguments->decode);
+  verb.add_flag("--json", arguments->json, "Report as JSON");
+  verb.footer(
       "Examples:\n  trident tokenize book.txt --tokenizer byte --validation-fraction 0.05 --out data/book\n"
       "  trident tokenize web-*.jsonl --tokenizer tokenizer.json --out data/web\n"
       "  trident tokenize --tokenizer gpt2/ --ids 'hello world'");
-  verb->callback([&action, arguments] { action = [arguments] { return run(*arguments); }; });
+  verb.on_parsed([&action, arguments] { action = [arguments] { return run(*arguments); }; });
 }
 
 }  // namespace trident

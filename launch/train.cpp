@@ -147,21 +147,21 @@ int run(const Arguments& arguments) {
 
 }  // namespace
 
-void add_train(CLI::App& program, Action& action) {
+void add_train(Verb& program, Action& action) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* verb = program.add_subcommand("train", "Run a job in this process");
-  verb->add_option("job", arguments->job, "The job file (YAML)")->required()->type_name("JOB.yaml");
-  verb->add_option("overrides", arguments->overrides, "Values that replace the file's")->type_name("key=value");
-  verb->add_option("--snapshots", arguments->snapshots,
-                   "Keep the state of the last steps in shared memory of this name, and go on from it if it is there. "
-                   "It outlives the ranks: whoever gives the name removes it")
-      ->type_name("/NAME");
-  verb->footer(
+  Verb verb = program.add_verb("train", "Run a job in this process");
+  verb.add_option("job", arguments->job, "The job file (YAML)").required().type_name("JOB.yaml");
+  verb.add_option("overrides", arguments->overrides, "Values that replace the file's").type_name("key=value");
+  verb.add_option("--snapshots", arguments->snapshots,
+                  "Keep the state of the last steps in shared memory of this name, and go on from it if it is there. "
+                  "It outlives the ranks: whoever gives the name removes it")
+      .type_name("/NAME");
+  verb.footer(
       "Examples:\n  trident train configs/smoke.yaml\n"
       "  trident train configs/smoke.yaml training.steps=100 run.name=short\n"
       "SIGTERM, SIGUSR1 or Ctrl-C: a checkpoint at the end of the step, exit code 75; the same command goes on.\n"
       "Under mpirun send SIGUSR1, to mpirun or to any rank: mpirun passes it on, but ends the job on the others.");
-  verb->callback([&action, arguments] { action = [arguments] { return run(*arguments); }; });
+  verb.on_parsed([&action, arguments] { action = [arguments] { return run(*arguments); }; });
 }
 
 }  // namespace trident

@@ -1,8 +1,8 @@
 #pragma once
 
-#include <CLI/CLI.hpp>
-
 #include <functional>
+
+#include "launch/command_line.h"
 
 namespace trident {
 
@@ -10,19 +10,19 @@ namespace trident {
 using Action = std::function<int()>;
 
 // Each adds one verb to the command line; parsing it sets `action`.
-void add_train(CLI::App& program, Action& action);
-void add_launch(CLI::App& program, Action& action);
-void add_chaos(CLI::App& program, Action& action);
-void add_agent(CLI::App& program, Action& action);
-void add_generate(CLI::App& program, Action& action);
-void add_eval(CLI::App& program, Action& action);
-void add_tokenize(CLI::App& program, Action& action);
-void add_checkpoint(CLI::App& program, Action& action);
-void add_config(CLI::App& program, Action& action);
-void add_report(CLI::App& program, Action& action);
-void add_doctor(CLI::App& program, Action& action);
-void add_plan(CLI::App& program, Action& action);
-void add_watch(CLI::App& program, Action& action);
-void add_schedule(CLI::App& program, Action& action);
+void add_train(Verb& program, Action& action);
+void add_launch(Verb& program, Action& action);
+void add_chaos(Verb& program, Action& action);
+void add_agent(Verb& program, Action& action);
+void add_generate(Verb& program, Action& action);
+void add_eval(Verb& program, Action& action);
+void add_tokenize(Verb& program, Action& action);
+void add_checkpoint(Verb& program, Action& action);
+void add_config(Verb& program, Action& action);
+void add_report(Verb& program, Action& action);
+void add_doctor(Verb& program, Action& action);
+void add_plan(Verb& program, Action& action);
+void add_watch(Verb& program, Action& action);
+void add_schedule(Verb& program, Action& action);
 
 }  // namespace trident

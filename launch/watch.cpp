@@ -104,20 +104,18 @@ int run(const Arguments& arguments) {
 
 }  // namespace
 
-void add_watch(CLI::App& program, Action& action) {
+void add_watch(Verb& program, Action& action) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* verb = program.add_subcommand("watch", "Show a run in the terminal while it goes on, or after it");
-  verb->add_option("run", arguments->what, "The run's folder, or its job file")->required()->type_name("RUN_OR_JOB");
-  verb->add_option("overrides", arguments->overrides, "Values that replace the job file's")->type_name("key=value");
-  verb->add_flag("--once", arguments->once, "One picture; so too where standard output is no terminal");
-  verb->add_flag("--json", arguments->json, "The state as /api/state gives it, once");
-  verb->add_option("--every", arguments->every, "Seconds between pictures")
-      ->check(CLI::Range(0.1, 3600.0))
-      ->type_name("S");
-  verb->footer(
+  Verb verb = program.add_verb("watch", "Show a run in the terminal while it goes on, or after it");
+  verb.add_option("run", arguments->what, "The run's folder, or its job file").required().type_name("RUN_OR_JOB");
+  verb.add_option("overrides", arguments->overrides, "Values that replace the job file's").type_name("key=value");
+  verb.add_flag("--once", arguments->once, "One picture; so too where standard output is no terminal");
+  verb.add_flag("--json", arguments->json, "The state as /api/state gives it, once");
+  verb.add_option("--every", arguments->every, "Seconds between pictures").real_range(0.1, 3600.0).type_name("S");
+  verb.footer(
       "Ctrl-C ends it; the run goes on. Ranks are shown where trident launch runs on this machine.\n"
       "Examples:\n  trident watch runs/kjv\n  trident watch configs/quickstart.yaml --once");
-  verb->callback([&action, arguments] { action = [arguments] { return run(*arguments); }; });
+  verb.on_parsed([&action, arguments] { action = [arguments] { return run(*arguments); }; });
 }
 
 }  // namespace trident
