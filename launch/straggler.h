@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include "launch/verdict.h"
+#include "launch/gang_state.h"
 
 namespace trident {
 
@@ -16,6 +16,9 @@ struct Straggler {
   double busy_seconds = 0;  ///< of its last step
   bool over = false;        ///< it has caught up again
 };
+
+/// By rank: its work at its last step to the median of its peers; nothing where it has none.
+[[nodiscard]] std::vector<std::optional<double>> peer_ratios(const GangState& gang);
 
 /// Compares what ranks work at a step, without their waiting, with the same number of their peers: the data-parallel
 /// replicas of the same part of the model, else the tensor-parallel ranks. Who has none is not judged. Says a rank's
@@ -32,8 +35,6 @@ class StragglerWatch {
   explicit StragglerWatch(size_t ranks) : ranks_(ranks) {}
 
   [[nodiscard]] std::vector<Straggler> look(const GangState& gang);
-  /// A rank's work at its last step to the median of its peers; nothing where it has none.
-  [[nodiscard]] static std::optional<double> ratio_of(const GangState& gang, int rank);
 
  private:
   struct Rank {

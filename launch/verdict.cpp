@@ -7,12 +7,13 @@
 #include <algorithm>
 #include <csignal>
 #include <cstring>
-#include <map>
 #include <tuple>
 #include <utility>
 
 #include "core/error.h"
+#include "launch/mismatch.h"
 #include "launch/node_verdict.h"
+#include "launch/wait_graph.h"
 
 namespace trident {
 namespace {
@@ -20,7 +21,6 @@ namespace {
 using State = RankRecord::State;
 
 constexpr int kPeerLost = static_cast<int>(ErrorCode::peer_lost);
-constexpr int kInternal = static_cast<int>(ErrorCode::internal);
 
 const RankState& state_of(const GangState& gang, int rank) { return gang.ranks[static_cast<size_t>(rank)]; }
 
@@ -112,26 +112,6 @@ Verdict of_death(const RankState& rank) {
 
 // ---- standing still
 
-const GroupRecord* find_group(const RankRecord& record, std::string_view name, int peer, CollectiveOp op) {
-  for (const GroupRecord& group : record.groups) {
-    if (group.group == name && group.peer == peer && (peer < 0 || group.op == op)) return &group;
-  }
-  return nullptr;
-}
-
-uint64_t entered(const RankRecord& record, std::string_view name, int peer = -1,
-                 CollectiveOp op = CollectiveOp::barrier) {
-  const GroupRecord* group = find_group(record, name, peer, op);
-  return group == nullptr ? 0 : group->entered;
-}
-
-// It has begun the call but does not move it on: calls move only while their ranks wait or begin others.
-bool neglects(const RankRecord& record, uint64_t call, std::string_view name, int peer = -1,
-              CollectiveOp op = CollectiveOp::barrier) {
-  const GroupRecord* group = find_group(record, name, peer, op);
-  return group != nullptr && group->entered >= call && group->left < call && !record.waits_in;
-}
-
 std::string call_text(const GroupRecord& group) {
   if (group.peer >= 0)
     return fmt::format("message {} {} rank {} of group {}", group.left + 1,
@@ -139,25 +119,18 @@ std::string call_text(const GroupRecord& group) {
   return fmt::format("{} #{} ({} bytes) of group {}", to_string(group.op), group.left + 1, group.bytes, group.group);
 }
 
-const GroupRecord* waited_in(const RankRecord& record) {
-  return record.waits_in ? &record.groups[*record.waits_in] : nullptr;
-}
-
-std::vector<int> waiters_for(const GangState& gang, int culprit) {
-  std::vector<int> waiters;
-  for (const RankState& rank : gang.ranks) {
-    const auto targets = waits_for(gang, rank.rank);
-    if (std::find(targets.begin(), targets.end(), culprit) != targets.end()) waiters.push_back(rank.rank);
-  }
-  return waiters;
-}
-
+// Of many ranks the first stand for all.
 std::string ranks_text(const std::vector<int>& ranks) {
-  return fmt::format("rank{} {}", ranks.size() == 1 ? "" : "s", fmt::join(ranks, ", "));
+  constexpr ptrdiff_t kMost = 16, kNamed = 8;
+  const ptrdiff_t named = std::ssize(ranks) > kMost ? kNamed : std::ssize(ranks);
+  std::string text =
+      fmt::format("rank{} {}", ranks.size() == 1 ? "" : "s", fmt::join(ranks.begin(), ranks.begin() + named, ", "));
+  if (named < std::ssize(ranks)) text += fmt::format(" and {} more", std::ssize(ranks) - named);
+  return text;
 }
 
-std::string waiters_text(const GangState& gang, int culprit) {
-  const std::vector<int> waiters = waiters_for(gang, culprit);
+std::string waiters_text(const GangState& gang, const WaitGraph& graph, int culprit) {
+  const std::vector<int> waiters = graph.waiters_for(culprit);
   if (waiters.empty()) return {};
   return fmt::format("{} {} for it in {}", ranks_text(waiters), waiters.size() == 1 ? "waits" : "wait",
                      call_text(*waited_in(state_of(gang, waiters.front()).record)));
@@ -165,36 +138,45 @@ std::string waiters_text(const GangState& gang, int culprit) {
 
 auto position(const RankState& rank) { return std::tuple(rank.record.step, rank.record.phase); }
 
-bool overdue(const RankState& rank) { return rank.idle_s >= rank.limit_s; }
+/// Whether a rank's silence has to be longer than its phase may take.
+enum class Patience { as_learned, none };
 
-Verdict of_standstill(const GangState& gang, const RankState& rank) {
+double limit_of(const RankState& rank, Patience patience) { return patience == Patience::none ? 0 : rank.limit_s; }
+bool overdue(const RankState& rank, Patience patience) { return rank.idle_s >= limit_of(rank, patience); }
+
+Verdict of_standstill(const GangState& gang, const WaitGraph& graph, const RankState& rank, Patience patience) {
   const bool left = rank.record.state == State::finished;
   Verdict verdict = about(rank, rank.stopped ? FaultCause::stopped : left ? FaultCause::left_early : FaultCause::hang);
   verdict.what = rank.stopped ? "is stopped (SIGSTOP)" : left ? "left the training early" : "stands still";
-  verdict.evidence = fmt::format("no heartbeat for {:.1f} s, its phase may take {:.1f} s", rank.idle_s, rank.limit_s);
-  if (const auto waiters = waiters_text(gang, rank.rank); !waiters.empty()) verdict.evidence += "; " + waiters;
+  verdict.evidence =
+      fmt::format("no heartbeat for {:.1f} s, its phase may take {:.1f} s", rank.idle_s, limit_of(rank, patience));
+  if (const auto waiters = waiters_text(gang, graph, rank.rank); !waiters.empty()) verdict.evidence += "; " + waiters;
   verdict.advice = rank.stopped ? "somebody sent SIGSTOP, or a debugger holds it"
                    : left       ? "ranks disagree about where training ends"
                                 : "if it recurs on the same host, test that host";
   return verdict;
 }
 
-// All wait for one another. Who skipped a call is ahead of those who wait in it, or, in the same phase, has more of
-// them waiting for it than each of them.
-Verdict of_cycle(const GangState& gang) {
+// Where all wait for one another: who skipped a call is ahead of those who wait in it, or, in the same phase, has more
+// of them waiting for it than each of them. Null where nobody is waited for.
+const RankState* furthest_of(const GangState& gang, const std::vector<size_t>& waiters) {
   const RankState* culprit = nullptr;
   std::tuple<int64_t, TrainPhase, size_t> furthest;
   for (const RankState& rank : gang.ranks) {
-    const size_t waiters = waiters_for(gang, rank.rank).size();
-    const std::tuple at(rank.record.step, rank.record.phase, waiters);
-    if (waiters == 0 || (culprit != nullptr && at <= furthest)) continue;
+    const size_t count = waiters[static_cast<size_t>(rank.rank)];
+    const std::tuple at(rank.record.step, rank.record.phase, count);
+    if (count == 0 || (culprit != nullptr && at <= furthest)) continue;
     culprit = &rank;
     furthest = at;
   }
-  Verdict verdict = about(*culprit, FaultCause::skipped_collective);
+  return culprit;
+}
+
+Verdict of_cycle(const GangState& gang, const WaitGraph& graph, const RankState& culprit) {
+  Verdict verdict = about(culprit, FaultCause::skipped_collective);
   verdict.what = "has skipped a call";
-  verdict.evidence =
-      fmt::format("{}, while it is in {}", waiters_text(gang, culprit->rank), call_text(*waited_in(culprit->record)));
+  verdict.evidence = fmt::format("{}, while it is in {}", waiters_text(gang, graph, culprit.rank),
+                                 call_text(*waited_in(culprit.record)));
   verdict.advice = "ranks take different ways through the program: set fault.compare_collectives to find the first";
   return verdict;
 }
@@ -208,75 +190,44 @@ const RankState* choose(const std::vector<const RankState*>& candidates) {
 }
 
 // Ranks that wait for nobody, and that somebody waits for or that are late themselves.
-std::vector<const RankState*> roots_of(const GangState& gang) {
+std::vector<const RankState*> roots_of(const GangState& gang, const WaitGraph& graph,
+                                       const std::vector<size_t>& waiters) {
   std::vector<const RankState*> roots;
   for (const RankState& rank : gang.ranks) {
-    if (ended_well(rank) && waiters_for(gang, rank.rank).empty()) continue;
-    if (rank.pid != 0 && waits_for(gang, rank.rank).empty()) roots.push_back(&rank);
+    if (ended_well(rank) && waiters[static_cast<size_t>(rank.rank)] == 0) continue;
+    if (rank.pid != 0 && !graph.waits(rank.rank)) roots.push_back(&rank);
   }
   return roots;
 }
 
-std::optional<Verdict> find_standstill(const GangState& gang) {
-  std::vector<const RankState*> late;
+std::optional<Verdict> find_standstill(const GangState& gang, Patience patience) {
+  const auto late = [&](const RankState& rank) { return overdue(rank, patience); };
+  if (std::none_of(gang.ranks.begin(), gang.ranks.end(), late)) return std::nullopt;
+  std::vector<const RankState*> candidates;
   for (const RankState& rank : gang.ranks) {
-    if (rank.stopped && overdue(rank)) late.push_back(&rank);
+    if (rank.stopped && late(rank)) candidates.push_back(&rank);
   }
-  const auto roots = roots_of(gang);
-  if (late.empty())
-    std::copy_if(roots.begin(), roots.end(), std::back_inserter(late), [](auto* r) { return overdue(*r); });
-  if (!late.empty()) return of_standstill(gang, *choose(late));
-  const bool all_late = std::all_of(gang.ranks.begin(), gang.ranks.end(), overdue);
-  if (roots.empty() && all_late && !gang.ranks.empty()) return of_cycle(gang);
-  return std::nullopt;
+  const WaitGraph graph(gang);
+  const std::vector<size_t> waiters = graph.waiter_counts();
+  const auto roots = roots_of(gang, graph, waiters);
+  if (candidates.empty())
+    std::copy_if(roots.begin(), roots.end(), std::back_inserter(candidates), [&](auto* rank) { return late(*rank); });
+  if (!candidates.empty()) return of_standstill(gang, graph, *choose(candidates), patience);
+  if (!roots.empty() || !std::all_of(gang.ranks.begin(), gang.ranks.end(), late)) return std::nullopt;
+  const RankState* furthest = furthest_of(gang, waiters);
+  if (furthest != nullptr && graph.waits(furthest->rank)) return of_cycle(gang, graph, *furthest);
+  // None has started, or none comes to its end.
+  return of_standstill(gang, graph, furthest == nullptr ? gang.ranks.front() : *furthest, patience);
 }
 
-// ---- ranks that found out that they made different calls
+// ---- what ranks found out
 
-struct OddOne {
-  int rank = -1;
-  const GroupRecord* own = nullptr;
-  const GroupRecord* others = nullptr;
-};
-
-// In one group, among ranks that began equally many calls: who began another one than most. Of equal halves, who is
-// ahead.
-std::optional<OddOne> odd_one_out(const GangState& gang, int reporter, const GroupRecord& seen) {
-  std::map<std::pair<CollectiveOp, int64_t>, std::vector<int>> votes;
-  for (const int member : group_members(gang, reporter, seen.group)) {
-    const GroupRecord* group = find_group(state_of(gang, member).record, seen.group, -1, seen.op);
-    if (group != nullptr && group->entered == seen.entered) votes[{group->op, group->bytes}].push_back(member);
-  }
-  if (votes.size() < 2) return std::nullopt;
-  const auto rarer = [&](const auto& a, const auto& b) {
-    if (a.second.size() != b.second.size()) return a.second.size() < b.second.size();
-    return position(state_of(gang, a.second.front())) > position(state_of(gang, b.second.front()));
-  };
-  const auto fewest = std::min_element(votes.begin(), votes.end(), rarer);
-  const auto most = std::max_element(votes.begin(), votes.end(), rarer);
-  const int rank = fewest->second.front();
-  return OddOne{rank, find_group(state_of(gang, rank).record, seen.group, -1, seen.op),
-                find_group(state_of(gang, most->second.front()).record, seen.group, -1, seen.op)};
-}
-
-std::optional<Verdict> find_mismatch(const GangState& gang) {
-  for (const RankState& rank : gang.ranks) {
-    if (rank.record.state != State::failed || rank.record.exit_code != kInternal) continue;
-    for (const GroupRecord& group : rank.record.groups) {
-      if (group.peer >= 0 || group.left == group.entered) continue;
-      const auto odd = odd_one_out(gang, rank.rank, group);
-      if (!odd) continue;
-      const RankState& culprit = state_of(gang, odd->rank);
-      Verdict verdict = about(culprit, FaultCause::mismatched_collectives);
-      verdict.what = "made another call than the others";
-      verdict.evidence = fmt::format("as call #{} of group {} it began {} of {} bytes, others {} of {} bytes",
-                                     odd->own->entered, group.group, to_string(odd->own->op), odd->own->bytes,
-                                     to_string(odd->others->op), odd->others->bytes);
-      verdict.advice = "ranks take different ways through the program: set fault.compare_collectives to find the first";
-      return verdict;
-    }
-  }
-  return std::nullopt;
+Verdict of_mismatch(const GangState& gang, const Mismatch& found) {
+  Verdict verdict = about(state_of(gang, found.rank), FaultCause::mismatched_collectives);
+  verdict.what = "made another call than the others";
+  verdict.evidence = found.evidence;
+  verdict.advice = "ranks take different ways through the program: set fault.compare_collectives to find the first";
+  return verdict;
 }
 
 // What the ranks found out together, about one of them or about none.
@@ -299,13 +250,6 @@ std::optional<Verdict> find_state_fault(const GangState& gang) {
   return std::nullopt;
 }
 
-// A rank that lost another is a witness. What it lost may be found by who waits for whom.
-std::optional<Verdict> blamed_by_witness(const GangState& gang) {
-  GangState late = gang;
-  for (RankState& rank : late.ranks) rank.limit_s = 0;
-  return find_standstill(late);
-}
-
 std::optional<Verdict> find_death(const GangState& gang) {
   const RankState* first = nullptr;
   const RankState* witness = nullptr;
@@ -324,7 +268,8 @@ std::optional<Verdict> find_death(const GangState& gang) {
   }
   if (first != nullptr) return of_death(*first);
   if (witness == nullptr) return std::nullopt;
-  const auto blamed = blamed_by_witness(gang);
+  // A rank that lost another is a witness. What it lost may be found by who waits for whom.
+  const auto blamed = find_standstill(gang, Patience::none);
   return blamed ? blamed : of_death(*witness);
 }
 
@@ -374,63 +319,17 @@ std::string Verdict::sentence() const {
   return text;
 }
 
-std::vector<int> group_members(const GangState& gang, int rank, std::string_view group) {
-  std::vector<int> members;
-  const auto axis = group.starts_with("tp") ? Axis::tp : group.starts_with("dp") ? Axis::dp : Axis::pp;
-  const bool world = group != "tied" && !group.starts_with(to_string(axis));
-  const int size = world ? static_cast<int>(gang.ranks.size()) : gang.mesh[axis];
-  const MeshCoordinates at = mesh_coordinates(gang.mesh, rank, gang.order);
-  for (int i = 0; i < size; ++i) {
-    MeshCoordinates other = at;
-    (axis == Axis::tp ? other.tp : axis == Axis::dp ? other.dp : other.pp) = i;
-    members.push_back(world ? i : mesh_rank(gang.mesh, other, gang.order));
-  }
-  // The tied embedding's two ends.
-  if (group == "tied" && members.size() > 2) members = {members.front(), members.back()};
-  return members;
-}
-
-std::vector<int> waits_for(const GangState& gang, int rank) {
-  const RankState& waiter = state_of(gang, rank);
-  const GroupRecord* in = waited_in(waiter.record);
-  if (in == nullptr) return {};
-  const uint64_t call = in->left + 1;
-  const std::vector<int> members = group_members(gang, rank, in->group);
-  std::vector<int> targets;
-  if (in->peer < 0) {
-    for (const int member : members) {
-      const RankRecord& other = state_of(gang, member).record;
-      // Of a part of an axis, ranks without the group are no members.
-      const bool part = in->group == "tp replicas" && find_group(other, in->group, -1, in->op) == nullptr;
-      if (member != rank && !part && entered(other, in->group) < call) targets.push_back(member);
-    }
-    if (!targets.empty()) return targets;
-    for (const int member : members) {
-      if (member != rank && neglects(state_of(gang, member).record, call, in->group)) targets.push_back(member);
-    }
-    return targets;
-  }
-  if (in->peer >= static_cast<int>(members.size())) return {};
-  const int own = static_cast<int>(std::find(members.begin(), members.end(), rank) - members.begin());
-  const int peer = members[static_cast<size_t>(in->peer)];
-  const auto counterpart = in->op == CollectiveOp::send ? CollectiveOp::recv : CollectiveOp::send;
-  const RankRecord& other = state_of(gang, peer).record;
-  if (entered(other, in->group, own, counterpart) < call || neglects(other, call, in->group, own, counterpart))
-    targets.push_back(peer);
-  return targets;
-}
-
 std::optional<Verdict> find_verdict(const GangState& gang) {
   if (std::any_of(gang.ranks.begin(), gang.ranks.end(), is_dead)) {
     if (auto state_fault = find_state_fault(gang)) return state_fault;
-    if (auto mismatch = find_mismatch(gang)) return mismatch;
+    if (const auto mismatch = find_mismatch(gang)) return of_mismatch(gang, *mismatch);
     if (auto daemon = find_lost_daemon(gang)) return daemon;
     if (auto death = find_death(gang)) return death;
   }
   if (all_ended_well(gang)) return std::nullopt;
   if (auto daemon = find_lost_daemon(gang)) return daemon;
   if (!gang.launcher_end.empty()) return launcher_lost(gang);
-  return find_standstill(gang);
+  return find_standstill(gang, Patience::as_learned);
 }
 
 }  // namespace trident

@@ -4,10 +4,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
-#include "launch/heartbeat_record.h"
-#include "parallel/comm/device_mesh.h"
+#include "launch/gang_state.h"
 
 namespace trident {
 
@@ -29,31 +27,6 @@ enum class FaultCause {
 };
 [[nodiscard]] std::string_view to_string(FaultCause cause);
 
-/// One rank as its agent sees it.
-struct RankState {
-  int rank = 0;
-  int64_t pid = 0;  ///< 0: not started yet
-  std::string host;
-  RankRecord record;
-  bool ended = false;
-  int wait_status = 0;       ///< where ended, as waitpid() tells it
-  int end_order = 0;         ///< where ended: the how-manieth
-  bool lost = false;         ///< with its guardian, as when the launcher dies
-  bool daemon_gone = false;  ///< so is what mpirun had started it with on its node
-  bool stopped = false;
-  bool kernel_killed = false;  ///< the cgroup on its node counts a kill for want of memory
-  double idle_s = 0;           ///< since the last heartbeat
-  double limit_s = 0;          ///< how long its phase may go without
-};
-
-struct GangState {
-  MeshShape mesh;
-  MeshOrder order = kDefaultMeshOrder;
-  std::vector<RankState> ranks;  ///< by rank
-  std::string launcher_end;      ///< how mpirun ended; empty: it runs
-  bool launcher_killed = false;  ///< by a signal
-};
-
 /// Who sank a gang, and why: one sentence for the operator, and what the agent needs to go on.
 struct Verdict {
   FaultCause cause = FaultCause::hang;
@@ -71,16 +44,9 @@ struct Verdict {
   [[nodiscard]] std::string sentence() const;
 };
 
-/// The members of a rank's group of this name, by their rank in the group; of a group that is no axis of the mesh, the
-/// axis that it is part of.
-[[nodiscard]] std::vector<int> group_members(const GangState& gang, int rank, std::string_view group);
-
-/// The ranks that `rank` stands still for: those that have not entered the collective that it is in, or not sent or
-/// asked for the message.
-[[nodiscard]] std::vector<int> waits_for(const GangState& gang, int rank);
-
 /// Nothing while all is well. Deaths come first; then ranks that stand still longer than their phase may. Who only
-/// waits for others is never named while one of those can be.
+/// waits for others is never named while one of those can be. Takes a time that grows with the ranks, not with their
+/// pairs, and next to none as long as none is dead or late.
 [[nodiscard]] std::optional<Verdict> find_verdict(const GangState& gang);
 
 }  // namespace trident

@@ -8,13 +8,13 @@
 namespace trident {
 namespace {
 
-std::string state_text(const RankState& rank) {
+std::string_view state_text(const RankState& rank) {
   if (rank.ended) return "ended";
   if (rank.stopped) return "stopped";
   return rank.record.resumed < 0 ? "starting" : "running";
 }
 
-RankStatus status_of(const GangState& gang, const RankState& rank) {
+RankStatus status_of(const GangState& gang, const RankState& rank, std::optional<double> ratio) {
   RankStatus status;
   status.rank = rank.rank;
   status.at = mesh_coordinates(gang.mesh, rank.rank, gang.order);
@@ -27,7 +27,7 @@ RankStatus status_of(const GangState& gang, const RankState& rank) {
   status.idle_s = rank.idle_s;
   status.limit_s = rank.limit_s;
   status.busy_s = rank.record.busy_seconds;
-  if (status.busy_s > 0) status.ratio = StragglerWatch::ratio_of(gang, rank.rank);
+  if (status.busy_s > 0) status.ratio = ratio;
   return status;
 }
 
@@ -39,8 +39,10 @@ void RankBoard::publish(const GangState& gang, int64_t epoch) {
   status->time = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   status->epoch = epoch;
   status->mesh = gang.mesh;
+  const auto ratios = peer_ratios(gang);
+  status->ranks.reserve(gang.ranks.size());
   for (const RankState& rank : gang.ranks) {
-    status->ranks.push_back(status_of(gang, rank));
+    status->ranks.push_back(status_of(gang, rank, ratios[static_cast<size_t>(rank.rank)]));
     heat_.add(static_cast<size_t>(rank.rank), rank.record.done, rank.record.busy_seconds);
   }
   status->heat = heat_;

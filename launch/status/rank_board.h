@@ -5,10 +5,11 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "launch/gang_state.h"
 #include "launch/status/heat_map.h"
-#include "launch/verdict.h"
 #include "parallel/comm/device_mesh.h"
 
 namespace trident {
@@ -18,8 +19,8 @@ struct RankStatus {
   MeshCoordinates at;
   std::string host;
   int64_t pid = 0;
-  std::string state;            ///< starting, running, stopped, ended
-  std::string phase;            ///< of what it is at
+  std::string_view state;       ///< starting, running, stopped, ended; literals
+  std::string_view phase;       ///< of what it is at
   int64_t step = 0;             ///< that it is at
   int64_t done = -1;            ///< last step done
   double idle_s = 0;            ///< since its last heartbeat

@@ -4,6 +4,8 @@
 
 #include <csignal>
 
+#include "launch/wait_graph.h"
+
 namespace trident {
 namespace {
 
