@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "launch/guardian.h"
-#include "launch/heartbeat.h"
+#include "launch/heartbeat_memory.h"
 #include "launch/job_place.h"
 #include "launch/node.h"
 #include "launch/unique_descriptor.h"
