@@ -18,6 +18,7 @@ constexpr std::chrono::milliseconds kRetry{300};
 constexpr std::chrono::milliseconds kHandshake{1500};
 constexpr std::chrono::seconds kPatience{60};  // without a coordinator
 constexpr std::chrono::milliseconds kFast{20};
+constexpr std::chrono::milliseconds kFastOfEach{1};  // so that all nodes together do not drown their coordinator
 
 UniqueDescriptor ending_signals() {
   sigset_t set;
@@ -31,6 +32,11 @@ bool all_have_gone_on(const NodeState& state) {
   return std::all_of(state.ranks.begin(), state.ranks.end(), [](const RankState& rank) {
     return rank.record.resumed >= 0 && rank.record.done > rank.record.resumed;
   });
+}
+
+std::chrono::milliseconds fast_interval(size_t nodes, std::chrono::duration<double> heartbeat) {
+  const auto most = std::chrono::duration_cast<std::chrono::milliseconds>(heartbeat);
+  return std::min(std::max(kFast, kFastOfEach * static_cast<int64_t>(nodes)), std::max(kFast, most));
 }
 
 }  // namespace
@@ -60,7 +66,8 @@ void AgentService::wait() {
   if (link_ && !link_->closed()) events.push_back({link_->descriptor(), link_->events(), 0});
   agent_.watch(events);
   peers_.watch(events);
-  const auto most = fast_ ? kFast : std::chrono::duration_cast<std::chrono::milliseconds>(options_.times.heartbeat);
+  const auto most = fast_ ? fast_interval(view_.peers.size(), options_.times.heartbeat)
+                          : std::chrono::duration_cast<std::chrono::milliseconds>(options_.times.heartbeat);
   (void)::poll(events.data(), events.size(), static_cast<int>(most.count()));
   signalfd_siginfo info{};
   while (::read(signals_.get(), &info, sizeof(info)) == sizeof(info)) {
@@ -184,8 +191,8 @@ void AgentService::follow_votes() {
 void AgentService::report_if_due() {
   const auto now = Clock::now();
   const std::tuple state(agent_.epoch(), agent_.ready(), agent_.alive().has_value(), agent_.news());
-  const auto interval =
-      fast_ ? Clock::duration(kFast) : std::chrono::duration_cast<Clock::duration>(options_.times.heartbeat);
+  const auto interval = fast_ ? Clock::duration(fast_interval(view_.peers.size(), options_.times.heartbeat))
+                              : std::chrono::duration_cast<Clock::duration>(options_.times.heartbeat);
   const bool due = report_now_ || state != told_ || now - reported_ >= interval;
   if (!due || !link_ || !greeted_ || link_->closed()) return;
   NodeReport report;

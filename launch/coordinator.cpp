@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <thread>
 #include <utility>
 
 #include "core/error.h"
@@ -19,6 +20,9 @@ namespace {
 constexpr int kFruitlessGangs = 3;
 constexpr int kInterrupted = 128 + SIGINT;
 constexpr int kRecoveryLookMs = 10;  // until the first new step, which is timed
+constexpr int kLauncherEndMs = 200;
+constexpr std::chrono::milliseconds kLongLook{1};
+constexpr std::chrono::milliseconds kLongestPause{100};
 
 double seconds(std::chrono::steady_clock::duration span) { return std::chrono::duration<double>(span).count(); }
 
@@ -27,22 +31,11 @@ std::optional<double> fixed_limit(const JobConfig& job) {
   return timeout.is_auto() ? std::nullopt : std::optional(timeout.value().value);
 }
 
-std::string end_text(int wait_status) {
-  return WIFSIGNALED(wait_status) ? fmt::format("was killed by signal {}", WTERMSIG(wait_status))
-                                  : fmt::format("ended with exit code {}", WEXITSTATUS(wait_status));
-}
-
 // The state that every rank of the gang can go back to.
 int64_t committed_by_all(const GangState& gang) {
   int64_t least = std::numeric_limits<int64_t>::max();
   for (const RankState& rank : gang.ranks) least = std::min(least, rank.record.committed);
   return gang.ranks.empty() ? -1 : least;
-}
-
-bool wait_for_launcher(Gang& gang) {
-  constexpr int kTries = 20;
-  for (int i = 0; i < kTries && !gang.launcher_status(); ++i) gang.wait(10, {});
-  return gang.launcher_status().has_value();
 }
 
 void explain_no_start(Verdict& verdict) {
@@ -152,7 +145,7 @@ Coordinator::End Coordinator::run_gang() {
   workers_logged_ = false;
   stragglers_ = StragglerWatch(static_cast<size_t>(mesh_.ranks()));
   suspected_ns_.reset();
-  Gang gang(launcher_options(shares), shares, nodes_.self().place());
+  Gang gang(launcher_options(shares), shares, nodes_.self().place(), mesh_, options_.job.parallelism.rank_order);
   End end = supervise(gang);
   const auto fencing = Clock::now();
   if (end.verdict) {
@@ -180,7 +173,9 @@ Coordinator::End Coordinator::supervise(Gang& gang) {
     wait(gang, launcher_gone ? 1 : eager ? std::min(interval, kRecoveryLookMs) : interval);
     if (gang.launched()) nodes_.commit_members();
     take_signals(gang);
-    const GangState state = look(gang);
+    const auto look_began = Clock::now();
+    gang.set_limits(limits_);
+    const GangState& state = gang.state();
     chaos_.look(state);
     if (options_.publish) options_.publish(state, epoch_);
     End end{.seen = Clock::now(), .committed = committed_by_all(state)};
@@ -195,11 +190,14 @@ Coordinator::End Coordinator::supervise(Gang& gang) {
     }
     const bool lost = std::any_of(state.ranks.begin(), state.ranks.end(), [](const RankState& r) { return r.lost; });
     // The launcher's end, which explains it, may take a moment to show.
-    if (lost && !launcher_gone && wait_for_launcher(gang)) continue;
+    if (lost && !launcher_gone) {
+      gang.wait_for_launcher(kLauncherEndMs);
+      if (gang.launcher_status()) continue;
+    }
     end.verdict = judge(state);
     if (end.verdict && !gang.any_started()) explain_no_start(*end.verdict);
     if (end.verdict) return end;
-    learn(state);
+    if (look_began - learned_ >= std::chrono::duration<double>(options_.job.fault.heartbeat.value)) learn(state);
     if (recovery_ && has_gone_on(state)) tell_recovery(state);
     tell_stragglers(state);
     grow_if_due(gang, state);
@@ -209,14 +207,19 @@ Coordinator::End Coordinator::supervise(Gang& gang) {
       log_.workers(epoch_, pids);
       if (stopping_) gang.signal(SIGUSR1);
     }
+    look_cost_ = Clock::now() - look_began;
   }
 }
 
+// Looks at many ranks take long: they leave as much time between them for taking in what nodes say.
 void Coordinator::wait(Gang& gang, int milliseconds) {
+  if (look_cost_ >= kLongLook) std::this_thread::sleep_for(std::min<Clock::duration>(look_cost_, kLongestPause));
   std::vector<pollfd> events{{signals_.get(), POLLIN, 0}};
+  gang.watch(events);
   nodes_.watch(events);
-  gang.wait(milliseconds, std::move(events));
+  (void)::poll(events.data(), events.size(), milliseconds);
   nodes_.advance();
+  gang.advance();
 }
 
 std::optional<Verdict> Coordinator::judge(const GangState& state) {
@@ -241,20 +244,8 @@ std::optional<int> Coordinator::ended_well(const Gang& gang) const {
   return code == 0 || code == static_cast<int>(ErrorCode::preempted) ? std::optional(code) : std::nullopt;
 }
 
-GangState Coordinator::look(const Gang& gang) const {
-  GangState state;
-  state.mesh = mesh_;
-  state.order = options_.job.parallelism.rank_order;
-  if (const auto status = gang.launcher_status()) {
-    state.launcher_end = end_text(*status);
-    state.launcher_killed = WIFSIGNALED(*status);
-  }
-  state.ranks = gang.ranks();
-  for (RankState& rank : state.ranks) rank.limit_s = limits_.seconds(rank.record.phase);
-  return state;
-}
-
 void Coordinator::learn(const GangState& state) {
+  learned_ = Clock::now();
   std::array<DurationCounts, kTrainPhases> all{};
   for (const RankState& rank : state.ranks) {
     for (size_t i = 0; i < kTrainPhases; ++i) all[i].add(rank.record.phases[i]);

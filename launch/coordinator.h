@@ -71,7 +71,6 @@ class Coordinator {
   void take_over(const LostNodes& replaced);
   [[nodiscard]] End run_gang();
   [[nodiscard]] End supervise(Gang& gang);
-  [[nodiscard]] GangState look(const Gang& gang) const;
   void learn(const GangState& state);
   void tell_recovery(const GangState& state);
   void take_signals(const Gang& gang);
@@ -112,6 +111,8 @@ class Coordinator {
   bool abandoned_ = false;  // by a second Ctrl-C
   bool workers_logged_ = false;
   std::optional<int64_t> suspected_ns_;
+  Clock::duration look_cost_{};
+  Clock::time_point learned_;
   StragglerWatch stragglers_{0};
   std::optional<Recovery> recovery_;
 };

@@ -1,6 +1,10 @@
 #include "launch/gang.h"
 
+#include <fmt/format.h>
+#include <sys/wait.h>
+
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <csignal>
 #include <utility>
@@ -12,18 +16,24 @@ namespace {
 
 constexpr std::chrono::seconds kKillTimeout{10};
 
+std::string end_text(int wait_status) {
+  return WIFSIGNALED(wait_status) ? fmt::format("was killed by signal {}", WTERMSIG(wait_status))
+                                  : fmt::format("ended with exit code {}", WEXITSTATUS(wait_status));
+}
+
 }  // namespace
 
-Gang::Gang(LauncherOptions options, std::vector<GangShare> shares, const JobPlace& place)
-    : options_(std::move(options)),
-      place_(place),
-      shares_(std::move(shares)),
-      ranks_(static_cast<size_t>(options_.ranks)) {
+Gang::Gang(LauncherOptions options, std::vector<GangShare> shares, const JobPlace& place, const MeshShape& mesh,
+           const MeshOrder& order)
+    : options_(std::move(options)), place_(place), shares_(std::move(shares)) {
+  state_.mesh = mesh;
+  state_.order = order;
+  state_.ranks.resize(static_cast<size_t>(options_.ranks));
   int first = 0;
   for (const GangShare& share : shares_) {
     share.node->begin({options_.epoch, first, share.ranks});
     for (int i = 0; i < share.ranks; ++i) {
-      RankState& rank = ranks_[static_cast<size_t>(first) + static_cast<size_t>(i)];
+      RankState& rank = state_.ranks[static_cast<size_t>(first) + static_cast<size_t>(i)];
       rank.rank = first + i;
       rank.host = share.node->host();
     }
@@ -49,25 +59,43 @@ void Gang::start_when_ready() {
 }
 
 bool Gang::all_started() const {
-  return std::all_of(ranks_.begin(), ranks_.end(), [](const RankState& rank) { return rank.pid != 0; });
+  return std::all_of(ranks().begin(), ranks().end(), [](const RankState& rank) { return rank.pid != 0; });
 }
 
 bool Gang::any_started() const {
-  return std::any_of(ranks_.begin(), ranks_.end(), [](const RankState& rank) { return rank.pid != 0; });
+  return std::any_of(ranks().begin(), ranks().end(), [](const RankState& rank) { return rank.pid != 0; });
 }
 
 bool Gang::all_ended() const {
-  return std::all_of(ranks_.begin(), ranks_.end(), [](const RankState& rank) { return rank.ended; });
+  return std::all_of(ranks().begin(), ranks().end(), [](const RankState& rank) { return rank.ended; });
 }
 
-void Gang::wait(int milliseconds, std::vector<pollfd> others) {
-  if (launcher_ && !launcher_status_) others.push_back({launcher_->descriptor(), POLLIN, 0});
-  for (const GangShare& share : shares_) share.node->watch(others);
-  (void)::poll(others.data(), others.size(), milliseconds);
-  for (const GangShare& share : shares_) share.node->advance();
+void Gang::set_limits(const ProgressLimits& limits) {
+  std::array<double, kTrainPhases> seconds{};
+  for (size_t i = 0; i < seconds.size(); ++i) seconds[i] = limits.seconds(static_cast<TrainPhase>(i));
+  for (RankState& rank : state_.ranks) rank.limit_s = seconds[static_cast<size_t>(rank.record.phase)];
+}
+
+void Gang::watch(std::vector<pollfd>& events) const {
+  if (launcher_ && !launcher_status_) events.push_back({launcher_->descriptor(), POLLIN, 0});
+}
+
+void Gang::advance() {
   start_when_ready();
-  if (launcher_) launcher_status_ = launcher_->status();
+  note_launcher();
   look();
+}
+
+void Gang::wait_for_launcher(int milliseconds) {
+  if (launcher_) launcher_->wait(milliseconds);
+  note_launcher();
+}
+
+void Gang::note_launcher() {
+  if (launcher_ && !launcher_status_) launcher_status_ = launcher_->status();
+  if (!launcher_status_) return;
+  state_.launcher_end = end_text(*launcher_status_);
+  state_.launcher_killed = WIFSIGNALED(*launcher_status_);
 }
 
 // What nodes count by themselves is counted over all in the order in which it is heard.
@@ -75,7 +103,7 @@ void Gang::look() {
   std::vector<RankState*> ended;
   for (const GangShare& share : shares_) {
     for (RankState& seen : share.node->look().ranks) {
-      RankState& known = ranks_[static_cast<size_t>(seen.rank)];
+      RankState& known = state_.ranks[static_cast<size_t>(seen.rank)];
       const int order = std::exchange(seen.end_order, known.end_order);
       const bool news = seen.ended && !known.ended;
       known = std::move(seen);

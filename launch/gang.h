@@ -9,6 +9,7 @@
 
 #include "launch/launcher.h"
 #include "launch/node.h"
+#include "launch/progress_limits.h"
 
 namespace trident {
 
@@ -22,14 +23,19 @@ struct GangShare {
 class Gang {
  public:
   /// Prepares the nodes, ranks by their order. `options.ranks` are the sum of theirs.
-  Gang(LauncherOptions options, std::vector<GangShare> shares, const JobPlace& place);
+  Gang(LauncherOptions options, std::vector<GangShare> shares, const JobPlace& place, const MeshShape& mesh,
+       const MeshOrder& order);
   /// Kills what still runs, and removes what the gang left.
   ~Gang();
   Gang(const Gang&) = delete;
   Gang& operator=(const Gang&) = delete;
 
-  /// By rank, as their nodes saw them last; end_order holds among all. Who has not been heard of is as if not started.
-  [[nodiscard]] const std::vector<RankState>& ranks() const { return ranks_; }
+  /// Of the ranks, what their nodes saw last; end_order holds among all. Who has not been heard of is as if not
+  /// started.
+  [[nodiscard]] const GangState& state() const { return state_; }
+  [[nodiscard]] const std::vector<RankState>& ranks() const { return state_.ranks; }
+  /// How long ranks may go without a heartbeat.
+  void set_limits(const ProgressLimits& limits);
   /// All nodes were ready, and mpirun was started.
   [[nodiscard]] bool launched() const { return launcher_.has_value(); }
   [[nodiscard]] bool all_started() const;
@@ -38,9 +44,12 @@ class Gang {
   /// How mpirun ended, as waitpid() tells it.
   [[nodiscard]] std::optional<int> launcher_status() const { return launcher_status_; }
 
-  /// Waits for news of the gang for at most so long, and takes them in; also for one of `others`. mpirun is started
-  /// once all nodes are ready.
-  void wait(int milliseconds, std::vector<pollfd> others);
+  /// Adds the launcher's descriptor. The nodes' are theirs to watch.
+  void watch(std::vector<pollfd>& events) const;
+  /// Takes in what the nodes have heard, and how mpirun does; starts it once all nodes are ready.
+  void advance();
+  /// For mpirun to end.
+  void wait_for_launcher(int milliseconds);
   /// Passes a signal to every worker.
   void signal(int number) const;
   /// SIGKILL to every worker, straight; returns once all are gone. Throws Error(internal) where one is not within 10 s:
@@ -49,6 +58,7 @@ class Gang {
 
  private:
   void start_when_ready();
+  void note_launcher();
   void look();
   [[nodiscard]] std::optional<std::string> alive() const;
 
@@ -57,7 +67,7 @@ class Gang {
   std::vector<GangShare> shares_;
   std::optional<Launcher> launcher_;
   std::optional<int> launcher_status_;
-  std::vector<RankState> ranks_;
+  GangState state_;
   int ends_ = 0;
 };
 

@@ -50,6 +50,7 @@ class Node {
   virtual void clear() = 0;
   virtual void remove_snapshots() = 0;
 
+  /// What is new since the last look; no ranks where nothing is.
   [[nodiscard]] virtual NodeState look() = 0;
   /// Adds the descriptors whose events bring news.
   virtual void watch(std::vector<pollfd>& events) const = 0;

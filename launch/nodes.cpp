@@ -1,6 +1,7 @@
 #include "launch/nodes.h"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <limits>
@@ -18,6 +19,21 @@ constexpr std::chrono::seconds kFirstComing{60};
 constexpr std::chrono::seconds kComingBack{3};
 constexpr std::chrono::seconds kBetweenStarts{10};
 constexpr int kPollMs = 50;
+constexpr rlim_t kOtherDescriptors = 256;
+
+// A connection to every node, where this user may have as many.
+void allow_descriptors(size_t nodes) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  const rlim_t wanted = std::min<rlim_t>(limit.rlim_max, nodes + kOtherDescriptors);
+  if (limit.rlim_cur >= wanted) return;
+  limit.rlim_cur = wanted;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+bool holds(const std::vector<uint32_t>& sorted, uint32_t node) {
+  return std::binary_search(sorted.begin(), sorted.end(), node);
+}
 
 }  // namespace
 
@@ -34,6 +50,7 @@ Nodes::Nodes(Agent& self, ClusterOptions options, JobSecret secret, WireListener
     if (i != options_.self) remote_.push_back(std::make_unique<RemoteNode>(i, options_.hosts[i], options_.times));
   }
   members_ = next_members_ = {options_.self};
+  allow_descriptors(options_.hosts.size());
 }
 
 Nodes::~Nodes() {
@@ -93,7 +110,9 @@ void Nodes::gather_again() {
 
 void Nodes::gather_voters(const NodeView& view, int64_t epoch) {
   epoch_ = epoch;
-  members_ = next_members_ = view.members;
+  members_ = view.members;
+  std::sort(members_.begin(), members_.end());
+  next_members_ = members_;
   tried_ = Clock::now();
   for (const auto& node : remote_) {
     if (node->index() == view.coordinator) start_agent(*node);
@@ -142,21 +161,31 @@ void Nodes::take_first(WireLink& link, const Frame& frame) {
     node->set_view(view());
     node->connect(std::move(link), *hello, epoch_);
     log::info("the agent on {} has come", node->host());
-    for (const auto& each : remote_) {
-      each->set_view(view());
-      each->send_view(epoch_);
-    }
+    view_changed_ = true;
     return;
   }
   link.close("taken");
 }
 
-NodeView Nodes::view() const {
-  NodeView view{own_.node, {own_}, next_members_};
+std::shared_ptr<const NodeView> Nodes::view() const {
+  auto view = std::make_shared<NodeView>(NodeView{own_.node, {own_}, next_members_});
   for (const auto& node : remote_) {
-    if (node->connected()) view.peers.push_back(node->peer());
+    if (node->connected()) view->peers.push_back(node->peer());
   }
   return view;
+}
+
+// Of many that come at once, not everyone is told of every other one by one.
+void Nodes::spread_view() {
+  const auto now = Clock::now();
+  if (!view_changed_ || now - view_sent_ < options_.times.heartbeat) return;
+  view_changed_ = false;
+  view_sent_ = now;
+  const auto seen = view();
+  for (const auto& node : remote_) {
+    node->set_view(seen);
+    node->send_view(epoch_);
+  }
 }
 
 // ---- ranks
@@ -182,13 +211,16 @@ std::vector<GangShare> Nodes::share_out(int ranks, int64_t epoch) {
     if (ranks > 0) next_members_.push_back(node->index());
     give(*node, node->places());
   }
-  for (const auto& node : remote_) node->set_view(view());
+  std::sort(next_members_.begin(), next_members_.end());
+  const auto seen = view();
+  for (const auto& node : remote_) node->set_view(seen);
   return shares;
 }
 
 void Nodes::commit_members() { members_ = next_members_; }
 
 void Nodes::watch(std::vector<pollfd>& events) const {
+  self_.watch(events);
   if (!listener_) return;
   events.push_back({listener_->descriptor(), POLLIN, 0});
   for (const WireLink& link : nameless_) events.push_back({link.descriptor(), link.events(), 0});
@@ -199,9 +231,11 @@ void Nodes::watch(std::vector<pollfd>& events) const {
 }
 
 void Nodes::advance() {
+  self_.advance();
   if (!listener_) return;
   accept();
   for (const auto& node : remote_) node->advance();
+  spread_view();
   restart_agents();
   renew_own_lease();
 }
@@ -217,9 +251,7 @@ void Nodes::remove_snapshots() {
 
 // ---- nodes go
 
-bool Nodes::is_member(const RemoteNode& node) const {
-  return std::find(next_members_.begin(), next_members_.end(), node.index()) != next_members_.end();
-}
+bool Nodes::is_member(const RemoteNode& node) const { return holds(next_members_, node.index()); }
 
 bool Nodes::answered_since(int64_t steady_ns) const {
   return std::all_of(remote_.begin(), remote_.end(),
@@ -230,8 +262,7 @@ bool Nodes::answered_since(int64_t steady_ns) const {
 bool Nodes::may_go_on(const std::vector<uint32_t>& members) const {
   size_t seen = 1;
   for (const auto& node : remote_) {
-    const bool member = std::find(members.begin(), members.end(), node->index()) != members.end();
-    if (member && !node->lost()) ++seen;
+    if (holds(members, node->index()) && !node->lost()) ++seen;
   }
   return 2 * seen >= members.size();
 }
@@ -242,8 +273,7 @@ int64_t Nodes::lease_of(const std::vector<uint32_t>& members) const {
   if (needed == 0) return std::numeric_limits<int64_t>::max();
   std::vector<int64_t> answers;
   for (const auto& node : remote_) {
-    const bool member = std::find(members.begin(), members.end(), node->index()) != members.end();
-    if (member) answers.push_back(node->answered_ns());
+    if (holds(members, node->index())) answers.push_back(node->answered_ns());
   }
   std::sort(answers.rbegin(), answers.rend());
   const auto lease = std::chrono::duration_cast<std::chrono::nanoseconds>(options_.times.lease());

@@ -53,6 +53,7 @@ class Nodes {
   /// All of them are ready: from now on they are those of which most must agree.
   void commit_members();
 
+  /// This node's too.
   void watch(std::vector<pollfd>& events) const;
   void advance();
   /// Those of this epoch's that are lost; they are given up.
@@ -80,7 +81,8 @@ class Nodes {
   [[nodiscard]] bool is_member(const RemoteNode& node) const;
   [[nodiscard]] bool may_go_on(const std::vector<uint32_t>& members) const;
   [[nodiscard]] int64_t lease_of(const std::vector<uint32_t>& members) const;
-  [[nodiscard]] NodeView view() const;
+  [[nodiscard]] std::shared_ptr<const NodeView> view() const;
+  void spread_view();
   [[nodiscard]] std::string heard_by_others(const RemoteNode& lost) const;
 
   Agent& self_;
@@ -94,8 +96,11 @@ class Nodes {
   std::vector<WireLink> nameless_;
   std::vector<Starting> starting_;
   std::chrono::steady_clock::time_point tried_;  // to start agents that are missing
-  std::vector<uint32_t> members_;                // most of which must agree
-  std::vector<uint32_t> next_members_;           // most of these too, as long as they are others
+  bool view_changed_ = false;                    // since it was sent to all
+  std::chrono::steady_clock::time_point view_sent_;
+  // Sorted.
+  std::vector<uint32_t> members_;       // most of which must agree
+  std::vector<uint32_t> next_members_;  // most of these too, as long as they are others
 };
 
 }  // namespace trident

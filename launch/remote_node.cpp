@@ -59,7 +59,7 @@ void RemoteNode::evict() {
 
 void RemoteNode::send_view(int64_t epoch) {
   share_.epoch = std::max(share_.epoch, epoch);
-  send(NodeMessage::welcome, encode(view_));
+  send(NodeMessage::welcome, encode(*view_));
 }
 
 void RemoteNode::ask() {
@@ -77,7 +77,7 @@ void RemoteNode::send(NodeMessage message, std::string payload) {
 
 void RemoteNode::begin(const NodeShare& share) {
   share_ = share;
-  send(NodeMessage::begin, encode(NodeBegin{share, view_}));
+  send(NodeMessage::begin, encode(NodeBegin{share, *view_}));
   ask();
 }
 
@@ -103,7 +103,7 @@ void RemoteNode::clear() { send(NodeMessage::clear); }
 void RemoteNode::remove_snapshots() { send(NodeMessage::remove_snapshots); }
 
 NodeState RemoteNode::look() {
-  if (report_.state.share == share_) return report_.state;
+  if (report_.state.share == share_) return {share_, std::exchange(report_.state.ranks, {})};
   return {share_, {}};
 }
 

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -52,7 +53,7 @@ class RemoteNode final : public Node {
   /// Seconds since its agent heard others'.
   [[nodiscard]] const std::vector<std::pair<uint32_t, double>>& neighbours() const { return report_.neighbours; }
   /// What begin() tells of the others.
-  void set_view(NodeView view) { view_ = std::move(view); }
+  void set_view(std::shared_ptr<const NodeView> view) { view_ = std::move(view); }
   void send_view(int64_t epoch);
   /// It answers at once.
   void ask();
@@ -82,7 +83,7 @@ class RemoteNode final : public Node {
   NodeTimes times_;
   std::optional<WireLink> link_;
   NodePeer peer_;
-  NodeView view_;
+  std::shared_ptr<const NodeView> view_ = std::make_shared<NodeView>();  // one for all nodes
   NodeShare share_;
   NodeReport report_;
   int64_t fence_ns_ = 0;  // when it was told to

@@ -24,6 +24,7 @@ constexpr uint16_t kGreetingVersion = 1;
 constexpr size_t kGreetingBytes = 24;
 constexpr uint16_t kProof = 0;  // kind
 constexpr size_t kChunk = size_t{16} << 10;
+constexpr size_t kKeptBuffer = size_t{1} << 10;  // a coordinator has thousands of links
 
 std::string greeting(WireRole role, const WireNonce& nonce) {
   return ByteWriter()
@@ -42,6 +43,11 @@ std::optional<WireNonce> nonce_of(std::string_view bytes, WireRole expected) {
   const std::string_view raw = reader.raw(nonce.size());
   std::copy(raw.begin(), raw.end(), nonce.begin());
   return reader.complete() ? std::optional(nonce) : std::nullopt;
+}
+
+void drop_front(std::string& buffer, size_t bytes) {
+  buffer.erase(0, bytes);
+  if (buffer.empty() && buffer.capacity() > kKeptBuffer) buffer.shrink_to_fit();
 }
 
 WireRole other(WireRole role) { return role == WireRole::connector ? WireRole::listener : WireRole::connector; }
@@ -189,7 +195,7 @@ std::optional<Frame> WireLink::next_frame() {
   if (closed()) return std::nullopt;
   std::string_view bytes = inbox_;
   std::optional<Frame> frame = reader_->read(bytes);
-  inbox_.erase(0, inbox_.size() - bytes.size());
+  drop_front(inbox_, inbox_.size() - bytes.size());
   if (reader_->fault()) drop(*reader_->fault());
   return frame;
 }
@@ -237,7 +243,7 @@ void WireLink::flush() {
     if (put < 0) break;
     sent += static_cast<size_t>(put);
   }
-  outbox_.erase(0, broken_ ? outbox_.size() : sent);
+  drop_front(outbox_, broken_ ? outbox_.size() : sent);
 }
 
 }  // namespace trident
