@@ -117,10 +117,8 @@ LauncherOptions Coordinator::launcher_options(const std::vector<GangShare>& shar
   LauncherOptions gang;
   gang.epoch = epoch_;
   gang.ranks = static_cast<int>(mesh_.ranks());
-  if (nodes_.several()) {
-    gang.hosts = hosts_of(shares);
-    gang.remote_shell = options_.remote_shell;
-  }
+  if (options_.slots_given) gang.hosts = hosts_of(shares);
+  if (nodes_.several()) gang.remote_shell = options_.remote_shell;
   gang.mpirun = options_.mpirun;
   gang.command = options_.train;
   for (const auto& [key, value] : {std::pair("dp", mesh_.dp), std::pair("tp", mesh_.tp), std::pair("pp", mesh_.pp)})

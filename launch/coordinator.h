@@ -28,6 +28,7 @@ struct CoordinatorOptions {
   JobConfig job;                      ///< mesh decided
   std::vector<std::string> train;     ///< the command that every rank runs, but for the mesh
   std::vector<std::string> mpirun;    ///< further words for mpirun
+  bool slots_given = false;           ///< hosts say how many ranks they take, whatever their processors
   std::string remote_shell;           ///< for mpirun's daemons on other nodes
   std::vector<InjectedFault> faults;  ///< to inject
   /// The mesh to go on with on so many ranks' places.

@@ -7,13 +7,13 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
 #include <memory>
 #include <set>
 #include <sstream>
 
 #include "core/error.h"
 #include "launch/unique_descriptor.h"
+#include "train/config/text_file.h"
 #include "train/metrics/run_directory.h"
 
 namespace trident {
@@ -89,8 +89,7 @@ Host parse_line(const std::string& line, const std::string& where) {
 }  // namespace
 
 std::vector<Host> read_hostfile(const std::filesystem::path& path) {
-  std::ifstream file(path);
-  if (!file) throw Error(ErrorCode::input_missing, kComponent, "cannot read " + path.string());
+  std::istringstream file(config::read_text_file(path.string(), "hostfile", "write a line `name slots=N` a machine"));
   std::vector<Host> hosts;
   std::string line;
   for (int number = 1; std::getline(file, line); ++number) {
@@ -102,7 +101,9 @@ std::vector<Host> read_hostfile(const std::filesystem::path& path) {
     else
       known->slots += host.slots;
   }
-  if (hosts.empty()) throw Error(ErrorCode::bad_data, kComponent, path.string() + " names no host");
+  if (hosts.empty())
+    throw Error(ErrorCode::bad_data, kComponent, path.string() + " names no host",
+                "write a line `name slots=N` a machine");
   return hosts;
 }
 

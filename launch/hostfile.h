@@ -16,7 +16,7 @@ struct Host {
 };
 
 /// Open MPI's form: a line a host, `name slots=N`; `#` begins a comment; a name that comes again adds its slots. Throws
-/// Error(bad_data) with file and line.
+/// Error(bad_data) with file and line, and with the system's reason where it cannot be read.
 [[nodiscard]] std::vector<Host> read_hostfile(const std::filesystem::path& path);
 
 /// The number of the first host that is this machine: by its name, or by an address of one of its interfaces. Throws

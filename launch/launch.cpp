@@ -10,6 +10,8 @@
 #include "launch/serve_node.h"
 #include "launch/slurm_step.h"
 #include "launch/verbs.h"
+#include "train/job_data.h"
+#include "train/resume.h"
 
 namespace trident {
 namespace {
@@ -29,9 +31,16 @@ std::unique_ptr<Nodes> nodes_of(const LaunchPlan& plan, uint32_t self, const Run
   return std::make_unique<Nodes>(agent, std::move(options), secret, std::move(listener), address);
 }
 
+// What every rank would find missing is said once, before anything is started or made.
+void require_inputs(const JobConfig& job, const RunDirectory& folder) {
+  (void)plan_resume(job, folder);
+  const JobInputs inputs(job);
+}
+
 int coordinate(LaunchPlan plan, uint32_t self, const std::optional<SlurmStep>& step) {
   const JobConfig& job = plan.coordinator.job;
   const RunDirectory folder(job.run.dir, job.run.name);
+  require_inputs(job, folder);
   folder.create();
   const RunLock lock(folder);
   const JobPlace place(folder.root());
@@ -54,7 +63,7 @@ int serve(LaunchPlan plan, uint32_t self, const SlurmStep& step) {
 
 int run(const LaunchArguments& arguments) {
   LaunchPlan plan = plan_launch(arguments);
-  if (plan.hosts.size() < 2) return coordinate(std::move(plan), 0, std::nullopt);
+  if (plan.hosts.empty()) return coordinate(std::move(plan), 0, std::nullopt);
   const auto self = static_cast<uint32_t>(find_this_machine(plan.hosts));
   const auto step = SlurmStep::detect();
   if (step && self != 0) return serve(std::move(plan), self, *step);

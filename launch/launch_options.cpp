@@ -11,6 +11,7 @@
 #include "train/config/config.h"
 #include "train/config/decide_mesh.h"
 #include "train/config/remaining_mesh.h"
+#include "train/config/shell_word.h"
 #include "train/job_setup.h"
 #include "train/local_cluster.h"
 #include "train/resume.h"
@@ -59,6 +60,20 @@ std::vector<InjectedFault> faults_of(const LaunchArguments& arguments, int ranks
   return faults;
 }
 
+// With what else the user gave; the number of ranks comes behind it.
+StartCommand start_command(const LaunchArguments& arguments) {
+  std::vector<std::string> words{"trident", arguments.schedule.empty() ? "launch" : "chaos"};
+  if (!arguments.schedule.empty()) words.push_back(arguments.schedule);
+  if (!arguments.hostfile.empty()) words.insert(words.end(), {"--hostfile", arguments.hostfile});
+  if (arguments.remote_shell != LaunchArguments().remote_shell)
+    words.insert(words.end(), {"--remote-shell", arguments.remote_shell});
+  for (const std::string& word : arguments.mpirun) words.push_back("--mpirun=" + word);
+  StartCommand command;
+  for (const std::string& word : words) command.before += shell_word(word) + " ";
+  command.before += "--ranks";
+  return command;
+}
+
 std::vector<std::string> verb_command(const char* verb, const std::vector<std::string>& words) {
   std::vector<std::string> command{std::filesystem::read_symlink("/proc/self/exe").string(), verb};
   command.insert(command.end(), words.begin(), words.end());
@@ -94,10 +109,11 @@ LaunchPlan plan_launch(const LaunchArguments& arguments) {
                 "add hosts or slots");
   CoordinatorOptions& options = plan.coordinator;
   const auto cluster = local_cluster(job, launch);
-  const JobConfig meshed = decide_mesh(job, origins, launch, cluster ? &*cluster : nullptr);
+  const JobConfig meshed = decide_mesh(job, origins, launch, cluster ? &*cluster : nullptr, start_command(arguments));
   options.job = decide_auto(adopt_saved(meshed), launch);
   for (const std::string& warning : origins.warnings) log::warning("{}", warning);
   options.train = verb_command("train", decided(arguments, options.job));
+  options.slots_given = !plan.hosts.empty();
   options.remote_shell = arguments.remote_shell;
   options.mpirun = arguments.mpirun;
   plan.scheduled = !arguments.schedule.empty();

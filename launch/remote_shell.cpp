@@ -12,24 +12,14 @@
 
 #include "core/error.h"
 #include "launch/process_handle.h"
+#include "train/config/shell_word.h"
 
 namespace trident {
 
-std::string shell_quoted(const std::string& word) {
-  std::string quoted = "'";
-  for (const char c : word) {
-    if (c == '\'')
-      quoted += "'\\''";
-    else
-      quoted += c;
-  }
-  return quoted + "'";
-}
-
 RemoteStart::RemoteStart(const std::string& shell, const std::string& host, const std::vector<std::string>& words,
                          const JobSecret& secret) {
-  std::string command = "cd " + shell_quoted(std::filesystem::current_path().string()) + " && exec";
-  for (const std::string& word : words) command += " " + shell_quoted(word);
+  std::string command = "cd " + shell_word(std::filesystem::current_path().string()) + " && exec";
+  for (const std::string& word : words) command += " " + shell_word(word);
   // The local shell splits the remote shell's words, and hands the command on as one.
   const std::string line = "exec " + shell + " \"$0\" \"$1\"";
   std::array<int, 2> ends{};

@@ -33,7 +33,4 @@ class RemoteStart {
   std::optional<int> status_;
 };
 
-/// As one word of a POSIX shell.
-[[nodiscard]] std::string shell_quoted(const std::string& word);
-
 }  // namespace trident

@@ -18,8 +18,6 @@ std::string_view name_of(config::TokenizerKind kind) {
   return "byte";
 }
 
-}  // namespace
-
 TrainingDataConfig training_data_config(const JobConfig& job) {
   TrainingDataConfig config;
   for (const auto& source : job.data.train) config.sources.push_back({source.path, source.weight});
@@ -37,6 +35,12 @@ std::unique_ptr<Tokenizer> open_tokenizer(const JobConfig& job) {
               fmt::format("the tokenizer has {} tokens, more than model.vocab_size {}", tokenizer->vocab_size(),
                           job.model.vocab_size),
               fmt::format("set model.vocab_size to {} or more", tokenizer->vocab_size()));
+}
+
+}  // namespace
+
+JobInputs::JobInputs(const JobConfig& job) : tokenizer(open_tokenizer(job)), training(training_data_config(job)) {
+  if (job.data.validation) validation.emplace(*job.data.validation, job.training.sequence_length, job.model.vocab_size);
 }
 
 }  // namespace trident

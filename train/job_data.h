@@ -1,17 +1,23 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "data/tokenizer.h"
 #include "data/training_data.h"
+#include "data/validation_data.h"
 #include "train/config/job_config.h"
 
 namespace trident {
 
-/// What a job trains on.
-[[nodiscard]] TrainingDataConfig training_data_config(const JobConfig& job);
+/// What a job reads, opened and checked: by whoever starts ranks, and by every rank.
+struct JobInputs {
+  /// Throws Error: of what cannot be read or makes no sense; of a tokenizer with more tokens than the model.
+  explicit JobInputs(const JobConfig& job);
 
-/// Throws Error(ErrorCode::config) where it has more tokens than the model, and what make_tokenizer throws.
-[[nodiscard]] std::unique_ptr<Tokenizer> open_tokenizer(const JobConfig& job);
+  std::unique_ptr<Tokenizer> tokenizer;
+  TrainingData training;
+  std::optional<ValidationData> validation;
+};
 
 }  // namespace trident

@@ -16,7 +16,6 @@
 #include "train/config/job_plan.h"
 #include "train/evaluate.h"
 #include "train/gemm_setup.h"
-#include "train/job_data.h"
 #include "train/job_setup.h"
 #include "train/model_weights.h"
 #include "train/rank_holdings.h"
@@ -72,22 +71,18 @@ Trainer::Trainer(const JobConfig& job, const Communicator& world, TrainerOptions
       mesh_(with_stream(world, stream_), engine_options(job).layout.mesh, engine_options(job).layout.order),
       run_(job.run.dir, job.run.name),
       plan_(agree_on_plan(plan_resume(job, run_), world)),
-      tokenizer_(open_tokenizer(job)),
-      data_(training_data_config(job)),
+      inputs_(job),
       schedule_(lr_schedule(job)),
       microbatches_(job.training.micro_batch_size.value(), job.training.sequence_length),
       save_timer_(job.checkpoint.interval_steps, seconds_of(job.checkpoint.interval)),
       prediction_(is_first() ? options_.predicted_step_s : 0) {
-  if (job_.data.validation)
-    validation_.emplace(*job_.data.validation, job_.training.sequence_length, job_.model.vocab_size);
-
   const EngineOptions options = engine_options(job_);
   const GemmSetup gemms(stream_.device());
   const DryRun plan = dry_run(job_.model, options, world.rank(), gemms.meta_stream(),
                               Checkpointer::buffers(!options_.snapshots.empty()));
   planned_ = plan.memory;
   open_run();
-  if (is_first()) report_job(job_, options, data_, stream_.device());
+  if (is_first()) report_job(job_, options, inputs_.training, stream_.device());
   report_layout(options.layout, mesh_);
   require_memory(plan.memory, mesh_, stream_, job_.training.threads.value());
   if (!job_.precision.deterministic) allow_unrepeatable_attention(stream_);
@@ -97,7 +92,7 @@ Trainer::Trainer(const JobConfig& job, const Communicator& world, TrainerOptions
     engine_->set_before_action([this](const pipeline::Action& action) { options_.progress->action(action); });
   if (is_first()) open_metrics();
   start_or_resume();
-  sampler_.emplace(job_, mesh_, *engine_, *tokenizer_);
+  sampler_.emplace(job_, mesh_, *engine_, *inputs_.tokenizer);
 }
 
 Trainer::~Trainer() = default;
@@ -269,7 +264,7 @@ Trainer::StepResult Trainer::train_step(int64_t step) {
     enter(TrainPhase::data);
     const Span phase(trace_.timeline(), "data");
     microbatches_.load(share.microbatches, samples, [&](TokenBatch& batch, int64_t offset, int64_t count) {
-      data_.fill(batch, samples_ + first + offset, count);
+      inputs_.training.fill(batch, samples_ + first + offset, count);
     });
     // Training data masks no label, so every rank knows how many the others have.
     TRIDENT_CHECK(microbatches_.labels() == samples * job_.training.sequence_length);
@@ -394,11 +389,11 @@ void Trainer::forget_unverified() {
 void Trainer::evaluate_if_due(int64_t step) {
   const auto& evaluation = job_.evaluation;
   const bool last = step == job_.training.total_steps();
-  if (!validation_ || evaluation.interval_steps == 0 || evaluated_step_ == step) return;
+  if (!inputs_.validation || evaluation.interval_steps == 0 || evaluated_step_ == step) return;
   if (!last && step % evaluation.interval_steps != 0) return;
-  const int64_t windows = std::min(validation_->windows(), evaluation.batches * job_.training.global_batch_size);
+  const int64_t windows = std::min(inputs_.validation->windows(), evaluation.batches * job_.training.global_batch_size);
   enter(TrainPhase::evaluation);
-  const Evaluation result = evaluate(*engine_, *validation_, windows);
+  const Evaluation result = evaluate(*engine_, *inputs_.validation, windows);
   EvalMetrics metrics;
   metrics.step = step;
   metrics.val_loss = result.loss;

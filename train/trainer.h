@@ -1,16 +1,13 @@
 #pragma once
 
 #include <atomic>
-#include <memory>
 #include <optional>
 
-#include "data/tokenizer.h"
-#include "data/training_data.h"
-#include "data/validation_data.h"
 #include "train/checkpointer.h"
 #include "train/clip_scale.h"
 #include "train/config/job_config.h"
 #include "train/engine.h"
+#include "train/job_data.h"
 #include "train/lr_schedule.h"
 #include "train/metrics/metrics_log.h"
 #include "train/metrics/run_directory.h"
@@ -110,9 +107,7 @@ class Trainer {
   DeviceMesh mesh_;
   RunDirectory run_;
   ResumePlan plan_;
-  std::unique_ptr<Tokenizer> tokenizer_;
-  TrainingData data_;
-  std::optional<ValidationData> validation_;
+  JobInputs inputs_;
   MemoryEstimate planned_;
   std::optional<Engine> engine_;
   std::optional<TextSampler> sampler_;

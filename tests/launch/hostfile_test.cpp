@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "core/error.h"
-#include "launch/remote_shell.h"
 #include "tests/scratch_dir.h"
 #include "train/metrics/run_directory.h"
 
@@ -41,13 +40,23 @@ TEST_F(HostfileTest, SaysWhereItIsWrong) {
   EXPECT_THROW((void)read("# nothing\n"), Error);
 }
 
+TEST_F(HostfileTest, SaysWhyItCannotBeRead) {
+  try {
+    (void)read_hostfile(path_ / "missing");
+    FAIL() << "nothing was read";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::input_missing);
+    EXPECT_NE(error.problem().find("missing: No such file or directory"), std::string::npos) << error.problem();
+    EXPECT_NE(error.remedy().find("name slots=N"), std::string::npos) << error.remedy();
+  }
+  EXPECT_THROW((void)read_hostfile(std::filesystem::temp_directory_path()), Error);
+}
+
 TEST_F(HostfileTest, FindsThisMachine) {
   EXPECT_EQ(find_this_machine({{"no-such-host.invalid", 1}, {host_name(), 1}}), 1);
   EXPECT_EQ(find_this_machine({{"192.0.2.1", 1}, {"127.0.0.1", 1}}), 1);
   EXPECT_THROW((void)find_this_machine({{"192.0.2.1", 1}}), Error);
 }
-
-TEST(RemoteShell, QuotesWordsForAShell) { EXPECT_EQ(shell_quoted("it's $HOME"), "'it'\\''s $HOME'"); }
 
 }  // namespace
 }  // namespace trident

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 #include <optional>
 #include <utility>
 
@@ -11,6 +10,7 @@
 #include "train/config/complete.h"
 #include "train/config/job_plan.h"
 #include "train/config/reading.h"
+#include "train/config/shell_word.h"
 
 namespace trident {
 namespace {
@@ -49,25 +49,16 @@ std::optional<MeshShape> nearest_legal_mesh(const JobConfig& job, const Resolved
   });
 }
 
-/// An argument as a shell takes it.
-std::string quoted(const std::string& argument) {
-  const auto plain = [](unsigned char c) {
-    return c > 0x7F || std::isalnum(c) != 0 ||
-           std::string_view("_-./=,:+@%").find(static_cast<char>(c)) != std::string::npos;
-  };
-  if (std::all_of(argument.begin(), argument.end(), plain)) return argument;
-  std::string out = "'";
-  for (const char c : argument) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return out + "'";
+StartCommand command_of(LaunchEnvironment::Launcher launcher) {
+  return {launcher == LaunchEnvironment::Launcher::slurm ? "srun -n" : "mpirun -n", " trident train"};
 }
 
 /// The command that starts this job on `ranks` ranks.
-std::string command(const ResolvedOrigins& origins, int64_t ranks, LaunchEnvironment::Launcher launcher) {
-  std::string text =
-      fmt::format("{} -n {} trident train", launcher == LaunchEnvironment::Launcher::slurm ? "srun" : "mpirun", ranks);
+std::string command(const ResolvedOrigins& origins, int64_t ranks, const StartCommand& start) {
+  std::string text = fmt::format("{} {}{}", start.before, ranks, start.after);
   // The first source is the file, the others are the arguments.
   for (size_t i = 0; i < origins.sources.size(); ++i) {
-    text += ' ' + quoted(i == 0 ? origins.sources[i].name : origins.sources[i].text);
+    text += ' ' + shell_word(i == 0 ? origins.sources[i].name : origins.sources[i].text);
   }
   return text;
 }
@@ -75,11 +66,12 @@ std::string command(const ResolvedOrigins& origins, int64_t ranks, LaunchEnviron
 class MeshDecision {
  public:
   MeshDecision(JobConfig job, const ResolvedOrigins& origins, const LaunchEnvironment& launch,
-               const plan::ClusterSpec* cluster)
+               const plan::ClusterSpec* cluster, StartCommand start)
       : job_(std::move(job)),
         origins_(origins),
         launch_(launch),
         cluster_(cluster),
+        start_(std::move(start)),
         reading_(reading_of(origins, diagnostics_)) {}
 
   JobConfig run() {
@@ -131,7 +123,7 @@ class MeshDecision {
             ? fmt::format("tp·pp = {}·{} = {} does not divide the {} started", shape.tp, shape.pp, others, started)
             : fmt::format("dp·tp·pp = {}·{}·{} = {}, but {} {} started", shape.dp, shape.tp, shape.pp, shape.ranks(),
                           started, launch_.size == 1 ? "was" : "were");
-    std::string remedy = fmt::format("start {}: {}", shape.ranks(), command(origins_, shape.ranks(), launch_.launcher));
+    std::string remedy = fmt::format("start {}: {}", shape.ranks(), command(origins_, shape.ranks(), start_));
     if (const auto nearest = nearest_legal_mesh(job_, origins_, shape, launch_.size)) {
       remedy += fmt::format("; or, for {}, parallelism.dp={} parallelism.tp={} parallelism.pp={}", started, nearest->dp,
                             nearest->tp, nearest->pp);
@@ -144,6 +136,7 @@ class MeshDecision {
   const ResolvedOrigins& origins_;
   const LaunchEnvironment& launch_;
   const plan::ClusterSpec* cluster_;
+  StartCommand start_;
   Diagnostics diagnostics_;
   Reading reading_;
 };
@@ -151,8 +144,9 @@ class MeshDecision {
 }  // namespace
 
 JobConfig decide_mesh(JobConfig job, const ResolvedOrigins& origins, const LaunchEnvironment& launch,
-                      const plan::ClusterSpec* cluster) {
-  return launch.size < 1 ? job : MeshDecision(std::move(job), origins, launch, cluster).run();
+                      const plan::ClusterSpec* cluster, std::optional<StartCommand> start) {
+  if (launch.size < 1) return job;
+  return MeshDecision(std::move(job), origins, launch, cluster, start.value_or(command_of(launch.launcher))).run();
 }
 
 }  // namespace trident

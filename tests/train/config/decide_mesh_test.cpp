@@ -108,6 +108,17 @@ TEST(DecideMesh, TheCommandIsOfTheLauncherAndSurvivesTheShell) {
       HasSubstr("start 1: srun -n 1 trident train job.yaml 'run.name=it'\\''s a' 'optimizer.betas=[0.8, 0.9]';"));
 }
 
+TEST(DecideMesh, TheCommandIsThatByWhichTheUserCame) {
+  ResolvedOrigins origins;
+  const JobConfig job = parse_job(kSmallJob, "job.yaml", {}, &origins);
+  try {
+    static_cast<void>(decide_mesh(job, origins, started(3), nullptr, StartCommand{"trident launch --ranks"}));
+    FAIL() << "one rank's job starts on three";
+  } catch (const ConfigErrors& error) {
+    EXPECT_THAT(error.what(), HasSubstr("start 1: trident launch --ranks 1 job.yaml; or"));
+  }
+}
+
 TEST(DecideMesh, OnlyLegalMeshesAreProposed) {
   // tp 3 would be nearer, but does not divide four heads.
   EXPECT_THAT(problem_of(kSmallJob + "parallelism: {tp: 4}\n", started(3)),
