@@ -57,7 +57,8 @@ void EpochLog::begin(int64_t epoch, const MeshShape& mesh, const std::vector<std
     json_text::append_string(line, host);
     line += fmt::format(R"(,"ranks":{}}})", ranks);
   }
-  append(line + (hosts.empty() ? "}" : "]}"));
+  if (!hosts.empty()) line += "]";
+  append(line + (std::exchange(first_, false) ? R"(,"first":true})" : "}"));
   last_epoch_ = epoch;
 }
 
@@ -67,6 +68,7 @@ void EpochLog::coordinator(int64_t epoch, const std::string& host) {
                                  utc_timestamp(std::chrono::system_clock::now()), epoch);
   add_text(line, "host", host);
   append(line + "}");
+  first_ = false;
 }
 
 void EpochLog::workers(int64_t epoch, const std::vector<int64_t>& pids) {

@@ -22,7 +22,8 @@ class EpochLog {
   /// The highest epoch begun so far, 0 where there is none.
   [[nodiscard]] int64_t last_epoch() const { return last_epoch_; }
 
-  /// `hosts`: where its ranks run, in order, and how many.
+  /// `hosts`: where its ranks run, in order, and how many. The first that a log begins is marked so, unless its
+  /// coordinator has taken over from another one.
   void begin(int64_t epoch, const MeshShape& mesh, const std::vector<std::pair<std::string, int>>& hosts = {});
   /// From this epoch on another node coordinates.
   void coordinator(int64_t epoch, const std::string& host);
@@ -38,6 +39,7 @@ class EpochLog {
   std::filesystem::path path_;
   UniqueDescriptor file_;
   int64_t last_epoch_ = 0;
+  bool first_ = true;  // the next epoch is the first of this start of the command
 };
 
 }  // namespace trident

@@ -31,6 +31,7 @@ bool add_epoch_line(std::string_view line, std::vector<EpochRecord>& epochs) {
   const double time = seconds_since_epoch(text(object, "ts")).value_or(epoch.end);
   if (event == "begin") {
     epoch.begin = time;
+    epoch.first = flag(object, "first");
     epoch.dp = integer(object, "dp").value_or(0);
     epoch.tp = integer(object, "tp").value_or(0);
     epoch.pp = integer(object, "pp").value_or(0);

@@ -17,6 +17,7 @@ struct EpochRecord {
   std::int64_t dp = 0;  ///< 0: not known
   std::int64_t tp = 0;
   std::int64_t pp = 0;
+  bool first = false;     ///< of a start of the command: what was before it was another's
   std::string outcome{};  ///< finished, preempted, interrupted, fault; empty: it runs, or its supervisor died
   std::string cause{};    ///< of a fault
 };

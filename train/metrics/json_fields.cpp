@@ -15,6 +15,11 @@ std::optional<std::int64_t> integer(const nlohmann::json& object, const char* ke
   return found->get<std::int64_t>();
 }
 
+bool flag(const nlohmann::json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_boolean() && found->get<bool>();
+}
+
 double number(const nlohmann::json& object, const char* key, double otherwise) {
   const auto found = object.find(key);
   return found != object.end() && found->is_number() ? found->get<double>() : otherwise;

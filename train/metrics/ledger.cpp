@@ -15,7 +15,6 @@ namespace trident {
 namespace {
 
 constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
-constexpr double kLongestRestart = 600;  // seconds; after that somebody has started the run again
 constexpr std::int64_t kNowhere = std::numeric_limits<std::int64_t>::max();
 
 // Work that has an end and took so long.
@@ -30,6 +29,7 @@ struct Item {
 // One start of the run.
 struct Attempt {
   double begin = kUnknown;
+  double first_event = kUnknown;
   double training = kUnknown;  // when its first step could begin
   double verdict = kUnknown;   // of a fault
   double silence = 0;          // before that
@@ -38,6 +38,7 @@ struct Attempt {
   double end = kUnknown;
   bool failed = false;
   bool stopped = false;
+  bool restart = false;  // whoever saw to the attempt before began this one
   std::int64_t resumed = kNowhere;
   std::vector<Item> items{};
 };
@@ -60,6 +61,8 @@ void add_rows(Attempts& attempts, const MetricsHistory& rows) {
 
 void add_event(Attempt& attempt, const EventRecord& event) {
   const double time = seconds_since_epoch(event.ts).value_or(kUnknown);
+  const double loading = event.event == RunEvent::resume ? known_seconds(event.seconds.value_or(0)) : 0;
+  attempt.first_event = earliest(attempt.first_event, time - loading);
   attempt.last_event = latest(attempt.last_event, time);
   const bool resumes = event.event == RunEvent::resume || event.event == RunEvent::restart;
   if (resumes) attempt.resumed = std::min(attempt.resumed, event.step);
@@ -81,6 +84,7 @@ void add_epochs(Attempts& attempts, std::span<const EpochRecord> epochs) {
     Attempt& attempt = attempts[epoch.epoch];
     attempt.begin = epoch.begin;
     attempt.end = epoch.end;
+    attempt.restart = !epoch.first;
     attempt.failed = attempt.failed || epoch.outcome == "fault";
     attempt.stopped = attempt.stopped || !epoch.outcome.empty();
   }
@@ -99,12 +103,17 @@ void order_items(Attempt& attempt, double cursor) {
                    [](const Item& a, const Item& b) { return a.end < b.end; });
 }
 
+// Of ranks that nobody supervises only what they tell is known.
+double beginning(const Attempt& attempt) {
+  if (std::isfinite(attempt.begin)) return attempt.begin;
+  double first = attempt.first_event;
+  for (const Item& item : attempt.items) first = earliest(first, item.end - item.seconds);
+  return first;
+}
+
 double beginning(const Attempts& attempts) {
   double first = kUnknown;
-  for (const auto& [number, attempt] : attempts) {
-    first = earliest(first, earliest(attempt.begin, attempt.training));
-    for (const Item& item : attempt.items) first = earliest(first, item.end - item.seconds);
-  }
+  for (const auto& [number, attempt] : attempts) first = earliest(first, beginning(attempt));
   return std::isfinite(first) ? first : 0;
 }
 
@@ -196,8 +205,7 @@ Ledger make_ledger(const MetricsHistory& rows, std::span<const EventRecord> even
     safe[place - 1] = std::min(safe[place], attempt->second.resumed);
   bool failed = false;
   for (auto& [number, attempt] : attempts) {
-    const bool restarts = failed && attempt.begin - painter.cursor() < kLongestRestart;
-    painter.until(attempt.begin, restarts ? TimeUse::restart : TimeUse::idle);
+    painter.until(beginning(attempt), failed && attempt.restart ? TimeUse::restart : TimeUse::idle);
     paint(painter, attempt, safe[++place], ledger);
     failed = attempt.failed;
   }

@@ -122,10 +122,27 @@ TEST(Ledger, TimeBetweenTwoInvocationsIsIdle) {
                                         event(RunEvent::start, 2, 1001, 1), event(RunEvent::stop, 2, 1002, 2)};
   const std::vector<EpochRecord> epochs{epoch(1, 0, 3, "preempted"), epoch(2, 1000, 1003, "finished")};
   expect(make_ledger(rows, events, epochs), {2, 0, 0, 0, 0, 2, 1 + 997 + 1});
-  // Who gave up after a fault and was started again the next day has not restarted all night.
-  std::vector<EpochRecord> failed = epochs;
-  failed[0].outcome = "fault";
-  EXPECT_NEAR(make_ledger(rows, events, failed)[TimeUse::idle], 998, 1e-3);
+}
+
+TEST(Ledger, WhoGaveUpAfterAFaultDoesNotRestartUntilItIsStartedAgain) {
+  MetricsHistory rows;
+  rows.steps = {step(1, 1, 2), step(2, 2, 42)};
+  const std::vector<EventRecord> events{event(RunEvent::start, 1, 1, 0), event(RunEvent::start, 2, 41, 1)};
+  std::vector<EpochRecord> epochs{epoch(1, 0, 3, "fault"), epoch(2, 40, 42, "finished")};
+  expect(make_ledger(rows, events, epochs), {2, 0, 0, 0, 0, 1 + 1 + 37 + 1, 0});
+  epochs[1].first = true;
+  expect(make_ledger(rows, events, epochs), {2, 0, 0, 0, 0, 1 + 1 + 1, 37});
+}
+
+TEST(Ledger, TimeBetweenTwoStartsThatNobodySupervisesIsIdle) {
+  MetricsHistory rows;
+  rows.steps = {step(1, 1, 2), step(2, 2, 42)};
+  std::vector<EventRecord> events{event(RunEvent::start, 1, 1, 0), event(RunEvent::stop, 1, 2, 1),
+                                  event(RunEvent::resume, 2, 41, 1)};
+  events.back().seconds = 1;
+  expect(make_ledger(rows, events, {}), {2, 0, 0, 0, 0, 1, 38});
+  events.back() = event(RunEvent::stop, 2, 43, 2);
+  expect(make_ledger(rows, events, {}), {2, 0, 0, 0, 0, 0, 39 + 1});
 }
 
 TEST(Ledger, TakesRowsWithoutATimeOneAfterTheOther) {
