@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "launch/process_facts.h"
 #include "launch/process_handle.h"
+#include "launch/shared_memory_room.h"
 #include "train/metrics/run_directory.h"
 
 namespace trident {
@@ -61,6 +62,8 @@ Agent::~Agent() {
 
 void Agent::begin(const NodeShare& share) {
   TRIDENT_CHECK(share.epoch > share_.epoch && !alive());
+  if (const auto lack = lack_of_shared_memory(shared_memory_to_start(share.ranks)))
+    throw Error(ErrorCode::io, kComponent, fmt::format("{} for {} ranks", *lack, share.ranks), kMoreSharedMemory);
   heartbeats_.emplace(HeartbeatMemory::create(place_.heartbeats(share.epoch), share.ranks, share.epoch));
   heartbeats_->extend_lease(lease_ns_);
   std::filesystem::create_directory(place_.session(share.epoch));

@@ -7,11 +7,14 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <iostream>
 #include <thread>
 #include <utility>
 
 #include "core/error.h"
 #include "core/log.h"
+#include "launch/shared_memory_room.h"
+#include "launch/start_failure.h"
 #include "train/config/job_plan.h"
 
 namespace trident {
@@ -38,11 +41,12 @@ int64_t committed_by_all(const GangState& gang) {
   return gang.ranks.empty() ? -1 : least;
 }
 
-void explain_no_start(Verdict& verdict) {
-  verdict.exit_code = static_cast<int>(ErrorCode::peer_lost);
-  verdict.advice =
-      "no rank has started: its own words are above. More ranks than processors need --mpirun=--oversubscribe; root "
-      "needs OMPI_ALLOW_RUN_AS_ROOT=1 and OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1";
+// What mpirun says has a moment to come.
+void hear_mpirun(Gang& gang, Verdict& verdict, const GangState& state) {
+  if (!is_mpirun_to_be_heard(verdict, state)) return;
+  gang.wait_for_launcher(kLauncherEndMs);
+  std::cerr << gang.launcher_words() << std::flush;
+  explain_start_failure(verdict, state, lack_of_shared_memory(kMessageSegment));
 }
 
 std::vector<std::pair<std::string, int>> hosts_of(const std::vector<GangShare>& shares) {
@@ -121,6 +125,7 @@ LauncherOptions Coordinator::launcher_options(const std::vector<GangShare>& shar
   if (nodes_.several()) gang.remote_shell = options_.remote_shell;
   gang.mpirun = options_.mpirun;
   gang.command = options_.train;
+  gang.words = run_.logs() / "mpirun.log";
   for (const auto& [key, value] : {std::pair("dp", mesh_.dp), std::pair("tp", mesh_.tp), std::pair("pp", mesh_.pp)})
     gang.command.push_back(fmt::format("parallelism.{}={}", key, value));
   if (options_.job.fault.snapshot_interval_steps > 0) {
@@ -193,8 +198,10 @@ Coordinator::End Coordinator::supervise(Gang& gang) {
       if (gang.launcher_status()) continue;
     }
     end.verdict = judge(state);
-    if (end.verdict && !gang.any_started()) explain_no_start(*end.verdict);
-    if (end.verdict) return end;
+    if (end.verdict) {
+      hear_mpirun(gang, *end.verdict, state);
+      return end;
+    }
     if (look_began - learned_ >= std::chrono::duration<double>(options_.job.fault.heartbeat.value)) learn(state);
     if (recovery_ && has_gone_on(state)) tell_recovery(state);
     tell_stragglers(state);

@@ -62,10 +62,6 @@ bool Gang::all_started() const {
   return std::all_of(ranks().begin(), ranks().end(), [](const RankState& rank) { return rank.pid != 0; });
 }
 
-bool Gang::any_started() const {
-  return std::any_of(ranks().begin(), ranks().end(), [](const RankState& rank) { return rank.pid != 0; });
-}
-
 bool Gang::all_ended() const {
   return std::all_of(ranks().begin(), ranks().end(), [](const RankState& rank) { return rank.ended; });
 }

@@ -39,10 +39,12 @@ class Gang {
   /// All nodes were ready, and mpirun was started.
   [[nodiscard]] bool launched() const { return launcher_.has_value(); }
   [[nodiscard]] bool all_started() const;
-  [[nodiscard]] bool any_started() const;
   [[nodiscard]] bool all_ended() const;
   /// How mpirun ended, as waitpid() tells it.
   [[nodiscard]] std::optional<int> launcher_status() const { return launcher_status_; }
+
+  /// What mpirun has said itself since this was asked last.
+  [[nodiscard]] std::string launcher_words() { return launcher_ ? launcher_->words() : std::string(); }
 
   /// Adds the launcher's descriptor. The nodes' are theirs to watch.
   void watch(std::vector<pollfd>& events) const;

@@ -3,34 +3,29 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
-#include <cstdlib>
+#include <chrono>
+#include <fstream>
+#include <iterator>
 #include <string_view>
 #include <utility>
 
 #include "core/error.h"
-#include "launch/process_handle.h"
+#include "train/metrics/events_file.h"
 
 extern char** environ;  // NOLINT(readability-redundant-declaration)
 
 namespace trident {
 namespace {
 
+constexpr const char* kComponent = "launch/launcher";
 constexpr int kLastWordsMs = 200;
 
-std::vector<char*> c_strings(std::vector<std::string>& texts) {
-  std::vector<char*> pointers;
-  pointers.reserve(texts.size() + 1);
-  for (std::string& text : texts) pointers.push_back(text.data());
-  pointers.push_back(nullptr);
-  return pointers;
-}
+// The descriptor to which a process of Open MPI writes what it says itself; what ranks say is passed on as ever.
+constexpr std::string_view kWordsTo = "OPAL_OUTPUT_STDERR_FD";
 
 // Open MPI's parameters, unless the user has set them. Without the grace that mpirun gives ranks before it kills them a
 // gang is gone at once; keepalive finds a node that is cut off in three seconds instead of eight minutes.
@@ -59,12 +54,13 @@ std::vector<std::string> supervision(const LauncherOptions& options, const JobPl
   return variables;
 }
 
-std::vector<std::string> environment(const LauncherOptions& options, const JobPlace& place) {
+std::vector<std::string> environment(const LauncherOptions& options, const JobPlace& place, int words) {
   std::vector<std::string> variables;
   for (char** each = environ; *each != nullptr; ++each) variables.emplace_back(*each);
   for (const auto& [name, value] : kParameters) set_default(variables, name, value);
   // On one machine, shared memory is the whole network.
   set_default(variables, "OMPI_MCA_btl", options.hosts.size() > 1 ? "self,vader,tcp" : "self,vader");
+  set_default(variables, kWordsTo, std::to_string(words));
   const auto own = supervision(options, place);
   variables.insert(variables.end(), own.begin(), own.end());
   return variables;
@@ -82,56 +78,48 @@ std::vector<std::string> arguments(const LauncherOptions& options, const JobPlac
     words.insert(words.end(), {"--mca", "plm", "rsh", "--mca", "plm_rsh_agent", options.remote_shell});
   for (const std::string& variable : supervision(options, place))
     words.insert(words.end(), {"-x", variable.substr(0, variable.find('='))});
+  words.insert(words.end(), {"-x", std::string(kWordsTo) + "=2"});
   words.insert(words.end(), options.mpirun.begin(), options.mpirun.end());
   words.insert(words.end(), options.command.begin(), options.command.end());
   return words;
 }
 
+off_t size_of(const UniqueDescriptor& file) { return ::lseek(file.get(), 0, SEEK_END); }
+
+UniqueDescriptor open_words(const std::filesystem::path& path, int64_t epoch) {
+  UniqueDescriptor file(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644));
+  if (!file.is_open()) throw system_error(errno, kComponent, "cannot open " + path.string());
+  const std::string line = fmt::format("{} epoch {}\n", utc_timestamp(std::chrono::system_clock::now()), epoch);
+  (void)!::write(file.get(), line.data(), line.size());
+  return file;
+}
+
 }  // namespace
 
-// A session of its own: a terminal's Ctrl-C is the coordinator's to deal with.
-Launcher::Launcher(const LauncherOptions& options, const JobPlace& place) {
-  std::vector<std::string> words = arguments(options, place), variables = environment(options, place);
-  const std::vector<char*> argv = c_strings(words), envp = c_strings(variables);
-  const pid_t parent = getpid();
-  pid_ = ::fork();
-  if (pid_ < 0) throw system_error(errno, "launch/launcher", "cannot fork");
-  if (pid_ == 0) {
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, nullptr);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    (void)::dup2(::open("/dev/null", O_RDONLY), STDIN_FILENO);
-    if (getppid() == parent && setsid() > 0) execvpe("mpirun", argv.data(), envp.data());
-    std::_Exit(127);
-  }
-  process_ = open_process(pid_);
+Launcher::Launcher(const LauncherOptions& options, const JobPlace& place)
+    : words_path_(options.words), words_(open_words(options.words, options.epoch)), said_(size_of(words_)) {
+  process_.emplace(ChildOptions{.words = arguments(options, place),
+                                .environment = environment(options, place, words_.get()),
+                                .kept = words_.get(),
+                                .dies_with_parent = true},
+                   kComponent);
 }
 
 Launcher::~Launcher() {
   if (!status()) wait(kLastWordsMs);
-  kill();
-}
-
-std::optional<int> Launcher::status() {
-  reap(WNOHANG);
-  return status_;
 }
 
 void Launcher::wait(int milliseconds) const {
-  pollfd event{process_.get(), POLLIN, 0};
-  if (!status_) (void)::poll(&event, 1, milliseconds);
+  pollfd event{descriptor(), POLLIN, 0};
+  if (event.fd >= 0) (void)::poll(&event, 1, milliseconds);
 }
 
-void Launcher::reap(int flags) {
-  int status = 0;
-  if (!status_ && ::waitpid(pid_, &status, flags) == pid_) status_ = status;
-}
-
-void Launcher::kill() {
-  if (status_) return;
-  (void)::kill(pid_, SIGKILL);
-  reap(0);
+std::string Launcher::words() {
+  std::ifstream file(words_path_, std::ios::binary);
+  file.seekg(said_);
+  std::string text(std::istreambuf_iterator<char>(file), {});
+  said_ += static_cast<off_t>(text.size());
+  return text;
 }
 
 }  // namespace trident

@@ -3,10 +3,13 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "launch/child_process.h"
 #include "launch/job_place.h"
 #include "launch/unique_descriptor.h"
 
@@ -21,6 +24,7 @@ struct LauncherOptions {
   std::vector<std::string> mpirun;       ///< further words for mpirun
   std::vector<std::string> command;      ///< what every rank runs
   std::vector<std::string> environment;  ///< further NAME=value, for all ranks
+  std::filesystem::path words;           ///< the file to which is added what mpirun itself says
 };
 
 /// mpirun, started for one epoch. Dies with this process.
@@ -34,19 +38,20 @@ class Launcher {
   Launcher& operator=(const Launcher&) = delete;
 
   /// How it ended, as waitpid() tells it.
-  [[nodiscard]] std::optional<int> status();
+  [[nodiscard]] std::optional<int> status() { return process_->status(); }
   /// Waits for it for at most so long.
   void wait(int milliseconds) const;
   /// Readable once it has ended; -1 afterwards.
-  [[nodiscard]] int descriptor() const { return status_ ? -1 : process_.get(); }
-  void kill();
+  [[nodiscard]] int descriptor() const { return process_->descriptor(); }
+  void kill() { process_->kill(); }
+  /// What it has said itself since this was asked last: not what it passed on of the ranks.
+  [[nodiscard]] std::string words();
 
  private:
-  void reap(int flags);
-
-  pid_t pid_ = -1;
-  UniqueDescriptor process_;
-  std::optional<int> status_;
+  std::filesystem::path words_path_;
+  UniqueDescriptor words_;
+  off_t said_ = 0;
+  std::optional<ChildProcess> process_;
 };
 
 }  // namespace trident

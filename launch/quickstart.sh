@@ -96,7 +96,7 @@ choose_launcher() {
   [[ $("$trident" --version) != *"mpi no"* ]] ||
     { one_rank "the program was built without MPI (libopenmpi-dev)"; return; }
   [[ $(mpirun --version 2>&1) == *"Open MPI"* ]] || { one_rank "Open MPI's mpirun is missing (openmpi-bin)"; return; }
-  train=("$trident" launch "$job" --mpirun=--quiet) # its words about ranks that die add nothing to ours
+  train=("$trident" launch "$job")
   if [ "$(id -u)" -eq 0 ]; then
     echo "quickstart: running as root, which mpirun refuses: setting OMPI_ALLOW_RUN_AS_ROOT for this run"
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1

@@ -6,15 +6,17 @@
 
 #include <array>
 #include <cerrno>
-#include <csignal>
-#include <cstdlib>
 #include <filesystem>
 
 #include "core/error.h"
-#include "launch/process_handle.h"
 #include "train/config/shell_word.h"
 
 namespace trident {
+namespace {
+
+constexpr const char* kComponent = "launch/remote_shell";
+
+}  // namespace
 
 RemoteStart::RemoteStart(const std::string& shell, const std::string& host, const std::vector<std::string>& words,
                          const JobSecret& secret) {
@@ -23,35 +25,16 @@ RemoteStart::RemoteStart(const std::string& shell, const std::string& host, cons
   // The local shell splits the remote shell's words, and hands the command on as one.
   const std::string line = "exec " + shell + " \"$0\" \"$1\"";
   std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw system_error(errno, "launch/remote_shell", "cannot make a pipe");
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw system_error(errno, kComponent, "cannot make a pipe");
   const UniqueDescriptor read_end(ends[0]), write_end(ends[1]);
-  pid_ = ::fork();
-  if (pid_ < 0) throw system_error(errno, "launch/remote_shell", "cannot fork");
-  if (pid_ == 0) {
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, nullptr);
-    setsid();
-    (void)::dup2(read_end.get(), STDIN_FILENO);
-    execl("/bin/sh", "sh", "-c", line.c_str(), host.c_str(), command.c_str(), static_cast<char*>(nullptr));
-    std::_Exit(127);
-  }
-  process_ = open_process(pid_);
+  shell_.emplace(ChildOptions{.words = {"/bin/sh", "-c", line, host, command}, .input = read_end.get()}, kComponent);
   secret.send(write_end.get());  // a line fits into a pipe
 }
 
-RemoteStart::~RemoteStart() {
-  if (status()) return;
-  (void)::kill(-pid_, SIGKILL);
-  (void)::kill(pid_, SIGKILL);
-  (void)::waitpid(pid_, nullptr, 0);
-}
-
 std::optional<int> RemoteStart::status() {
-  int status = 0;
-  if (!status_ && ::waitpid(pid_, &status, WNOHANG) == pid_)
-    status_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  return status_;
+  const auto status = shell_->status();
+  if (!status) return std::nullopt;
+  return WIFEXITED(*status) ? WEXITSTATUS(*status) : 128 + WTERMSIG(*status);
 }
 
 }  // namespace trident

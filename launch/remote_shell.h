@@ -1,12 +1,10 @@
 #pragma once
 
-#include <sys/types.h>
-
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "launch/unique_descriptor.h"
+#include "launch/child_process.h"
 #include "launch/wire/secret.h"
 
 namespace trident {
@@ -18,19 +16,13 @@ class RemoteStart {
   /// is the standard input. Throws Error(io) where no process can be made.
   RemoteStart(const std::string& shell, const std::string& host, const std::vector<std::string>& words,
               const JobSecret& secret);
-  /// Kills a shell that still waits.
-  ~RemoteStart();
-  RemoteStart(const RemoteStart&) = delete;
-  RemoteStart& operator=(const RemoteStart&) = delete;
 
   /// The shell's exit code once it has ended; 0: the program runs.
   [[nodiscard]] std::optional<int> status();
-  [[nodiscard]] int descriptor() const { return process_.get(); }
+  [[nodiscard]] int descriptor() const { return shell_->descriptor(); }
 
  private:
-  pid_t pid_ = -1;
-  UniqueDescriptor process_;
-  std::optional<int> status_;
+  std::optional<ChildProcess> shell_;  // killed where it still waits
 };
 
 }  // namespace trident

@@ -31,7 +31,40 @@ one_host() {
   grep -q "epoch 1: $((cores + 1)) ranks" slots.log || report "slots: $(grep 'epoch 1' slots.log)"
 }
 
+# What explains a failed start is seen, above the sentence; what only follows a verdict is not.
+mpiruns_words() {
+  local status=0
+  launch killed --inject 'kill@rank=2,step=2' training.steps=4 || report "killed: exit $?: $(tail -n 5 killed.log)"
+  verdict killed 2 killed
+  ! grep -E '^(mpirun|-----|Primary job)' killed.log || report "killed: (above) mpirun's words"
+  grep -q 'epoch 1$' runs/killed/logs/mpirun.log || report "killed: $(cat runs/killed/logs/mpirun.log)"
+  timeout --kill-after=5 60 "$program" launch job.yaml run.name=many training.global_batch_size=99 \
+    training.micro_batch_size=1 parallelism.dp=99 2>many.log || status=$?
+  [ $status -eq 69 ] || report "many: exit $status: $(cat many.log)"
+  sed '/no rank has started: its own words are above.*--mpirun=--oversubscribe/q' many.log |
+    grep 'There are not enough slots' >/dev/null || report "many: mpirun's words are lost: $(cat many.log)"
+}
+
+# In a mount namespace of its own, /dev/shm is small, and full of what nobody removed.
+full_shared_memory() {
+  local status=0
+  if ! unshare -m true 2>/dev/null; then
+    echo "full shared memory: not tried, no mounts here"
+    return
+  fi
+  # shellcheck disable=SC2016  # expanded there
+  unshare -m bash -c 'mount -t tmpfs -o size=16m tmpfs /dev/shm && head -c 8M /dev/zero >/dev/shm/fill &&
+    exec timeout --kill-after=5 60 "$@"' shm "$program" launch job.yaml run.name=full "${job[@]}" \
+    --mpirun=--oversubscribe 2>full.log || status=$?
+  [ $status -eq 74 ] || report "full: exit $status: $(cat full.log)"
+  grep -q '/dev/shm is full: 8.0 of 16.0 MiB are left, and Open MPI needs 12.7 MiB for 4 ranks; .*--shm-size' full.log ||
+    report "full: $(cat full.log)"
+}
+
 small_job
 refused
 one_host
+mpiruns_words
+full_shared_memory
+clean starts
 finish "what cannot start is refused, or named"

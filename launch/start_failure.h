@@ -1,0 +1,17 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "launch/verdict.h"
+
+namespace trident {
+
+/// Whether mpirun's own words may say why: it ended by itself, or a rank left before it had joined the others.
+[[nodiscard]] bool is_mpirun_to_be_heard(const Verdict& verdict, const GangState& gang);
+
+/// Says in the verdict what helps where ranks did not start, or left while they did; mpirun's words stand above it.
+/// `lack`: of shared memory, in words.
+void explain_start_failure(Verdict& verdict, const GangState& gang, const std::optional<std::string>& lack);
+
+}  // namespace trident
