@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "checkpoint/file_system.h"
@@ -11,10 +12,13 @@
 
 namespace trident {
 
-/// A run's checkpoints/ folder. Names in it: step_00000100/ (a checkpoint, whole), .tmp.step_00000100.ID/ (being
-/// written), .del.step_00000100/ (being deleted), latest (a hint: the newest's name), .writer (the lease).
+/// A run's checkpoints/ folder. Names in it: step_00000100/ (a checkpoint, whole), step_00000100.abandoned/ (set aside,
+/// because the run went on from an older one), .tmp.step_00000100.ID/ (being written), .del.step_00000100/ (being
+/// deleted), latest (a hint: the newest's name), .writer (the lease).
 class CheckpointRoot {
  public:
+  static constexpr std::string_view kAbandoned = ".abandoned";
+
   explicit CheckpointRoot(std::filesystem::path root) : root_(std::move(root)) {}
 
   struct Entry {
@@ -25,16 +29,22 @@ class CheckpointRoot {
   /// read.
   [[nodiscard]] std::vector<Entry> list() const;
   [[nodiscard]] std::filesystem::path folder(int64_t step) const;
+  /// Those that were set aside, newest first.
+  [[nodiscard]] std::vector<Entry> list_abandoned() const;
+  [[nodiscard]] std::filesystem::path abandoned(int64_t step) const;
   [[nodiscard]] std::filesystem::path temporary(int64_t step, const std::string& id) const;
   [[nodiscard]] const std::filesystem::path& path() const { return root_; }
 
   /// Removes what interrupted writers and deleters left. Under the lease only. Returns the number of folders.
   int sweep(FileSystem& files) const;
   /// Deletes what retention does not keep: of the checkpoints, all but the newest `keep` (0: all are kept) and those
-  /// whose step is a multiple of `keep_every` (0: none). `verified` is never deleted. Renames before it deletes.
+  /// whose step is a multiple of `keep_every` (0: none). `verified` is never deleted. Of those set aside, the ones that
+  /// `keep` checkpoints of as many steps or more have replaced. Renames before it deletes.
   void retain(FileSystem& files, int64_t keep, int64_t keep_every, int64_t verified) const;
 
  private:
+  [[nodiscard]] std::vector<Entry> list(std::string_view suffix) const;
+
   std::filesystem::path root_;
 };
 

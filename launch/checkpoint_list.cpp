@@ -81,7 +81,7 @@ std::vector<Listed> entries_of(const CheckpointRoot& root) {
   for (const auto& entry : fs::directory_iterator(root.path(), error)) {
     const std::string name = entry.path().filename().string();
     if (!entry.is_directory(error)) continue;
-    const char* state = name.ends_with(".abandoned") ? "abandoned"
+    const char* state = name.ends_with(CheckpointRoot::kAbandoned) ? "abandoned"
                         : name.starts_with(".tmp.")  ? "unfinished"
                         : name.starts_with(".del.")  ? "being deleted"
                                                      : nullptr;

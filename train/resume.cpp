@@ -212,7 +212,7 @@ int set_newer_aside(const CheckpointRoot& root, int64_t step) {
   int count = 0;
   for (const auto& [newer, folder] : root.list()) {
     if (newer <= step) continue;
-    const fs::path aside = folder.string() + ".abandoned";
+    const fs::path aside = root.abandoned(newer);
     posix_file_system().remove(aside);
     posix_file_system().rename(folder, aside);
     ++count;

@@ -120,6 +120,27 @@ TEST(CheckpointSceptic, T17RetentionKeepsTheLastGoodStep) {
   }
 }
 
+TEST(CheckpointRoot, RetentionDeletesWhatWasSetAsideOnceItIsReplaced) {
+  const ScratchDir scratch;
+  const CheckpointRoot root(scratch.path());
+  make_steps(root, {1, 2, 3, 4, 6});
+  for (const int64_t step : {3, 4, 6}) std::filesystem::rename(root.folder(step), root.abandoned(step));
+  const auto kept_after = [&](const std::vector<int64_t>& saved, int64_t keep) {
+    make_steps(root, saved);
+    root.retain(posix_file_system(), keep, 0, saved.back());
+    std::vector<int64_t> steps;
+    for (const auto& entry : root.list_abandoned()) steps.push_back(entry.step);
+    return steps;
+  };
+  EXPECT_THAT(kept_after({3}, 2), ElementsAre(6, 4, 3));
+  EXPECT_THAT(kept_after({4}, 0), ElementsAre(6, 4, 3));
+  EXPECT_THAT(kept_after({5}, 9), ElementsAre(6, 4, 3));
+  EXPECT_THAT(kept_after({5}, 2), ElementsAre(6));
+  EXPECT_THAT(kept_after({6}, 2), ElementsAre(6));
+  EXPECT_THAT(kept_after({7}, 2), ElementsAre());
+  EXPECT_THAT(steps_in(root), ElementsAre(7, 6));
+}
+
 struct Killed {};
 
 TEST(CheckpointSceptic, T17KilledDeletionLeavesACleanRoot) {
