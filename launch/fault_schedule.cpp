@@ -231,13 +231,11 @@ class ScheduleReader {
 
 std::vector<InjectedFault> parse_fault_schedule(const std::string& text, const std::string& file_name, int ranks) {
   Diagnostics diagnostics;
-  diagnostics.add_source(file_name, text);
-  const YamlNode root = config::parse_yaml(0, text, diagnostics);
-  diagnostics.throw_if_failed();
-  if (root.kind != YamlNode::Kind::map)
-    diagnostics.add(root.place, "E301", "a schedule of faults is a mapping with `faults`, `random` or both",
-                    "write e.g. faults: [{kind: kill, rank: 2, step: 5}]");
-  diagnostics.throw_if_failed();
+  const YamlNode root =
+      config::parse_mapping(file_name, text,
+                            {"E301", "a schedule of faults is a mapping with `faults`, `random` or both",
+                             "write e.g. faults: [{kind: kill, rank: 2, step: 5}]"},
+                            diagnostics);
   auto faults = ScheduleReader(diagnostics, ranks).read(root);
   diagnostics.throw_if_failed();
   return faults;

@@ -222,13 +222,11 @@ std::string number_text(double value) { return config::format_number(value); }
 
 plan::ClusterSpec parse_cluster(const std::string& text, const std::string& file_name) {
   Diagnostics diagnostics;
-  diagnostics.add_source(file_name, text);
-  const YamlNode root = config::parse_yaml(0, text, diagnostics);
-  diagnostics.throw_if_failed();
-  if (root.kind != YamlNode::Kind::map)
-    diagnostics.add(root.place, "E205", "a cluster description is a mapping of keys",
-                    "start from a file in configs/clusters, or `trident doctor --calibrate FILE`");
-  diagnostics.throw_if_failed();
+  const YamlNode root =
+      config::parse_mapping(file_name, text,
+                            {"E205", "a cluster description is a mapping of keys",
+                             "start from a file in configs/clusters, or `trident doctor --calibrate FILE`"},
+                            diagnostics);
   ClusterSpec spec = ClusterReader(root, diagnostics).read();
   diagnostics.throw_if_failed();
   if (spec.name.empty()) spec.name = file_name;

@@ -206,4 +206,14 @@ YamlNode parse_yaml(int source, const std::string& text, Diagnostics& diagnostic
   return builder.take();
 }
 
+YamlNode parse_mapping(const std::string& file_name, const std::string& text, const NoMapping& otherwise,
+                       Diagnostics& diagnostics) {
+  YamlNode root = parse_yaml(diagnostics.add_source(file_name, text), text, diagnostics);
+  diagnostics.throw_if_failed();
+  if (root.kind != YamlNode::Kind::map)
+    diagnostics.add(root.place, otherwise.code, otherwise.problem, otherwise.remedy);
+  diagnostics.throw_if_failed();
+  return root;
+}
+
 }  // namespace trident::config

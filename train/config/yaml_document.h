@@ -50,4 +50,13 @@ struct YamlNode::Entry {
 /// result is what was read before it, of kind `refused`.
 YamlNode parse_yaml(int source, const std::string& text, Diagnostics& diagnostics);
 
+/// What is said of a document that is no mapping.
+struct NoMapping {
+  std::string code, problem, remedy;
+};
+
+/// A whole file that must be one mapping, as the first source of `diagnostics`. Throws ConfigErrors where it is not.
+YamlNode parse_mapping(const std::string& file_name, const std::string& text, const NoMapping& otherwise,
+                       Diagnostics& diagnostics);
+
 }  // namespace trident::config
