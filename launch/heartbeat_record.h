@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "parallel/comm/progress.h"
@@ -67,6 +68,11 @@ struct RankRecord {
   std::optional<size_t> waits_in{};        ///< number in `groups` of what the rank stands still for
   std::vector<GroupRecord> groups{};
   std::array<DurationCounts, kTrainPhases> phases{};
+
+  /// How far it is; furthest is who has left.
+  [[nodiscard]] std::tuple<bool, int64_t, TrainPhase> progress() const {
+    return {state == State::finished, step, phase};
+  }
 };
 
 }  // namespace trident

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <map>
 #include <string_view>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -35,13 +34,10 @@ Calls calls_of(const GangState& gang, const RankGroup& members, std::string_view
 
 std::optional<Mismatch> odd_one_out(const GangState& gang, const Votes& votes, std::string_view name) {
   if (votes.size() < 2) return std::nullopt;
-  const auto position = [&](const auto& vote) {
-    const RankRecord& record = record_of(gang, vote.second.front());
-    return std::tuple(record.step, record.phase);
-  };
+  const auto progress = [&](const auto& vote) { return record_of(gang, vote.second.front()).progress(); };
   const auto rarer = [&](const auto& a, const auto& b) {
     if (a.second.size() != b.second.size()) return a.second.size() < b.second.size();
-    return position(a) > position(b);
+    return progress(a) > progress(b);
   };
   const auto fewest = std::min_element(votes.begin(), votes.end(), rarer);
   const auto most = std::max_element(votes.begin(), votes.end(), rarer);

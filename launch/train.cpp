@@ -107,7 +107,7 @@ int train_as_rank(const Arguments& arguments, LaunchEnvironment launch, AgentLin
   const StopSignals signals;  // before MPI: it has threads of its own
   MpiSession session;
   // A rank that fails ends the others too: they would wait for it.
-  const int code = guarded([&] {
+  int code = guarded([&] {
     return agent.telling([&] {
       if (job) set_up(session.world(), *job, agent);
       const std::chrono::milliseconds pause = std::min(kPause, session.world().options().timeout / 2);
@@ -123,7 +123,9 @@ int train_as_rank(const Arguments& arguments, LaunchEnvironment launch, AgentLin
   });
   if (code == 0 || code == static_cast<int>(ErrorCode::preempted)) {
     agent.finished(code);
-  } else {
+    code = guarded([&] { return session.end(), code; });
+  }
+  if (code != 0 && code != static_cast<int>(ErrorCode::preempted)) {
     // An agent ends the others itself, once it knows who began.
     if (agent.supervised()) std::_Exit(code);
     session.abort(code);

@@ -21,11 +21,24 @@ namespace {
 using State = RankRecord::State;
 
 constexpr int kPeerLost = static_cast<int>(ErrorCode::peer_lost);
+constexpr const char* kDisagree = "ranks disagree about where training ends";
+constexpr const char* kDifferentWays =
+    "ranks take different ways through the program: set fault.compare_collectives to find the first";
 
 const RankState& state_of(const GangState& gang, int rank) { return gang.ranks[static_cast<size_t>(rank)]; }
 
+// Where others are not at their end, a rank that was done ends with an error after all.
 bool ended_well(const RankState& rank) {
-  return rank.record.state == State::finished && (!rank.ended || WIFEXITED(rank.wait_status));
+  const int status = rank.wait_status;
+  return rank.record.state == State::finished &&
+         (!rank.ended || (WIFEXITED(status) && WEXITSTATUS(status) == rank.record.exit_code));
+}
+
+// Of the error that the rank told of, or that it ended with after it was done.
+int error_of(const RankState& rank) {
+  if (rank.record.state == State::failed) return rank.record.exit_code;
+  const bool done = rank.record.state == State::finished && rank.ended && WIFEXITED(rank.wait_status);
+  return done ? WEXITSTATUS(rank.wait_status) : 0;
 }
 
 std::string phase_text(const RankRecord& record) {
@@ -136,8 +149,6 @@ std::string waiters_text(const GangState& gang, const WaitGraph& graph, int culp
                      call_text(*waited_in(state_of(gang, waiters.front()).record)));
 }
 
-auto position(const RankState& rank) { return std::tuple(rank.record.step, rank.record.phase); }
-
 /// Whether a rank's silence has to be longer than its phase may take.
 enum class Patience { as_learned, none };
 
@@ -152,7 +163,7 @@ Verdict of_standstill(const GangState& gang, const WaitGraph& graph, const RankS
       fmt::format("no heartbeat for {:.1f} s, its phase may take {:.1f} s", rank.idle_s, limit_of(rank, patience));
   if (const auto waiters = waiters_text(gang, graph, rank.rank); !waiters.empty()) verdict.evidence += "; " + waiters;
   verdict.advice = rank.stopped ? "somebody sent SIGSTOP, or a debugger holds it"
-                   : left       ? "ranks disagree about where training ends"
+                   : left       ? kDisagree
                                 : "if it recurs on the same host, test that host";
   return verdict;
 }
@@ -177,25 +188,26 @@ Verdict of_cycle(const GangState& gang, const WaitGraph& graph, const RankState&
   verdict.what = "has skipped a call";
   verdict.evidence = fmt::format("{}, while it is in {}", waiters_text(gang, graph, culprit.rank),
                                  call_text(*waited_in(culprit.record)));
-  verdict.advice = "ranks take different ways through the program: set fault.compare_collectives to find the first";
+  verdict.advice = kDifferentWays;
   return verdict;
 }
 
 // The one of several candidates that a stop explains, or that is behind the others.
 const RankState* choose(const std::vector<const RankState*>& candidates) {
   const auto worse = [](const RankState* a, const RankState* b) {
-    return std::tuple(!a->stopped, position(*a)) < std::tuple(!b->stopped, position(*b));
+    return std::tuple(!a->stopped, a->record.progress()) < std::tuple(!b->stopped, b->record.progress());
   };
   return *std::min_element(candidates.begin(), candidates.end(), worse);
 }
 
-// Ranks that wait for nobody, and that somebody waits for or that are late themselves.
+// Ranks that wait for nobody, or only for the others' end, and that somebody waits for or that are late themselves.
 std::vector<const RankState*> roots_of(const GangState& gang, const WaitGraph& graph,
                                        const std::vector<size_t>& waiters) {
   std::vector<const RankState*> roots;
   for (const RankState& rank : gang.ranks) {
-    if (ended_well(rank) && waiters[static_cast<size_t>(rank.rank)] == 0) continue;
-    if (rank.pid != 0 && !graph.waits(rank.rank)) roots.push_back(&rank);
+    const bool finished = rank.record.state == State::finished;
+    if (finished && waiters[static_cast<size_t>(rank.rank)] == 0) continue;
+    if (rank.pid != 0 && (finished || !graph.waits(rank.rank))) roots.push_back(&rank);
   }
   return roots;
 }
@@ -223,10 +235,12 @@ std::optional<Verdict> find_standstill(const GangState& gang, Patience patience)
 // ---- what ranks found out
 
 Verdict of_mismatch(const GangState& gang, const Mismatch& found) {
-  Verdict verdict = about(state_of(gang, found.rank), FaultCause::mismatched_collectives);
-  verdict.what = "made another call than the others";
+  const RankState& culprit = state_of(gang, found.rank);
+  const bool left = culprit.record.state == State::finished;
+  Verdict verdict = about(culprit, left ? FaultCause::left_early : FaultCause::mismatched_collectives);
+  verdict.what = left ? "left the training early" : "made another call than the others";
   verdict.evidence = found.evidence;
-  verdict.advice = "ranks take different ways through the program: set fault.compare_collectives to find the first";
+  verdict.advice = left ? kDisagree : kDifferentWays;
   return verdict;
 }
 
@@ -262,7 +276,7 @@ std::optional<Verdict> find_death(const GangState& gang) {
     const bool told = rank.record.state == State::failed || rank.record.state == State::crashed;
     if (!told && (!rank.ended || ended_well(rank))) continue;
     if (!told && rank.lost && !gang.launcher_end.empty()) continue;
-    const bool lost_another = rank.record.state == State::failed && rank.record.exit_code == kPeerLost;
+    const bool lost_another = error_of(rank) == kPeerLost;
     const RankState*& best = lost_another ? witness : first;
     if (best == nullptr || key(rank) < key(*best)) best = &rank;
   }

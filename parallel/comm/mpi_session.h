@@ -28,12 +28,15 @@ class MpiSession {
 
   /// All ranks of the job.
   [[nodiscard]] const Communicator& world() const;
+  /// Waits for all ranks to come to their end, as the destructor does otherwise. Throws Error where they do not.
+  void end();
   /// Ends all ranks of the job at once, this one included, with `exit_code`.
   [[noreturn]] void abort(int exit_code);
 
  private:
   class Runtime;
   std::unique_ptr<Runtime> runtime_;
+  bool ended_ = false;
 };
 
 /// True where MPI is compiled in.

@@ -292,6 +292,39 @@ TEST(Verdict, LeftEarly) {
   expect_verdict(gang, 0, FaultCause::left_early);
 }
 
+TEST(Verdict, WhoIsDoneWaitsForTheOthersOnly) {
+  GangState gang = gang_of_4();
+  // Rank 0 waits for a message of rank 2, rank 1 for rank 0, and rank 2 at its end for all.
+  for (RankState& rank : gang.ranks) collective(rank, "world", 3, 3);
+  wait_for_message(gang.ranks[0], 1, 6, 4);
+  wait_in(gang.ranks[1], "dp", 23, 4);
+  wait_in(gang.ranks[3], "dp", 23, 4);
+  gang.ranks[2].record.groups[0].entered = 4;
+  gang.ranks[2].record.waits_in = 0;
+  gang.ranks[2].idle_s = 4;
+  gang.ranks[2].record.state = State::finished;
+  EXPECT_THAT(waits_for(gang, 0), ElementsAre(2));
+  EXPECT_THAT(waits_for(gang, 2), ElementsAre(0, 1, 3));
+  expect_verdict(gang, 2, FaultCause::left_early);
+}
+
+// Whoever finds it first: the one that is done, or one of the others.
+TEST(Verdict, WhoIsDoneWhileOthersMakeAnotherCall) {
+  for (const bool by_the_one : {true, false}) {
+    GangState gang = gang_of_4();
+    for (RankState& rank : gang.ranks)
+      collective(rank, "world", 9, 8, rank.rank == 3 ? CollectiveOp::barrier : CollectiveOp::all_gather, 8);
+    gang.ranks[3].record.state = State::finished;
+    if (by_the_one) {
+      end(gang.ranks[3], exited(70));
+    } else {
+      tell_of_error(gang.ranks[0], 70);
+      end(gang.ranks[0], exited(70));
+    }
+    expect_verdict(gang, 3, FaultCause::left_early);
+  }
+}
+
 TEST(Verdict, AWitnessOfALossIsNotBlamed) {
   GangState gang = gang_of_4();
   wait_in(gang.ranks[0], "dp", 3, 1);

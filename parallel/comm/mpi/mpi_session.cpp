@@ -55,14 +55,18 @@ MpiSession::MpiSession(const MpiOptions& options) : runtime_(std::make_unique<Ru
 
 MpiSession::~MpiSession() {
   if (std::uncaught_exceptions() > 0) abort(static_cast<int>(ErrorCode::internal));
-  // A rank that enters MPI_Finalize while others still communicate would hang the job: wait for them, within the
-  // timeout.
   try {
-    runtime_->world.barrier();
+    if (!ended_) end();
   } catch (const Error& error) {
     log::error("{}", error.what());
     abort(error.exit_code());
   }
+}
+
+// A rank that enters MPI_Finalize while others still communicate would hang the job: wait for them, within the timeout.
+void MpiSession::end() {
+  runtime_->world.barrier();
+  ended_ = true;
 }
 
 const Communicator& MpiSession::world() const { return runtime_->world; }

@@ -12,6 +12,7 @@ MpiSession::MpiSession(const MpiOptions& /*options*/) {
 }
 MpiSession::~MpiSession() = default;
 const Communicator& MpiSession::world() const { TRIDENT_CHECK(false, "no MPI"); }
+void MpiSession::end() { TRIDENT_CHECK(false, "no MPI"); }
 void MpiSession::abort(int /*exit_code*/) { TRIDENT_CHECK(false, "no MPI"); }
 
 bool mpi_available() { return false; }
