@@ -39,8 +39,13 @@ const NodePeer* next_in_ring(const NodeView& view, uint32_t self) {
 
 }  // namespace
 
-AgentPeers::AgentPeers(NodePeer self, const std::string& address, NodeTimes times, const JobSecret& secret)
-    : self_(std::move(self)), times_(times), secret_(secret), listener_({.address = address}, secret) {
+AgentPeers::AgentPeers(NodePeer self, const std::string& address, NodeTimes times, const JobSecret& secret,
+                       std::shared_ptr<WireCable> cable)
+    : self_(std::move(self)),
+      times_(times),
+      secret_(secret),
+      cable_(std::move(cable)),
+      listener_({.address = address, .cable = cable_}, secret) {
   self_.address = address;
   self_.port = listener_.port();
 }
@@ -101,7 +106,7 @@ void AgentPeers::beat(const NodeView& view, int64_t epoch) {
   if (next == nullptr) return;
   if (!next_ || next_->closed()) {
     next_.emplace(WireLink::connect(next->address, next->port, secret_,
-                                    now + std::chrono::duration_cast<Clock::duration>(times_.lease())));
+                                    now + std::chrono::duration_cast<Clock::duration>(times_.lease()), cable_));
   } else if (next_->established()) {
     (void)next_->send(frame_of(NodeMessage::beat, epoch, encode_number(self_.node)));
   }
@@ -160,7 +165,7 @@ void AgentPeers::claim(const NodeView& view, int64_t epoch) {
   asked_.clear();
   for (const NodePeer& peer : view.peers) {
     if (!is_claimant(view, peer, self_.node)) continue;
-    asked_.emplace_back(peer.node, WireLink::connect(peer.address, peer.port, secret_, Clock::now() + kTurn));
+    asked_.emplace_back(peer.node, WireLink::connect(peer.address, peer.port, secret_, Clock::now() + kTurn, cable_));
   }
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -24,7 +25,8 @@ namespace trident {
 class AgentPeers {
  public:
   /// `address` is this node's, numeric.
-  AgentPeers(NodePeer self, const std::string& address, NodeTimes times, const JobSecret& secret);
+  AgentPeers(NodePeer self, const std::string& address, NodeTimes times, const JobSecret& secret,
+             std::shared_ptr<WireCable> cable = nullptr);
 
   [[nodiscard]] const NodePeer& self() const { return self_; }
   /// Nodes that were heard, and seconds since then.
@@ -54,6 +56,7 @@ class AgentPeers {
   NodePeer self_;
   NodeTimes times_;
   JobSecret secret_;
+  std::shared_ptr<WireCable> cable_;
   WireListener listener_;
   std::vector<WireLink> incoming_;
   std::map<uint32_t, Clock::time_point> heard_;

@@ -8,7 +8,9 @@
 #include <utility>
 
 #include "core/log.h"
+#include "launch/gang.h"
 #include "launch/hostfile.h"
+#include "launch/node_verdict.h"
 #include "launch/wire/socket_address.h"
 
 namespace trident {
@@ -28,12 +30,6 @@ UniqueDescriptor ending_signals() {
   return UniqueDescriptor(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
-bool all_have_gone_on(const NodeState& state) {
-  return std::all_of(state.ranks.begin(), state.ranks.end(), [](const RankState& rank) {
-    return rank.record.resumed >= 0 && rank.record.done > rank.record.resumed;
-  });
-}
-
 std::chrono::milliseconds fast_interval(size_t nodes, std::chrono::duration<double> heartbeat) {
   const auto most = std::chrono::duration_cast<std::chrono::milliseconds>(heartbeat);
   return std::min(std::max(kFast, kFastOfEach * static_cast<int64_t>(nodes)), std::max(kFast, most));
@@ -46,19 +42,33 @@ AgentService::AgentService(Agent& agent, const NodeLock& lock, AgentServiceOptio
       lock_(lock),
       options_(std::move(options)),
       secret_(std::move(secret)),
-      peers_({options_.node, options_.host, {}, 0}, address_towards(options_.address), options_.times, secret_),
+      peers_({options_.node, options_.host, {}, 0}, address_towards(options_.address), options_.times, secret_,
+             cable()),
       signals_(ending_signals()) {}
 
 AgentEnd AgentService::run() {
   for (;;) {
     wait();
     agent_.advance();
+    inject();
     reach_coordinator();
     watch_lease();
     report_if_due();
     follow_votes();
     if (const auto end = ended()) return *end;
   }
+}
+
+std::shared_ptr<WireCable> AgentService::cable() const {
+  return options_.faults == nullptr ? nullptr : options_.faults->cable();
+}
+
+void AgentService::inject() {
+  if (options_.faults == nullptr || options_.faults->none() || !agent_.ready()) return;
+  options_.faults->advance({agent_.epoch(),
+                            furthest_step(agent_.look().ranks),
+                            false,
+                            {view_.coordinator, {}, options_.address, options_.port}});
 }
 
 void AgentService::wait() {
@@ -98,7 +108,7 @@ void AgentService::reach_coordinator() {
     if (Clock::now() - tried_ < kRetry) return;
     tried_ = Clock::now();
     greeted_ = false;
-    link_.emplace(WireLink::connect(options_.address, options_.port, secret_, tried_ + kHandshake));
+    link_.emplace(WireLink::connect(options_.address, options_.port, secret_, tried_ + kHandshake, cable()));
   }
   while (const auto frame = link_->receive()) take(*frame);
   if (!link_->established() || std::exchange(greeted_, true)) return;
@@ -202,7 +212,7 @@ void AgentService::report_if_due() {
   report.alive = agent_.alive().value_or("");
   report.neighbours = peers_.heard();
   report.state = agent_.look();
-  fast_ = !report.state.ranks.empty() && !all_have_gone_on(report.state);
+  fast_ = !report.state.ranks.empty() && !has_gone_on(report.state.ranks);
   if (!link_->send(frame_of(NodeMessage::report, epoch_, encode(report, report.asked_ns)))) return;
   told_ns_ = report.asked_ns;
   report_now_ = false;

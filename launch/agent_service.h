@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -9,6 +10,7 @@
 
 #include "launch/agent.h"
 #include "launch/agent_peers.h"
+#include "launch/node_faults.h"
 #include "launch/node_lock.h"
 #include "launch/node_messages.h"
 #include "launch/remote_node.h"
@@ -23,6 +25,7 @@ struct AgentServiceOptions {
   std::string address;  ///< numeric, where the coordinator listens
   uint16_t port = 0;
   NodeTimes times;
+  NodeFaults* faults = nullptr;  ///< for tests: what is to happen to this node
 };
 
 /// How an agent's service ends.
@@ -55,6 +58,8 @@ class AgentService {
   void hear_lease(const NodeLease& lease);
   void watch_lease();
   void report_if_due();
+  void inject();
+  [[nodiscard]] std::shared_ptr<WireCable> cable() const;
   [[nodiscard]] bool leased() const;
   [[nodiscard]] bool bound() const;
   void follow_votes();

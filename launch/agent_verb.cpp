@@ -81,6 +81,7 @@ void add_agent(Verb& program, Action& action) {
   verb.add_option("--node", arguments->node, "Its number in the hostfile, from 0").required();
   verb.add_option("--coordinator", arguments->coordinator, "Where the coordinator listens").required();
   verb.add_option("--port", arguments->port).required();
+  verb.add_flag("--scheduled", arguments->launch.scheduled, "The faults are those of a schedule");
   verb.on_parsed([&action, arguments] { action = [arguments] { return run(*arguments); }; });
 }
 

@@ -17,6 +17,12 @@ namespace trident {
 /// The causes under which a fault is named rightly; empty for one that no verdict names.
 [[nodiscard]] std::vector<FaultCause> expected_causes(const InjectedFault& fault);
 
+/// Who keeps the log.
+struct ChaosScope {
+  int node = -1;       ///< its number; -1: it is the only one
+  double lease_s = 0;  ///< a link that is cut for less may pass unnoticed
+};
+
 /// What became of the faults that were injected into a run: a line of `chaos.jsonl` for each, and a summary. The agent
 /// says what it sees; storage, snapshots and slow ranks are told by the run's events.
 class ChaosLog {
@@ -24,7 +30,7 @@ class ChaosLog {
   using Time = std::chrono::steady_clock::time_point;
 
   /// Lines of an earlier agent of the run stay; faults that it had not seen through are followed on.
-  ChaosLog(RunDirectory run, std::vector<InjectedFault> faults);
+  ChaosLog(RunDirectory run, std::vector<InjectedFault> faults, ChaosScope scope = {});
 
   /// A gang failed; found out at `seen`.
   void verdict(int64_t epoch, const Verdict& verdict, Time seen);
@@ -48,13 +54,19 @@ class ChaosLog {
     Injection injection;
     std::optional<double> detected{}, named{}, fenced{}, resumed{}, committed{};
     int named_rank = -1;
+    std::string named_host{};
     std::string named_cause{};
     bool right = false;
+    bool overtaken = false;  // a link's, by another fault of its gang
     bool written = false;
   };
 
   void take_injections();
   [[nodiscard]] Outcome* blamed(int64_t epoch, const Verdict& verdict);
+  [[nodiscard]] bool names(const Outcome& outcome, FaultCause cause, int rank, const std::string& host) const;
+  [[nodiscard]] bool follows_from_known(const Verdict& verdict) const;
+  [[nodiscard]] bool tolerated(const Outcome& outcome) const;
+  static void find_verdict(Outcome& outcome, const EventRecord& event, double after);
   void follow_in_events(Outcome& outcome, const std::vector<EventRecord>& events) const;
   void write(Outcome& outcome);
   [[nodiscard]] static double since(const Outcome& outcome, Time time);
@@ -65,6 +77,8 @@ class ChaosLog {
   size_t taken_ = 0;                   // lines of the journal
   std::vector<Outcome> outcomes_;
   int false_alarms_ = 0;
+  ChaosScope scope_;
+  bool left_to_others_ = false;
 };
 
 }  // namespace trident

@@ -56,11 +56,9 @@ std::vector<std::pair<std::string, int>> hosts_of(const std::vector<GangShare>& 
   return hosts;
 }
 
-// Every rank has done a step that the gangs before had not.
-bool has_gone_on(const GangState& gang) {
-  return std::all_of(gang.ranks.begin(), gang.ranks.end(), [](const RankState& rank) {
-    return rank.record.resumed >= 0 && rank.record.done > rank.record.resumed;
-  });
+ChaosScope chaos_scope(const CoordinatorOptions& options) {
+  const NodeTimes times{.timeout = std::chrono::duration<double>(options.job.fault.node_timeout.value)};
+  return {options.node_faults == nullptr ? -1 : options.node_faults->node(), times.lease().count()};
 }
 
 }  // namespace
@@ -72,7 +70,7 @@ Coordinator::Coordinator(CoordinatorOptions options, RunDirectory run, Nodes& no
       log_(run_.epochs()),
       events_(run_.events()),
       limits_(fixed_limit(options_.job)),
-      chaos_(run_, options_.faults),
+      chaos_(run_, options_.faults, chaos_scope(options_)),
       mesh_(mesh_of(options_.job)),
       places_(static_cast<int>(mesh_.ranks())),
       epoch_(std::max<int64_t>(log_.last_epoch(), run_.previous_attempt())) {
@@ -92,6 +90,8 @@ void Coordinator::take_over(const LostNodes& replaced) {
   const auto verdict = of_lost_nodes(replaced, {});
   recovery_ = {Clock::now(), 0};
   tell(verdict);
+  chaos_.verdict(epoch_, verdict, recovery_->seen);
+  chaos_.fenced();
   if (epoch_ > 0) log_.end(epoch_, "fault", -1, &verdict);
   epoch_ = std::max(epoch_, options_.least_epoch - 1);
   log_.coordinator(epoch_ + 1, nodes_.self().host());
@@ -180,6 +180,9 @@ Coordinator::End Coordinator::supervise(Gang& gang) {
     gang.set_limits(limits_);
     const GangState& state = gang.state();
     chaos_.look(state);
+    if (options_.node_faults != nullptr)
+      options_.node_faults->advance({epoch_, furthest_step(state.ranks), true, nodes_.own()});
+    tell_refused();
     if (options_.publish) options_.publish(state, epoch_);
     End end{.seen = Clock::now(), .committed = committed_by_all(state)};
     if (const auto code = abandoned_ ? std::optional(kInterrupted) : ended_well(gang)) {
@@ -203,7 +206,7 @@ Coordinator::End Coordinator::supervise(Gang& gang) {
       return end;
     }
     if (look_began - learned_ >= std::chrono::duration<double>(options_.job.fault.heartbeat.value)) learn(state);
-    if (recovery_ && has_gone_on(state)) tell_recovery(state);
+    if (recovery_ && has_gone_on(state.ranks)) tell_recovery(state);
     tell_stragglers(state);
     grow_if_due(gang, state);
     if (gang.all_started() && !std::exchange(workers_logged_, true)) {
@@ -258,22 +261,6 @@ void Coordinator::learn(const GangState& state) {
   limits_.update(all);
 }
 
-void Coordinator::tell_recovery(const GangState& state) {
-  const double whole = seconds(Clock::now() - recovery_->seen);
-  const int64_t resumed = state.ranks.front().record.resumed;
-  const std::string detail =
-      fmt::format("went on from step {}; ranks gone after {:.3f} s, {} after {:.3f} s", resumed, recovery_->fence_s,
-                  has_gone_on(state) ? "first new step" : "nothing left to do", whole);
-  EventRecord record{.event = RunEvent::restart, .attempt = static_cast<int>(epoch_), .step = resumed};
-  record.detail = detail;
-  record.seconds = whole;
-  record.host = host_name();
-  record.pid = process_id();
-  events_.append(to_json_line(record));
-  log::info("epoch {}: {}", epoch_, detail);
-  recovery_.reset();
-}
-
 void Coordinator::take_signals(const Gang& gang) {
   signalfd_siginfo info{};
   while (::read(signals_.get(), &info, sizeof(info)) == sizeof(info)) {
@@ -282,23 +269,6 @@ void Coordinator::take_signals(const Gang& gang) {
     if (!std::exchange(stopping_, true)) log::info("asked to stop: the ranks save at the end of the step");
     gang.signal(SIGUSR1);
   }
-}
-
-void Coordinator::tell(const Verdict& verdict) {
-  log::error("{}", verdict.sentence());
-  event(RunEvent::fault, verdict, verdict.evidence.empty() ? verdict.what : verdict.what + ": " + verdict.evidence);
-  event(RunEvent::verdict, verdict, verdict.sentence());
-}
-
-void Coordinator::event(RunEvent event, const Verdict& verdict, const std::string& detail) {
-  EventRecord record{.event = event, .attempt = static_cast<int>(epoch_), .step = verdict.step};
-  if (verdict.rank >= 0) record.rank = verdict.rank, record.pid = verdict.pid;
-  record.host = verdict.host;
-  record.phase = verdict.phase;
-  record.cause = to_string(verdict.cause);
-  record.detail = detail;
-  record.seconds = verdict.idle_s;
-  events_.append(to_json_line(record));
 }
 
 std::optional<int> Coordinator::give_up(const End& end) {
@@ -370,28 +340,12 @@ bool Coordinator::places_return(const GangState& state) {
 
 // At the end of a step, with a checkpoint, so that nothing is lost.
 void Coordinator::grow_if_due(const Gang& gang, const GangState& state) {
-  if (growing_ || !has_gone_on(state) || !places_return(state)) return;
+  if (growing_ || !has_gone_on(state.ranks) || !places_return(state)) return;
   const auto wider = options_.remaining(places_);
   if (!wider || *wider == mesh_) return;
   growing_ = true;
   log::info("places for {} ranks again: the gang saves and makes room for a wider one", places_);
   gang.signal(SIGUSR1);
-}
-
-void Coordinator::tell_stragglers(const GangState& state) {
-  for (const Straggler& found : stragglers_.look(state)) {
-    const RankState& rank = state.ranks[static_cast<size_t>(found.rank)];
-    EventRecord record{.event = RunEvent::straggler, .attempt = static_cast<int>(epoch_), .step = rank.record.done};
-    record.rank = found.rank;
-    record.host = rank.host;
-    record.pid = rank.pid;
-    record.seconds = found.busy_seconds;
-    record.ratio = found.ratio;
-    record.detail = found.over ? "keeps up again"
-                               : fmt::format("works {:.1f} times as long at a step as its peers' median", found.ratio);
-    events_.append(to_json_line(record));
-    log::warning("rank {} (pid {} on {}) {}", found.rank, rank.pid, rank.host, record.detail);
-  }
 }
 
 }  // namespace trident

@@ -11,8 +11,10 @@
 #include "launch/epoch_log.h"
 #include "launch/fault.h"
 #include "launch/gang.h"
+#include "launch/node_faults.h"
 #include "launch/nodes.h"
 #include "launch/progress_limits.h"
+#include "launch/refusal_watch.h"
 #include "launch/straggler.h"
 #include "launch/unique_descriptor.h"
 #include "launch/verdict.h"
@@ -38,6 +40,7 @@ struct CoordinatorOptions {
   int64_t least_epoch = 1;  ///< to begin
   /// The node whose coordinator this one replaces.
   std::optional<LostNodes> replaced{};
+  NodeFaults* node_faults = nullptr;  ///< for tests: what is to happen to this node
 };
 
 /// Runs a job to its end, through as many gangs as it takes: starts one, watches it, and where it fails says who and
@@ -83,6 +86,7 @@ class Coordinator {
   void grow_if_due(const Gang& gang, const GangState& state);
   [[nodiscard]] bool places_return(const GangState& state);
   void tell_stragglers(const GangState& state);
+  void tell_refused();
   void tell(const Verdict& verdict);
   void event(RunEvent event, const Verdict& verdict, const std::string& detail);
   [[nodiscard]] LauncherOptions launcher_options(const std::vector<GangShare>& shares) const;
@@ -116,6 +120,7 @@ class Coordinator {
   Clock::time_point learned_;
   StragglerWatch stragglers_{0};
   std::optional<Recovery> recovery_;
+  RefusalWatch refusals_;
 };
 
 }  // namespace trident

@@ -16,15 +16,16 @@ namespace {
 using Kind = InjectedFault::Kind;
 using Place = InjectedFault::Place;
 
-constexpr std::string_view kKinds[] = {"kill",      "stop",      "segfault", "exit",   "leave", "skip",
-                                       "mismatch",  "hog",       "livelock", "slow",   "nan",   "flip",
-                                       "full_disk", "hung_disk", "lose",     "restore"};
+constexpr std::string_view kKinds[] = {
+    "kill", "stop",     "segfault", "exit",         "leave",         "skip",       "mismatch",
+    "hog",  "livelock", "slow",     "nan",          "flip",          "full_disk",  "hung_disk",
+    "lose", "restore",  "cut_link", "one_way_link", "forged_frames", "agent_kill", "coordinator_kill"};
 constexpr std::string_view kPlaces[] = {"weight", "gradient", "snapshot"};
 
 [[noreturn]] void refuse(std::string_view what) {
   throw Error(ErrorCode::usage, "--inject", fmt::format("'{}' is no fault", what),
               fmt::format("write it like kill@rank=2,step=5; kinds: {}; "
-                          "keys: rank, step, epoch, phase, code, seconds, in ({}), seed",
+                          "keys: rank, node, step, epoch, phase, code, seconds, times, in ({}), seed",
                           fmt::join(kKinds, ", "), fmt::join(kPlaces, ", ")));
 }
 
@@ -65,6 +66,10 @@ InjectedFault parse_fault(const std::string_view whole) {
     const std::string_view key = take(value, '=');
     if (key == "rank") {
       fault.rank = number<int>(value, whole);
+    } else if (key == "node") {
+      fault.node = number<int>(value, whole);
+    } else if (key == "times") {
+      fault.times = number<int>(value, whole);
     } else if (key == "step") {
       fault.step = number<int64_t>(value, whole);
     } else if (key == "epoch") {
@@ -93,6 +98,8 @@ InjectedFault parse_fault(const std::string_view whole) {
 
 std::string_view to_string(Kind kind) { return kKinds[static_cast<size_t>(kind)]; }
 std::string_view to_string(Place place) { return kPlaces[static_cast<size_t>(place)]; }
+bool concerns_node(Kind kind) { return kind >= Kind::cut_link; }
+bool concerns_link(Kind kind) { return kind == Kind::cut_link || kind == Kind::one_way_link; }
 std::span<const std::string_view> fault_kinds() { return kKinds; }
 std::span<const std::string_view> fault_places() { return kPlaces; }
 
@@ -117,7 +124,12 @@ std::vector<InjectedFault> parse_faults(std::string_view text) {
 
 std::string to_text(const InjectedFault& fault) {
   const InjectedFault usual;
-  std::string text = fmt::format("{}@rank={},step={}", to_string(fault.kind), fault.rank, fault.step);
+  std::string text = std::string(to_string(fault.kind)) + "@";
+  if (!concerns_node(fault.kind))
+    text += fmt::format("rank={},", fault.rank);
+  else if (fault.kind != Kind::coordinator_kill)
+    text += fmt::format("node={},", fault.node);
+  text += fmt::format("step={}", fault.step);
   if (fault.epoch == InjectedFault::kOnce)
     text += ",epoch=once";
   else if (fault.epoch != usual.epoch)
@@ -125,6 +137,7 @@ std::string to_text(const InjectedFault& fault) {
   if (fault.phase != default_phase(fault.kind, fault.in)) text += fmt::format(",phase={}", word_of(fault.phase));
   if (fault.code != usual.code) text += fmt::format(",code={}", fault.code);
   if (fault.seconds != usual.seconds) text += fmt::format(",seconds={}", fault.seconds);
+  if (fault.times != usual.times) text += fmt::format(",times={}", fault.times);
   if (fault.in != usual.in) text += fmt::format(",in={}", to_string(fault.in));
   if (fault.seed != usual.seed) text += fmt::format(",seed={}", fault.seed);
   return text;

@@ -10,7 +10,7 @@
 
 namespace trident {
 
-/// A fault that a test asks for: what happens to which rank when.
+/// A fault that a test asks for: what happens to which rank, or to which node, when.
 struct InjectedFault {
   enum class Kind {
     kill,       ///< SIGKILL
@@ -29,6 +29,12 @@ struct InjectedFault {
     hung_disk,  ///< for `seconds` every write to a checkpoint stands still
     lose,       ///< SIGKILL, and its place is gone: the next gang has one rank fewer
     restore,    ///< once all ranks have done the step, all places are there again
+    // Of a node, once a rank there is at the step:
+    cut_link,          ///< for `seconds` its agent's frames, or the coordinator's, get nowhere, and none come to it
+    one_way_link,      ///< the same, but it hears the others
+    forged_frames,     ///< connections from it to the coordinator's port, of somebody who does not know the secret
+    agent_kill,        ///< SIGKILL to its agent; nothing where the coordinator is the agent
+    coordinator_kill,  ///< SIGKILL to the coordinator, wherever it is
   };
   enum class Place { weight, gradient, snapshot };
 
@@ -37,11 +43,13 @@ struct InjectedFault {
 
   Kind kind = Kind::kill;
   int rank = 0;
+  int node = 0;  ///< in the hostfile, from 0
   int64_t step = 1;
   int64_t epoch = 1;  ///< or kEveryEpoch, kOnce
   TrainPhase phase = TrainPhase::forward_backward;
   int code = 0;
   double seconds = 0;
+  int times = 1;  ///< a link is cut so often, and whole for as long in between
   Place in = Place::weight;
   int64_t seed = 1;
 
@@ -50,6 +58,10 @@ struct InjectedFault {
 
 [[nodiscard]] std::string_view to_string(InjectedFault::Kind kind);
 [[nodiscard]] std::string_view to_string(InjectedFault::Place place);
+/// It happens to a node rather than to a rank.
+[[nodiscard]] bool concerns_node(InjectedFault::Kind kind);
+/// It happens to what a node and the others say to one another.
+[[nodiscard]] bool concerns_link(InjectedFault::Kind kind);
 /// In the order of the enumerations.
 [[nodiscard]] std::span<const std::string_view> fault_kinds();
 [[nodiscard]] std::span<const std::string_view> fault_places();

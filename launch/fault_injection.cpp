@@ -16,6 +16,7 @@
 #include "core/memory.h"
 #include "core/philox.h"
 #include "launch/injection_journal.h"
+#include "train/metrics/run_directory.h"
 
 namespace trident {
 namespace {
@@ -57,6 +58,7 @@ void flip_bit(std::span<std::byte> bytes, uint64_t bit) {
 FaultInjector::FaultInjector(TrainProgress& inner, InjectorOptions options)
     : inner_(inner), options_(std::move(options)) {
   for (const InjectedFault& fault : std::exchange(options_.faults, {})) {
+    if (concerns_node(fault.kind)) continue;
     const bool here = fault.epoch == InjectedFault::kEveryEpoch || fault.epoch == options_.epoch ||
                       (fault.epoch == InjectedFault::kOnce && !has_happened(fault));
     if (here) faults_.push_back({fault});
@@ -90,7 +92,7 @@ void FaultInjector::phase(TrainPhase phase, int64_t step) {
 
 void FaultInjector::tell(Due& due) {
   if (options_.journal.empty() || std::exchange(due.told, true)) return;
-  append_injection(options_.journal, due.fault, options_.epoch, options_.rank);
+  append_injection(options_.journal, due.fault, options_.epoch, {options_.rank, host_name()});
 }
 
 void FaultInjector::happen(const InjectedFault& fault) {
@@ -98,7 +100,12 @@ void FaultInjector::happen(const InjectedFault& fault) {
   switch (fault.kind) {
     case Kind::kill:
     case Kind::lose: std::raise(SIGKILL); return;
-    case Kind::restore: return;  // the agent's
+    case Kind::restore:
+    case Kind::cut_link:
+    case Kind::one_way_link:
+    case Kind::forged_frames:
+    case Kind::agent_kill:
+    case Kind::coordinator_kill: return;  // agent's and coordinator's
     case Kind::stop: std::raise(SIGSTOP); return;
     case Kind::segfault: std::raise(SIGSEGV); return;
     case Kind::exit: std::_Exit(fault.code);

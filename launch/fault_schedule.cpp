@@ -31,7 +31,7 @@ struct Draw {
   int64_t seed = 1;
   int64_t from_step = 4;
   int64_t every_steps = 3;
-  double seconds = 2;
+  std::optional<double> seconds{};
   std::vector<Kind> kinds{Kind::kill};
   std::vector<TrainPhase> phases{TrainPhase::data, TrainPhase::forward_backward, TrainPhase::optimizer,
                                  TrainPhase::exchange, TrainPhase::checkpoint};
@@ -124,7 +124,7 @@ class Mapping {
 
 class ScheduleReader {
  public:
-  ScheduleReader(Diagnostics& diagnostics, int ranks) : diagnostics_(diagnostics), ranks_(ranks) {}
+  ScheduleReader(Diagnostics& diagnostics, const FaultScope& job) : diagnostics_(diagnostics), job_(job) {}
 
   std::vector<InjectedFault> read(const YamlNode& root) {
     Mapping top(root, "", diagnostics_);
@@ -165,22 +165,42 @@ class ScheduleReader {
       keys.problem("faults.kind is missing", "write e.g. kind: kill");
     if (!keys.has("step")) keys.problem("faults.step is missing", "write e.g. step: 5");
     keys.count("step", fault.step, config::between(1, kMostSteps));
-    keys.count("rank", fault.rank, config::between(0, ranks_ - 1));
+    if (concerns_node(fault.kind))
+      read_node(keys, fault);
+    else
+      keys.count("rank", fault.rank, config::between(0, job_.ranks - 1));
     keys.count("epoch", fault.epoch, config::between(1, kMostSteps));
     keys.count("code", fault.code, config::between(0, 255));
     keys.count("seed", fault.seed, config::between(0, kMostSteps));
     if (const auto place = keys.choice("in", words_of(fault_places()))) fault.in = static_cast<Place>(*place);
-    const bool lasts = takes_time(fault.kind);
-    if (!keys.duration("seconds", fault.seconds) && lasts) fault.seconds = Draw().seconds;
+    if (!keys.duration("seconds", fault.seconds)) fault.seconds = usual_seconds(fault.kind);
     // What follows the data happens whoever comes to that step, as often as anybody does.
     if (const auto follows = keys.choice("follows", {"nothing", "data"}); follows == 1U) {
       if (keys.has("epoch")) keys.problem("faults.epoch and faults.follows say two things", "leave one out");
       fault.epoch = InjectedFault::kEveryEpoch;
     }
-    const auto phase = keys.choice("phase", phase_words());
-    fault.phase = phase ? static_cast<TrainPhase>(*phase) : default_phase(fault.kind, fault.in);
+    fault.phase = default_phase(fault.kind, fault.in);
+    if (!concerns_node(fault.kind)) {
+      if (const auto phase = keys.choice("phase", phase_words())) fault.phase = static_cast<TrainPhase>(*phase);
+    }
+    if (fault.kind == Kind::flip && fault.in == Place::gradient && !job_.gradients_have_copies)
+      keys.problem("no rank holds a copy of what another's summed gradient is, so that a changed bit cannot be found",
+                   "flip a weight, or run with dp of at least 2 and parallelism.zero_stage: 0");
     keys.refuse_unknown();
     faults_.push_back(fault);
+  }
+
+  void read_node(Mapping& keys, InjectedFault& fault) {
+    if (fault.kind != Kind::coordinator_kill) keys.count("node", fault.node, config::between(0, job_.nodes - 1));
+    if (concerns_link(fault.kind)) keys.count("times", fault.times, config::between(1, kMostDrawn));
+    if (const std::string why = refusal(fault.kind); !why.empty()) keys.problem(why, "give --hostfile with more hosts");
+  }
+
+  [[nodiscard]] std::string refusal(Kind kind) const {
+    if (job_.nodes < 2) return fmt::format("{} takes several nodes, and the job has one", to_string(kind));
+    if (kind == Kind::coordinator_kill && job_.nodes < 3)
+      return "of two nodes one is not most, so that nobody would take the coordinator's place";
+    return {};
   }
 
   void read_draw(const YamlNode& node) {
@@ -190,10 +210,14 @@ class ScheduleReader {
     keys.count("seed", draw.seed, config::between(0, kMostSteps));
     keys.count("from_step", draw.from_step, config::between(1, kMostSteps));
     keys.count("every_steps", draw.every_steps, config::between(1, kMostSteps));
-    (void)keys.duration("seconds", draw.seconds);
+    if (double seconds = 0; keys.duration("seconds", seconds)) draw.seconds = seconds;
     std::vector<Kind> kinds;
     keys.choices("kinds", words_of(fault_kinds()), [&](size_t i) { kinds.push_back(static_cast<Kind>(i)); });
     if (!kinds.empty()) draw.kinds = kinds;
+    for (const Kind kind : kinds) {
+      const std::string why = concerns_node(kind) ? refusal(kind) : std::string();
+      if (!why.empty()) keys.problem(why, "give --hostfile with more hosts, or leave it out of random.kinds");
+    }
     std::vector<TrainPhase> phases;
     keys.choices("phases", phase_words(), [&](size_t i) { phases.push_back(static_cast<TrainPhase>(i)); });
     if (!phases.empty()) draw.phases = phases;
@@ -208,42 +232,50 @@ class ScheduleReader {
       const auto words = stream.block(static_cast<uint64_t>(i));
       InjectedFault fault;
       fault.kind = draw.kinds[words[0] % draw.kinds.size()];
-      fault.rank = static_cast<int>(words[1] % static_cast<uint32_t>(ranks_));
+      int& victim = concerns_node(fault.kind) ? fault.node : fault.rank;
+      victim = static_cast<int>(words[1] % static_cast<uint32_t>(&victim == &fault.node ? job_.nodes : job_.ranks));
       fault.step = draw.from_step + i * draw.every_steps;
       fault.epoch = InjectedFault::kOnce;
       fault.phase = draw.phases[words[2] % draw.phases.size()];
       fault.seed = words[3];
       // These are of no use elsewhere.
-      if (fault.kind == Kind::nan || fault.kind == Kind::flip) fault.phase = default_phase(fault.kind, fault.in);
-      if (takes_time(fault.kind)) fault.seconds = draw.seconds;
+      if (fault.kind == Kind::nan || fault.kind == Kind::flip || concerns_node(fault.kind))
+        fault.phase = default_phase(fault.kind, fault.in);
+      if (fault.kind == Kind::coordinator_kill) fault.node = 0;
+      if (const double usual = usual_seconds(fault.kind); usual > 0) fault.seconds = draw.seconds.value_or(usual);
       faults_.push_back(fault);
     }
   }
 
-  static bool takes_time(Kind kind) { return kind == Kind::slow || kind == Kind::full_disk || kind == Kind::hung_disk; }
+  // A link is cut for longer than a node may be silent.
+  static double usual_seconds(Kind kind) {
+    if (concerns_link(kind)) return 4;
+    return kind == Kind::slow || kind == Kind::full_disk || kind == Kind::hung_disk ? 2 : 0;
+  }
 
   Diagnostics& diagnostics_;
-  int ranks_;
+  FaultScope job_;
   std::vector<InjectedFault> faults_;
 };
 
 }  // namespace
 
-std::vector<InjectedFault> parse_fault_schedule(const std::string& text, const std::string& file_name, int ranks) {
+std::vector<InjectedFault> parse_fault_schedule(const std::string& text, const std::string& file_name,
+                                                const FaultScope& job) {
   Diagnostics diagnostics;
   const YamlNode root =
       config::parse_mapping(file_name, text,
                             {"E301", "a schedule of faults is a mapping with `faults`, `random` or both",
                              "write e.g. faults: [{kind: kill, rank: 2, step: 5}]"},
                             diagnostics);
-  auto faults = ScheduleReader(diagnostics, ranks).read(root);
+  auto faults = ScheduleReader(diagnostics, job).read(root);
   diagnostics.throw_if_failed();
   return faults;
 }
 
-std::vector<InjectedFault> load_fault_schedule(const std::string& path, int ranks) {
+std::vector<InjectedFault> load_fault_schedule(const std::string& path, const FaultScope& job) {
   return parse_fault_schedule(config::read_text_file(path, "fault schedule", "give the path of a YAML file"), path,
-                              ranks);
+                              job);
 }
 
 }  // namespace trident

@@ -23,6 +23,12 @@ std::string end_text(int wait_status) {
 
 }  // namespace
 
+bool has_gone_on(const std::vector<RankState>& ranks) {
+  return std::all_of(ranks.begin(), ranks.end(), [](const RankState& rank) {
+    return rank.record.resumed >= 0 && rank.record.done > rank.record.resumed;
+  });
+}
+
 Gang::Gang(LauncherOptions options, std::vector<GangShare> shares, const JobPlace& place, const MeshShape& mesh,
            const MeshOrder& order)
     : options_(std::move(options)), place_(place), shares_(std::move(shares)) {

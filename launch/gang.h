@@ -13,6 +13,9 @@
 
 namespace trident {
 
+/// Every rank has done a step that the gangs before had not.
+[[nodiscard]] bool has_gone_on(const std::vector<RankState>& ranks);
+
 /// A node's part in a gang.
 struct GangShare {
   Node* node = nullptr;

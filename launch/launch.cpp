@@ -17,11 +17,11 @@ namespace trident {
 namespace {
 
 std::unique_ptr<Nodes> nodes_of(const LaunchPlan& plan, uint32_t self, const RunDirectory& folder, Agent& agent,
-                                const std::optional<SlurmStep>& step) {
+                                const std::optional<SlurmStep>& step, const NodeFaults& faults) {
   if (plan.hosts.size() < 2) return std::make_unique<Nodes>(agent, plan.ranks());
   const std::string address = address_towards(plan.hosts[self == 0 ? 1 : 0].name);
   const JobSecret secret = step ? step->make_secret(folder) : JobSecret::generate();
-  WireListener listener({.address = address}, secret);
+  WireListener listener({.address = address, .cable = faults.cable()}, secret);
   if (step) step->publish(folder, {address, listener.port()});
   ClusterOptions options{.hosts = plan.hosts,
                          .self = self,
@@ -47,9 +47,11 @@ int coordinate(LaunchPlan plan, uint32_t self, const std::optional<SlurmStep>& s
   const NodeLock node_lock(place);
   const Janitor janitor(place);
   Agent agent(place);
-  const auto nodes = nodes_of(plan, self, folder, agent, step);
+  NodeFaults faults = plan.faults_of_node(self);
+  const auto nodes = nodes_of(plan, self, folder, agent, step, faults);
   nodes->gather();
   if (step) step->remove(folder);
+  plan.coordinator.node_faults = &faults;
   return run_job(std::move(plan), folder, *nodes);
 }
 

@@ -52,10 +52,13 @@ std::vector<std::string> decided(const LaunchArguments& arguments, const JobConf
   return words;
 }
 
-std::vector<InjectedFault> faults_of(const LaunchArguments& arguments, int ranks) {
+std::vector<InjectedFault> faults_of(const LaunchArguments& arguments, const LaunchPlan& plan) {
   std::vector<InjectedFault> faults = parse_faults(arguments.faults);
   if (arguments.schedule.empty()) return faults;
-  const auto scheduled = load_fault_schedule(arguments.schedule, ranks);
+  const auto& layout = plan.coordinator.job.parallelism;
+  const bool copies = layout.dp.value() > 1 && layout.zero_stage == 0;
+  const auto scheduled =
+      load_fault_schedule(arguments.schedule, {plan.ranks(), std::max(1, static_cast<int>(plan.hosts.size())), copies});
   faults.insert(faults.end(), scheduled.begin(), scheduled.end());
   return faults;
 }
@@ -86,6 +89,7 @@ std::vector<std::string> agent_command(const LaunchArguments& arguments, const L
                                  std::to_string(plan.ranks())});
   for (const std::string& word : arguments.mpirun) command.push_back("--mpirun=" + word);
   if (!plan.coordinator.faults.empty()) command.insert(command.end(), {"--inject", to_text(plan.coordinator.faults)});
+  if (plan.scheduled) command.emplace_back("--scheduled");
   return command;
 }
 
@@ -94,6 +98,12 @@ std::vector<std::string> agent_command(const LaunchArguments& arguments, const L
 int LaunchPlan::ranks() const {
   const auto& layout = coordinator.job.parallelism;
   return static_cast<int>(layout.dp.value() * layout.tp.value() * layout.pp.value());
+}
+
+NodeFaults LaunchPlan::faults_of_node(uint32_t node) const {
+  const JobConfig& job = coordinator.job;
+  return NodeFaults({coordinator.faults, static_cast<int>(node), node < hosts.size() ? hosts[node].name : host_name(),
+                     RunDirectory(job.run.dir, job.run.name).injections()});
 }
 
 LaunchPlan plan_launch(const LaunchArguments& arguments) {
@@ -116,8 +126,8 @@ LaunchPlan plan_launch(const LaunchArguments& arguments) {
   options.slots_given = !plan.hosts.empty();
   options.remote_shell = arguments.remote_shell;
   options.mpirun = arguments.mpirun;
-  plan.scheduled = !arguments.schedule.empty();
-  options.faults = faults_of(arguments, plan.ranks());
+  plan.scheduled = arguments.scheduled || !arguments.schedule.empty();
+  options.faults = faults_of(arguments, plan);
   const bool planned = cluster.has_value() && job.parallelism.schedule.is_auto();
   const RemainingMesh remaining(job, options.job, origins, places_of_ranks(job, launch), planned);
   options.remaining = [remaining](int64_t places) { return remaining.choose(places); };

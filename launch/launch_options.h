@@ -6,6 +6,7 @@
 #include "launch/command_line.h"
 #include "launch/coordinator.h"
 #include "launch/hostfile.h"
+#include "launch/node_faults.h"
 #include "launch/remote_node.h"
 #include "parallel/comm/launch_environment.h"
 #include "train/config/job_config.h"
@@ -20,8 +21,9 @@ struct LaunchArguments {
   std::string hostfile;
   std::string remote_shell = "ssh";
   std::vector<std::string> mpirun;
-  std::string faults;    ///< the short form
-  std::string schedule;  ///< a file of faults; empty: none
+  std::string faults;      ///< the short form
+  std::string schedule;    ///< a file of faults; empty: none
+  bool scheduled = false;  ///< `faults` are those of a schedule that another node has read
 };
 
 void add_launch_options(Verb& verb, LaunchArguments& arguments);
@@ -35,6 +37,7 @@ struct LaunchPlan {
   bool scheduled = false;  ///< of the faults some are from a schedule
 
   [[nodiscard]] int ranks() const;
+  [[nodiscard]] NodeFaults faults_of_node(uint32_t node) const;
 };
 
 /// Throws Error.

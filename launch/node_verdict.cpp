@@ -5,21 +5,18 @@
 #include "core/error.h"
 
 namespace trident {
-namespace {
 
-int64_t furthest_step(const GangState& gang) {
+int64_t furthest_step(const std::vector<RankState>& ranks) {
   int64_t step = 0;
-  for (const RankState& rank : gang.ranks) step = std::max(step, rank.record.step);
+  for (const RankState& rank : ranks) step = std::max(step, rank.record.step);
   return step;
 }
-
-}  // namespace
 
 Verdict of_lost_nodes(const LostNodes& lost, const GangState& gang) {
   Verdict verdict;
   verdict.cause = FaultCause::node_lost;
   verdict.host = lost.host;
-  verdict.step = furthest_step(gang);
+  verdict.step = furthest_step(gang.ranks);
   verdict.what = lost.what;
   verdict.evidence = lost.evidence;
   verdict.advice = "it is taken in again when its agent can be heard for a while";
@@ -43,7 +40,7 @@ std::optional<Verdict> find_lost_daemon(const GangState& gang) {
   Verdict verdict;
   verdict.cause = FaultCause::launcher_lost;
   verdict.host = first->host;
-  verdict.step = furthest_step(gang);
+  verdict.step = furthest_step(gang.ranks);
   verdict.what = "mpirun's daemon on " + first->host + " died";
   verdict.evidence = "its ranks go with it";
   verdict.advice = "somebody killed it: journalctl -k on that host may say who";

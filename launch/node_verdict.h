@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "launch/verdict.h"
 
@@ -14,6 +15,9 @@ struct LostNodes {
   std::string evidence;  ///< what is known of it
   bool majority = true;  ///< those that are left may go on
 };
+
+/// The step that the first of these ranks is at; 0: none is at any.
+[[nodiscard]] int64_t furthest_step(const std::vector<RankState>& ranks);
 
 [[nodiscard]] Verdict of_lost_nodes(const LostNodes& lost, const GangState& gang);
 

@@ -47,6 +47,10 @@ class Nodes {
   [[nodiscard]] int places() const;
   [[nodiscard]] bool several() const { return !remote_.empty(); }
   [[nodiscard]] Agent& self() { return self_; }
+  /// Where this machine's coordinator listens; no port where it is the only machine.
+  [[nodiscard]] const NodePeer& own() const { return own_; }
+  /// What was not let in there.
+  [[nodiscard]] WireCounters refused() const { return listener_ ? listener_->counters() : WireCounters(); }
 
   /// Who takes how many ranks of the epoch that begins; this machine first. They learn of one another.
   [[nodiscard]] std::vector<GangShare> share_out(int ranks, int64_t epoch);

@@ -15,7 +15,7 @@ namespace trident {
 namespace {
 
 // This node's agent was elected to coordinate from here on.
-int coordinate(LaunchPlan plan, const NodeTask& task, Agent& agent, AgentService& service) {
+int coordinate(LaunchPlan plan, const NodeTask& task, Agent& agent, AgentService& service, NodeFaults& faults) {
   const int64_t epoch = service.peers().elected().value();
   const NodeView view = service.view();
   const std::string lost = plan.hosts.at(view.coordinator).name;
@@ -34,6 +34,7 @@ int coordinate(LaunchPlan plan, const NodeTask& task, Agent& agent, AgentService
   const RunDirectory folder(job.run.dir, job.run.name);
   const RunLock lock(folder, std::chrono::duration_cast<std::chrono::milliseconds>(plan.times.timeout));
   plan.coordinator.least_epoch = epoch;
+  plan.coordinator.node_faults = &faults;
   plan.coordinator.replaced = {
       lost, "node " + lost + ", which coordinated, is lost",
       "most nodes do not hear it; " + self.host + " coordinates from epoch " + std::to_string(epoch) + " on"};
@@ -57,9 +58,10 @@ int serve_node(LaunchPlan plan, const NodeTask& task, const std::function<void()
   Agent agent(place);
   at_work();
   const std::string host = plan.hosts.at(task.node).name;
-  AgentService service(agent, node_lock, {task.node, host, task.address, task.port, plan.times}, task.secret);
+  NodeFaults faults = plan.faults_of_node(task.node);
+  AgentService service(agent, node_lock, {task.node, host, task.address, task.port, plan.times, &faults}, task.secret);
   const AgentEnd end = service.run();
-  if (end == AgentEnd::elected) return coordinate(std::move(plan), task, agent, service);
+  if (end == AgentEnd::elected) return coordinate(std::move(plan), task, agent, service, faults);
   if (end == AgentEnd::released) return 0;
   log::error(
       "the coordinator is lost, and nobody takes its place: this node's ranks have been killed; start the same "

@@ -26,15 +26,6 @@ constexpr uint16_t kProof = 0;  // kind
 constexpr size_t kChunk = size_t{16} << 10;
 constexpr size_t kKeptBuffer = size_t{1} << 10;  // a coordinator has thousands of links
 
-std::string greeting(WireRole role, const WireNonce& nonce) {
-  return ByteWriter()
-      .number(kGreetingMagic)
-      .number(kGreetingVersion)
-      .number(static_cast<uint16_t>(role))
-      .raw({reinterpret_cast<const char*>(nonce.data()), nonce.size()})
-      .take();
-}
-
 std::optional<WireNonce> nonce_of(std::string_view bytes, WireRole expected) {
   ByteReader reader(bytes);
   const bool known = reader.number<uint32_t>() == kGreetingMagic && reader.number<uint16_t>() == kGreetingVersion;
@@ -54,6 +45,15 @@ WireRole other(WireRole role) { return role == WireRole::connector ? WireRole::l
 
 }  // namespace
 
+std::string wire_greeting(WireRole role, const WireNonce& nonce) {
+  return ByteWriter()
+      .number(kGreetingMagic)
+      .number(kGreetingVersion)
+      .number(static_cast<uint16_t>(role))
+      .raw({reinterpret_cast<const char*>(nonce.data()), nonce.size()})
+      .take();
+}
+
 WireCounters& WireCounters::operator+=(const WireCounters& other) {
   forged += other.forged;
   oversized += other.oversized;
@@ -65,19 +65,20 @@ WireCounters& WireCounters::operator+=(const WireCounters& other) {
   return *this;
 }
 
-WireLink::WireLink(UniqueDescriptor socket, WireRole role, const JobSecret& secret, Clock::time_point deadline)
-    : socket_(std::move(socket)), role_(role), secret_(secret), deadline_(deadline) {
+WireLink::WireLink(UniqueDescriptor socket, WireRole role, const JobSecret& secret, Clock::time_point deadline,
+                   std::shared_ptr<WireCable> cable)
+    : socket_(std::move(socket)), cable_(std::move(cable)), role_(role), secret_(secret), deadline_(deadline) {
   const int on = 1;
   (void)::setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
 WireLink WireLink::connect(const std::string& address, uint16_t port, const JobSecret& secret,
-                           Clock::time_point deadline) {
+                           Clock::time_point deadline, std::shared_ptr<WireCable> cable) {
   const SocketAddress to = SocketAddress::parse(address, port);
   UniqueDescriptor socket(::socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  WireLink link(std::move(socket), WireRole::connector, secret, deadline);
+  WireLink link(std::move(socket), WireRole::connector, secret, deadline, std::move(cable));
   link.state_ = State::connecting;
-  if (::connect(link.descriptor(), to.get(), to.size) != 0 && errno != EINPROGRESS)
+  if (::connect(link.socket_.get(), to.get(), to.size) != 0 && errno != EINPROGRESS)
     link.close(fmt::format("cannot connect to {} port {}: {}", address, port, std::strerror(errno)));
   return link;
 }
@@ -86,6 +87,7 @@ void WireLink::close(std::string reason) {
   if (closed()) return;
   state_ = State::closed;
   reason_ = std::move(reason);
+  if (!lets_out()) cable_->close_later(std::move(socket_));
   socket_.reset();
   secret_.reset();
   outbox_.clear();
@@ -99,7 +101,7 @@ void WireLink::accept_epochs(int64_t least, int64_t most) {
 
 short WireLink::events() const {
   if (state_ == State::connecting) return POLLOUT;
-  return static_cast<short>(POLLIN | (outbox_.empty() ? 0 : POLLOUT));
+  return static_cast<short>(POLLIN | (outbox_.empty() || !lets_out() ? 0 : POLLOUT));
 }
 
 void WireLink::wait(std::chrono::milliseconds most) const {
@@ -110,24 +112,27 @@ void WireLink::wait(std::chrono::milliseconds most) const {
 // ---- handshake
 
 void WireLink::shake_hands() {
-  if (state_ == State::connecting) finish_connecting();
-  if (state_ == State::greeting) hear_greeting();
-  if (state_ == State::proving) hear_proof();
+  if (lets_in()) {
+    if (state_ == State::connecting) finish_connecting();
+    flush();
+    if (state_ == State::greeting) hear_greeting();
+    if (state_ == State::proving) hear_proof();
+  }
   if (established() || closed() || Clock::now() < deadline_) return;
   ++counters_.timed_out;
   close("the handshake was not done in time");
 }
 
 void WireLink::finish_connecting() {
-  pollfd event{descriptor(), POLLOUT, 0};
+  pollfd event{socket_.get(), POLLOUT, 0};
   if (::poll(&event, 1, 0) <= 0) return;
   int error = 0;
   socklen_t size = sizeof(error);
-  (void)::getsockopt(descriptor(), SOL_SOCKET, SO_ERROR, &error, &size);
+  (void)::getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
   refused_ = error == ECONNREFUSED;
   if (error != 0) return close(fmt::format("cannot connect: {}", std::strerror(error)));
   state_ = State::greeting;
-  put(greeting(role_, nonce_));
+  put(wire_greeting(role_, nonce_));
 }
 
 void WireLink::hear_greeting() {
@@ -144,7 +149,7 @@ void WireLink::hear_greeting() {
   secret_.reset();
   state_ = State::proving;
   if (!listens) return;
-  put(greeting(role_, nonce_));
+  put(wire_greeting(role_, nonce_));
   prove();
 }
 
@@ -177,7 +182,7 @@ std::optional<Frame> WireLink::receive() {
   if (!established()) shake_hands();
   if (!established()) return std::nullopt;
   flush();
-  for (;;) {
+  while (lets_in()) {
     std::optional<Frame> frame = next_frame();
     if (!frame) {
       if (closed() || !fill_inbox()) return std::nullopt;
@@ -189,6 +194,7 @@ std::optional<Frame> WireLink::receive() {
       return frame;
     }
   }
+  return std::nullopt;
 }
 
 std::optional<Frame> WireLink::next_frame() {
@@ -203,7 +209,7 @@ std::optional<Frame> WireLink::next_frame() {
 // Whether there was something.
 bool WireLink::fill_inbox() {
   std::array<char, kChunk> chunk;  // NOLINT(cppcoreguidelines-pro-type-member-init): filled by what comes
-  const ssize_t got = ::recv(descriptor(), chunk.data(), chunk.size(), 0);
+  const ssize_t got = ::recv(socket_.get(), chunk.data(), chunk.size(), 0);
   if (got > 0) {
     inbox_.append(chunk.data(), static_cast<size_t>(got));
     return true;
@@ -235,9 +241,10 @@ void WireLink::put(std::string_view bytes) {
 }
 
 void WireLink::flush() {
+  if (outbox_.empty() || !lets_out()) return;
   size_t sent = 0;
   while (sent < outbox_.size()) {
-    const ssize_t put = ::send(descriptor(), outbox_.data() + sent, outbox_.size() - sent, MSG_NOSIGNAL);
+    const ssize_t put = ::send(socket_.get(), outbox_.data() + sent, outbox_.size() - sent, MSG_NOSIGNAL);
     if (put < 0 && errno == EINTR) continue;
     broken_ = put < 0 && errno != EAGAIN && errno != EWOULDBLOCK;
     if (put < 0) break;

@@ -3,11 +3,13 @@
 #include <chrono>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "launch/unique_descriptor.h"
+#include "launch/wire/cable.h"
 #include "launch/wire/frame.h"
 #include "launch/wire/secret.h"
 
@@ -27,6 +29,9 @@ struct WireCounters {
   [[nodiscard]] bool operator==(const WireCounters&) const = default;
 };
 
+/// The first bytes that each side says.
+[[nodiscard]] std::string wire_greeting(WireRole role, const WireNonce& nonce);
+
 /// One end of an authenticated TCP connection that never waits: for a poll() loop. A peer that sends anything that
 /// cannot be verified is dropped. Silence is the caller's to notice.
 ///
@@ -38,9 +43,9 @@ class WireLink {
   static constexpr size_t kQueueBytes = size_t{4} << 20;
 
   /// Begins to connect. What fails later, the deadline for the handshake too, shows as closed(). Throws Error(config)
-  /// where the address is not numeric.
+  /// where the address is not numeric. `cable`: what it goes through; null: nothing that could be cut.
   static WireLink connect(const std::string& address, uint16_t port, const JobSecret& secret,
-                          Clock::time_point deadline);
+                          Clock::time_point deadline, std::shared_ptr<WireCable> cable = nullptr);
 
   WireLink(WireLink&&) = default;
   WireLink& operator=(WireLink&&) = default;
@@ -64,8 +69,8 @@ class WireLink {
   /// Frames of other epochs are dropped from now on.
   void accept_epochs(int64_t least, int64_t most = std::numeric_limits<int64_t>::max());
 
-  /// -1 once closed.
-  [[nodiscard]] int descriptor() const { return socket_.get(); }
+  /// -1 once closed, and while its cable lets nothing through.
+  [[nodiscard]] int descriptor() const { return lets_in() ? socket_.get() : -1; }
   /// There are bytes that the connection has not taken yet.
   [[nodiscard]] bool wants_write() const { return state_ == State::connecting || !outbox_.empty(); }
   /// For poll().
@@ -79,7 +84,11 @@ class WireLink {
   friend class WireListener;
   enum class State { connecting, greeting, proving, established, closed };
 
-  WireLink(UniqueDescriptor socket, WireRole role, const JobSecret& secret, Clock::time_point deadline);
+  WireLink(UniqueDescriptor socket, WireRole role, const JobSecret& secret, Clock::time_point deadline,
+           std::shared_ptr<WireCable> cable);
+
+  [[nodiscard]] bool lets_in() const { return !cable_ || cable_->lets_in(); }
+  [[nodiscard]] bool lets_out() const { return !cable_ || cable_->lets_out(); }
 
   void shake_hands();
   void finish_connecting();
@@ -94,6 +103,7 @@ class WireLink {
   void flush();
 
   UniqueDescriptor socket_;
+  std::shared_ptr<WireCable> cable_;
   WireRole role_;
   State state_ = State::greeting;
   std::optional<JobSecret> secret_;  // until the handshake is done

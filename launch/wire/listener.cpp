@@ -45,6 +45,7 @@ WireListener::WireListener(WireListenerOptions options, JobSecret secret)
 
 std::vector<WireLink> WireListener::accept() {
   std::vector<WireLink> done;
+  if (!lets_in()) return done;
   advance(0, done);
   // Where there is no room (or no descriptor) for more, who waits in the kernel's queue must not wake the caller.
   Next next = Next::no_room;
@@ -66,7 +67,7 @@ void WireListener::advance(size_t from, std::vector<WireLink>& done) {
     if (link.closed()) {
       counters_ += link.counters();
     } else {
-      watch(EPOLL_CTL_DEL, link.descriptor(), false);
+      watch(EPOLL_CTL_DEL, link.socket_.get(), false);
       done.push_back(std::move(link));
     }
     half_open_.erase(half_open_.begin() + static_cast<std::ptrdiff_t>(i));
@@ -80,7 +81,7 @@ WireListener::Next WireListener::accept_one() {
   if (descriptor < 0) return errno == EAGAIN || errno == EWOULDBLOCK ? Next::none : Next::no_room;
   watch(EPOLL_CTL_ADD, descriptor, true);
   const auto deadline = WireLink::Clock::now() + options_.handshake;
-  half_open_.push_back(WireLink(UniqueDescriptor(descriptor), WireRole::listener, secret_, deadline));
+  half_open_.push_back(WireLink(UniqueDescriptor(descriptor), WireRole::listener, secret_, deadline, options_.cable));
   return Next::came;
 }
 

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@ struct WireListenerOptions {
   uint16_t port = 0;                  ///< 0: any
   size_t half_open = 64;              ///< handshakes at once; who comes later waits in the kernel's queue
   std::chrono::milliseconds handshake{2000};
+  std::shared_ptr<WireCable> cable{};  ///< of its links; null: nothing that could be cut
 };
 
 /// Where a job's agents connect to. Hands out those that have proven to know the job's secret.
@@ -27,7 +29,7 @@ class WireListener {
   [[nodiscard]] uint16_t port() const { return port_; }
   /// Becomes readable (POLLIN) when accept() has something to do. Late handshakes end in accept(), too: it wants a call
   /// now and then.
-  [[nodiscard]] int descriptor() const { return events_.get(); }
+  [[nodiscard]] int descriptor() const { return lets_in() ? events_.get() : -1; }
   /// Never waits. The links may hold frames already: receive() them before poll().
   [[nodiscard]] std::vector<WireLink> accept();
 
@@ -38,6 +40,7 @@ class WireListener {
  private:
   enum class Next { came, none, no_room };
 
+  [[nodiscard]] bool lets_in() const { return !options_.cable || options_.cable->lets_in(); }
   void advance(size_t from, std::vector<WireLink>& done);
   [[nodiscard]] Next accept_one();
   void watch(int operation, int descriptor, bool readable) const;

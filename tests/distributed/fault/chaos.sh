@@ -16,8 +16,14 @@ survives() {
   shift 2
   chaos "$name" "$@" || status=$?
   [ $status -eq 0 ] || report "$name: exit $status: $(tail -n 20 "$name.log")"
+  seen_through "$name" "$faults"
+}
+
+# seen_through NAME FAULTS: chaos.jsonl says so of each.
+seen_through() {
+  local name=$1 faults=$2
   [ "$(grep -c '"right":true' "runs/$name/chaos.jsonl")" -eq "$faults" ] ||
     report "$name: not $faults faults named rightly: $(cat "runs/$name/chaos.jsonl")"
-  [ "$(head -n 1 "runs/$name/chaos.jsonl" | "$json_keys")" = "committed detected epoch fault fenced injected kind \
-named named_cause named_rank rank resumed right step v" ] || report "$name: chaos.jsonl has other keys"
+  [ "$(head -n 1 "runs/$name/chaos.jsonl" | "$json_keys")" = "committed detected epoch fault fenced host injected \
+kind named named_cause named_host named_rank rank resumed right step v" ] || report "$name: chaos.jsonl has other keys"
 }

@@ -87,13 +87,19 @@ hostfile() {
 }
 
 # start_on NODE NAME WORDS...: the job, coordinated from that node.
+verb=(launch)
 start_on() {
   local node=$1 name=$2
   shift 2
   timeout --kill-after=5 "${watchdog_s:-120}" nsenter --target "$(cat "$work/holder.$node")" --mount --uts --net --wdns="$PWD" \
-    "$program" launch job.yaml run.name="$name" "${job[@]}" --hostfile hostfile --remote-shell "$work/shell" \
+    "$program" "${verb[@]}" job.yaml run.name="$name" "${job[@]}" --hostfile hostfile --remote-shell "$work/shell" \
     --mpirun=--oversubscribe "$@" 2>>"$name.log" &
   watchdog=$!
+}
+# The same under the faults of NAME.yaml.
+start_chaos_on() {
+  local verb=(chaos "$2.yaml")
+  start_on "$@"
 }
 launch_on() {
   local status=0

@@ -1,12 +1,14 @@
 #!/bin/bash
 # Several nodes: as one, bit for bit, and when one of them, a link or a daemon fails. Scenarios: node-off, partition,
-# one-way-partition, flapping-link, kill9-orted, kill9-agent, coordinator-kill9.
+# one-way-partition, flapping-link, kill9-orted, kill9-agent, coordinator-kill9, forged.
 #   nodes_test.sh PROGRAM JSON_KEYS [--long] [SCENARIO...]
 set -euo pipefail
 # shellcheck source=tests/distributed/fault/fault.sh
 source "$(dirname "${BASH_SOURCE[0]}")/fault.sh"
 # shellcheck source=tests/distributed/fault/nodes.sh
 source "$here/nodes.sh"
+# shellcheck source=tests/distributed/fault/chaos.sh
+source "$here/chaos.sh"
 
 # Faults come into the first gang, which takes 3 s for 60 steps; what the others need is on disk.
 steps=(training.steps=60 checkpoint.interval_steps=5 checkpoint.async=false checkpoint.keep=1)
@@ -195,10 +197,50 @@ slurm_step() {
   nothing_left slurm a b
 }
 
+# What a schedule makes happen to nodes, without the network's help. Evaluations give it time, and change nothing.
+at_length=(training.steps=60 evaluation.interval_steps=1 evaluation.batches=${batches:-30})
+scheduled() {
+  cat >scheduled.yaml <<'YAML'
+faults:
+  - {kind: forged_frames, node: 1, step: 8}
+  - {kind: agent_kill, node: 1, step: 16}
+  - {kind: one_way_link, node: 1, step: 30, seconds: 3500ms}
+YAML
+  start_chaos_on a scheduled "${at_length[@]}" checkpoint.interval_steps=5 checkpoint.async=false checkpoint.keep=1
+  ends scheduled 0
+  seen_through scheduled 3
+  [ "$(grep -c '"cause":"forged frames".*3 connections' runs/scheduled/events.jsonl)" -eq 1 ] ||
+    report "scheduled: the forged frames are not told: $(grep forged runs/scheduled/events.jsonl)"
+  [ "$(grep -c '"event":"verdict".*"host":"b".*"cause":"node lost"' runs/scheduled/events.jsonl)" -eq 2 ] ||
+    report "scheduled: $(grep '"event":"verdict"' runs/scheduled/events.jsonl)"
+  same_run whole-60 scheduled
+  on b find /dev/shm -name 'trident*snapshot*' -delete  # where it came back too late to be told
+  nothing_left scheduled a b
+}
+
+# A link that flaps faster than a lease runs out does no harm. The log is whoever's coordinates at the end.
+scheduled_takeover() {
+  hosts_of_three
+  cat >takeover.yaml <<'YAML'
+faults:
+  - {kind: cut_link, node: 2, step: 5, seconds: 800ms, times: 2}
+  - {kind: coordinator_kill, step: 40}
+YAML
+  start_chaos_on a takeover "${at_length[@]}"
+  ends takeover 137
+  until_line runs/takeover/chaos.jsonl coordinator_kill || return 0
+  nothing_left takeover a b c
+  seen_through takeover 2
+  names takeover 'node lost' a
+  grep -q '"kind":"cut_link",.*"detected":null,' runs/takeover/chaos.jsonl || report "takeover: $(cat runs/takeover/chaos.jsonl)"
+  same_run whole-60 takeover
+  hostfile 2 a b
+}
+
 hosts_of_three() { printf 'a slots=2\nb slots=1\nc slots=1\n' >hostfile; }
 
 flaps=3 scenarios=(two_nodes node_off partition one_way_partition kill9_orted kill9_agent flapping_link
-  coordinator_kill9 coordinator_cut_off coordinator_of_two slurm_step)
+  coordinator_kill9 coordinator_cut_off coordinator_of_two slurm_step scheduled scheduled_takeover)
 shift 2
 if [ "${1:-}" = --long ]; then
   flaps=150
