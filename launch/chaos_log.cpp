@@ -160,7 +160,7 @@ void ChaosLog::verdict(int64_t epoch, const Verdict& verdict, Time seen) {
   const Time now = std::chrono::steady_clock::now();
   for (Outcome& outcome : outcomes_) {
     const bool with_it = outcome.injection.epoch == epoch && fails_at_once(outcome.fault) && !outcome.detected;
-    outcome.overtaken |= concerns_link(outcome.fault.kind) && outcome.injection.epoch == epoch;
+    outcome.overtaken |= !fails_at_once(outcome.fault) && outcome.injection.epoch == epoch;
     if (&outcome != found && !with_it) continue;
     outcome.detected = since(outcome, seen);
     outcome.named = since(outcome, now);
@@ -183,7 +183,7 @@ bool ChaosLog::follows_from_known(const Verdict& verdict) const {
 }
 
 bool ChaosLog::tolerated(const Outcome& outcome) const {
-  return concerns_link(outcome.fault.kind) && (outcome.overtaken || outcome.fault.seconds <= scope_.lease_s);
+  return outcome.overtaken || (concerns_link(outcome.fault.kind) && outcome.fault.seconds <= scope_.lease_s);
 }
 
 void ChaosLog::fenced() {

@@ -57,7 +57,7 @@ class ChaosLog {
     std::string named_host{};
     std::string named_cause{};
     bool right = false;
-    bool overtaken = false;  // a link's, by another fault of its gang
+    bool overtaken = false;  // by another fault of its gang: it may have come to nothing
     bool written = false;
   };
 

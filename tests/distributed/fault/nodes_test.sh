@@ -198,7 +198,7 @@ slurm_step() {
 }
 
 # What a schedule makes happen to nodes, without the network's help. Evaluations give it time, and change nothing.
-at_length=(training.steps=60 evaluation.interval_steps=1 evaluation.batches=${batches:-30})
+at_length=(training.steps=60 evaluation.interval_steps=1 evaluation.batches=30)
 scheduled() {
   cat >scheduled.yaml <<'YAML'
 faults:
