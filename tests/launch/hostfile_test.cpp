@@ -1,8 +1,8 @@
 #include "launch/hostfile.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -42,7 +42,7 @@ TEST_F(HostfileTest, SaysWhereItIsWrong) {
 
 TEST_F(HostfileTest, SaysWhyItCannotBeRead) {
   try {
-    (void)read_hostfile(path_ / "missing");
+    (void)read_hostfile(scratch_ / "missing");
     FAIL() << "nothing was read";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::input_missing);
