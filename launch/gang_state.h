@@ -24,6 +24,11 @@ struct RankState {
   bool kernel_killed = false;  ///< the cgroup on its node counts a kill for want of memory
   double idle_s = 0;           ///< since the last heartbeat
   double limit_s = 0;          ///< how long its phase may go without
+
+  /// Or has not ended, but is done.
+  [[nodiscard]] bool ended_well() const;
+  /// Exit code of the error that it told of, or that it ended with after it was done; 0: none.
+  [[nodiscard]] int error() const;
 };
 
 struct GangState {

@@ -54,7 +54,7 @@ std::optional<Mismatch> odd_one_out(const GangState& gang, const Votes& votes, s
 std::optional<Mismatch> find_mismatch(const GangState& gang) {
   std::map<std::pair<std::string_view, int>, Calls> groups;  // by name and first member
   for (const RankState& rank : gang.ranks) {
-    if (rank.record.state != RankRecord::State::failed || rank.record.exit_code != kInternal) continue;
+    if (rank.error() != kInternal) continue;
     for (const GroupRecord& seen : rank.record.groups) {
       if (seen.peer >= 0 || seen.left == seen.entered) continue;
       const RankGroup members(gang, rank.rank, seen.group);

@@ -27,20 +27,6 @@ constexpr const char* kDifferentWays =
 
 const RankState& state_of(const GangState& gang, int rank) { return gang.ranks[static_cast<size_t>(rank)]; }
 
-// Where others are not at their end, a rank that was done ends with an error after all.
-bool ended_well(const RankState& rank) {
-  const int status = rank.wait_status;
-  return rank.record.state == State::finished &&
-         (!rank.ended || (WIFEXITED(status) && WEXITSTATUS(status) == rank.record.exit_code));
-}
-
-// Of the error that the rank told of, or that it ended with after it was done.
-int error_of(const RankState& rank) {
-  if (rank.record.state == State::failed) return rank.record.exit_code;
-  const bool done = rank.record.state == State::finished && rank.ended && WIFEXITED(rank.wait_status);
-  return done ? WEXITSTATUS(rank.wait_status) : 0;
-}
-
 std::string phase_text(const RankRecord& record) {
   std::string text(to_string(record.phase));
   if (record.step > 0 && record.phase != TrainPhase::ending) text += fmt::format(" of step {}", record.step);
@@ -274,9 +260,9 @@ std::optional<Verdict> find_death(const GangState& gang) {
   };
   for (const RankState& rank : gang.ranks) {
     const bool told = rank.record.state == State::failed || rank.record.state == State::crashed;
-    if (!told && (!rank.ended || ended_well(rank))) continue;
+    if (!told && (!rank.ended || rank.ended_well())) continue;
     if (!told && rank.lost && !gang.launcher_end.empty()) continue;
-    const bool lost_another = error_of(rank) == kPeerLost;
+    const bool lost_another = rank.error() == kPeerLost;
     const RankState*& best = lost_another ? witness : first;
     if (best == nullptr || key(rank) < key(*best)) best = &rank;
   }
@@ -291,7 +277,7 @@ std::optional<Verdict> find_death(const GangState& gang) {
 bool is_dead(const RankState& rank) {
   constexpr double kLastWords = 1.0;
   const bool told = rank.record.state == State::failed || rank.record.state == State::crashed;
-  return (rank.ended && !ended_well(rank)) || (told && rank.idle_s >= kLastWords);
+  return (rank.ended && !rank.ended_well()) || (told && rank.idle_s >= kLastWords);
 }
 
 Verdict launcher_lost(const GangState& gang) {
@@ -303,7 +289,8 @@ Verdict launcher_lost(const GangState& gang) {
 }
 
 bool all_ended_well(const GangState& gang) {
-  return std::all_of(gang.ranks.begin(), gang.ranks.end(), [](const RankState& r) { return r.ended && ended_well(r); });
+  return std::all_of(gang.ranks.begin(), gang.ranks.end(),
+                     [](const RankState& r) { return r.ended && r.ended_well(); });
 }
 
 }  // namespace

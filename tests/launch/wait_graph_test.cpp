@@ -139,7 +139,9 @@ int plain_culprit(const GangState& gang) {
   }
   const RankState *root = nullptr, *ahead = nullptr;
   bool any_root = false, all_late = true;
-  const auto where = [](const RankState& rank) { return std::tuple(rank.record.step, rank.record.phase); };
+  const auto where = [](const RankState& rank) {
+    return std::tuple(rank.record.state == RankRecord::State::finished, rank.record.step, rank.record.phase);
+  };
   const auto furthest = [&](const RankState& rank) {
     return std::tuple(rank.record.step, rank.record.phase, waiters[static_cast<size_t>(rank.rank)]);
   };
@@ -148,7 +150,7 @@ int plain_culprit(const GangState& gang) {
     const bool late = rank.idle_s >= rank.limit_s, done = rank.record.state == RankRecord::State::finished;
     all_late = all_late && late;
     if (waiters[i] > 0 && (ahead == nullptr || furthest(rank) > furthest(*ahead))) ahead = &rank;
-    if (rank.pid == 0 || !targets[i].empty() || (done && waiters[i] == 0)) continue;
+    if (rank.pid == 0 || (done ? waiters[i] == 0 : !targets[i].empty())) continue;
     any_root = true;
     if (late && (root == nullptr || where(rank) < where(*root))) root = &rank;
   }
