@@ -16,6 +16,8 @@ class SnapshotMemory : public SnapshotView {
   /// Of memory that a restart goes on from: while one is written to disk, however long that takes, one of the others
   /// is whole at any time.
   static constexpr int kBuffers = 3;
+  /// Of memory whose states are copied to another node's memory too: besides, one that has been, and one that is.
+  static constexpr int kCopiedBuffers = 4;
   /// Of memory that ends with its process: one is written, one is filled.
   static constexpr int kPrivateBuffers = 2;
   /// Of a copy in another node's memory: one is whole while the other is filled.

@@ -40,7 +40,7 @@ struct SnapshotView::Header {
   std::atomic<uint64_t> magic;  ///< stored last
   SnapshotFacts facts;
   std::array<SnapshotFill, kMostBuffers> fills;
-  std::atomic<int32_t> sending;  ///< 1 + the buffer that is being copied to another node; 0: none
+  std::array<std::atomic<int64_t>, kMostKept> kept;  ///< 1 + a step that is or will be on another node, too; 0: none
 };
 
 }  // namespace trident

@@ -37,39 +37,42 @@ std::string_view text_of(std::span<const std::byte> bytes) {
 
 }  // namespace
 
-SnapshotSender::~SnapshotSender() { finish(); }
-
-void SnapshotSender::finish() {
-  if (view_ && buffer_ >= 0) view_->set_sending(-1);
-  buffer_ = -1;
+std::vector<std::string> snapshots_of_rank(const std::string& prefix, int rank) {
+  std::vector<std::string> names;
+  const std::string end = "." + std::to_string(rank);
+  for (const std::string& name : shared_memory_names(prefix.substr(prefix.find_first_not_of('/')) + "."))
+    if (name.ends_with(end)) names.push_back("/" + name);
+  return names;
 }
 
-bool SnapshotSender::still_there() const { return view_->seal(buffer_) == seal_; }
+SnapshotSender::SnapshotSender(const std::string& prefix, int rank, int64_t step)
+    : prefix_(prefix), rank_(rank), step_(step) {}
 
-std::optional<std::string> SnapshotSender::begin() {
-  view_ = SnapshotView::open(name_);
-  if (!view_) return std::nullopt;
-  for (int buffer = 0; buffer < view_->buffers(); ++buffer) {
-    const auto seal = view_->seal(buffer);
-    if (!seal || *seal == sent_ || (buffer_ >= 0 && seal->step <= seal_.step)) continue;
-    buffer_ = buffer;
-    seal_ = *seal;
+// What earlier layouts left holds no step as late as this, so that only one memory has it.
+void SnapshotSender::find() {
+  gone_ = false;
+  for (const std::string& name : snapshots_of_rank(prefix_, rank_)) {
+    auto view = SnapshotView::open(name);
+    for (int buffer = 0; view && buffer < view->buffers(); ++buffer) {
+      const auto seal = view->seal(buffer);
+      if (!seal) continue;
+      gone_ = gone_ || seal->step > step_;
+      if (seal->step != step_) continue;
+      own_part_ = own_part(name);
+      buffer_ = buffer;
+      seal_ = *seal;
+      view_ = std::move(view);
+      gone_ = false;
+      return;
+    }
   }
-  if (buffer_ < 0) return std::nullopt;
-  if (seal_.gang == sent_.gang && seal_.step <= sent_.step) {
-    buffer_ = -1;
-    return std::nullopt;
-  }
-  view_->set_sending(buffer_);
+}
+
+std::string SnapshotSender::begin() {
   const SnapshotIdentity identity = view_->identity();
   head_ = identity.description;
   head_ += text_of(std::as_bytes(view_->block_hashes(buffer_)));
-  at_ = 0;
-  if (!still_there()) {
-    finish();
-    return std::nullopt;
-  }
-  const nlohmann::json facts{{"name", own_part(name_)},
+  const nlohmann::json facts{{"name", own_part_},
                              {"run_id", identity.run_id},
                              {"rank", identity.rank},
                              {"ranks", identity.ranks},
@@ -84,24 +87,26 @@ std::optional<std::string> SnapshotSender::begin() {
 
 std::optional<std::string> SnapshotSender::next(size_t most) {
   TRIDENT_CHECK(most >= 1024);
-  if (buffer_ < 0) return begin();
-  std::string message(1, kPart);
-  if (at_ < head_.size()) {
-    message += head_.substr(at_, most - 1);
+  if (sent_ || gone_) return std::nullopt;
+  std::string message;
+  if (!view_) {
+    find();
+    if (!view_) return std::nullopt;
+    message = begin();
+  } else if (at_ < head_.size()) {
+    message = kPart + head_.substr(at_, most - 1);
   } else {
-    const auto content = view_->content(buffer_);
-    const size_t begun = at_ - head_.size();
-    message += text_of(content.subspan(begun, std::min(most - 1, content.size() - begun)));
+    const auto content = view_->content(buffer_).subspan(at_ - head_.size());
+    message.reserve(most);
+    message += kPart;
+    message += text_of(content.first(std::min(most - 1, content.size())));
   }
   if (!still_there()) {
-    finish();
-    return begin();
+    gone_ = true;
+    return std::nullopt;
   }
-  at_ += message.size() - 1;
-  if (at_ == head_.size() + static_cast<size_t>(view_->bytes())) {
-    sent_ = seal_;
-    finish();
-  }
+  if (message.front() == kPart) at_ += message.size() - 1;
+  sent_ = at_ == head_.size() + static_cast<size_t>(view_->bytes());
   return message;
 }
 
@@ -138,9 +143,18 @@ void SnapshotReceiver::begin(std::string_view json) {
                      incoming.seal.consumed_samples >= 0 && incoming.bytes >= 0 && incoming.bytes <= kMostBytes &&
                      incoming.description_bytes <= static_cast<size_t>(Manifest::kMaxBytes);
   if (!sound) throw refused("numbers that make no sense");
+  if (holds(incoming.name, incoming.seal)) {
+    received_ = incoming.seal.step;
+    return;
+  }
   incoming.head_bytes = incoming.description_bytes + static_cast<size_t>(hash_blocks(incoming.bytes)) * 8;
   incoming_ = std::move(incoming);
   if (incoming_->head_bytes == 0) end_head();
+}
+
+bool SnapshotReceiver::holds(const std::string& name, const SnapshotSeal& seal) const {
+  if (!memory_ || memory_name_ != name) return false;
+  return memory_->seal(0) == seal || memory_->seal(1) == seal;
 }
 
 void SnapshotReceiver::end_head() {
@@ -156,6 +170,7 @@ void SnapshotReceiver::end_head() {
     memory_name_ = in.name;
   }
   in.buffer = memory_->step(0) < memory_->step(1) ? 0 : 1;
+  if (memory_->step(in.buffer) == kept_) in.buffer = 1 - in.buffer;
   in.to = memory_->begin_fill(in.buffer);
 }
 

@@ -19,7 +19,7 @@ namespace trident {
 namespace {
 
 constexpr uint64_t kMagic = 0x50414e53444e5254;  // "TRNDSNAP" in memory
-constexpr uint32_t kFormat = 2;
+constexpr uint32_t kFormat = 3;
 constexpr size_t kPage = 4096;
 constexpr int64_t kMostBytes = int64_t{1} << 46;
 
@@ -196,12 +196,15 @@ bool SnapshotView::release_but(int64_t step) {
   return kept;
 }
 
-void SnapshotView::set_sending(int index) {
-  TRIDENT_CHECK(index >= -1 && index < shape_.buffers);
-  header().sending.store(index + 1, std::memory_order_relaxed);
+void SnapshotView::keep(const std::array<int64_t, kMostKept>& steps) {
+  for (size_t i = 0; i < steps.size(); ++i) header().kept[i].store(steps[i] + 1, std::memory_order_relaxed);
 }
 
-int SnapshotView::sending() const { return header().sending.load(std::memory_order_relaxed) - 1; }
+std::array<int64_t, SnapshotView::kMostKept> SnapshotView::kept() const {
+  std::array<int64_t, kMostKept> steps{};
+  for (size_t i = 0; i < steps.size(); ++i) steps[i] = header().kept[i].load(std::memory_order_relaxed) - 1;
+  return steps;
+}
 
 std::vector<std::string> shared_memory_names(const std::string& prefix) {
   std::vector<std::string> names;

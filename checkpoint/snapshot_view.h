@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -34,6 +35,7 @@ struct SnapshotSeal {
 class SnapshotView {
  public:
   static constexpr int kMostBuffers = 4;
+  static constexpr int kMostKept = 2;
 
   /// Memory of that name, where it is there, is this user's, closed to all others, and its header is sound.
   [[nodiscard]] static std::optional<SnapshotView> open(const std::string& name);
@@ -60,9 +62,10 @@ class SnapshotView {
   void clear_after(int64_t step);
   /// Gives the system back all buffers but that of `step`; whether there is one.
   bool release_but(int64_t step);
-  /// Asks whoever fills to leave this buffer alone while others serve as well; -1: none.
-  void set_sending(int index);
-  [[nodiscard]] int sending() const;
+  /// Asks whoever fills to leave the snapshots of these steps alone while others serve as well, the first before the
+  /// second; -1: none. It may be asked before they are there.
+  void keep(const std::array<int64_t, kMostKept>& steps);
+  [[nodiscard]] std::array<int64_t, kMostKept> kept() const;
 
   /// Whether the memory's header and description are these.
   [[nodiscard]] bool is_of(const SnapshotIdentity& identity) const;

@@ -4,13 +4,13 @@
 
 #include <algorithm>
 #include <array>
-#include <csignal>
 #include <exception>
 #include <utility>
 
 #include "checkpoint/stream_copy.h"
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/signals_blocked.h"
 
 namespace trident {
 namespace {
@@ -18,23 +18,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-/// Threads that start under it take no signal that asks the process for something; the main thread handles those.
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    sigset_t signals;
-    sigfillset(&signals);
-    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) sigdelset(&signals, fault);
-    pthread_sigmask(SIG_SETMASK, &signals, &before_);
-  }
-  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
- private:
-  sigset_t before_{};
-};
 
 // Pieces of state are hashed first and copied while they lie in the cache of second level.
 constexpr int64_t kCachedBytes = int64_t{128} << 10;
@@ -145,8 +128,10 @@ std::optional<int> SnapshotWriter::free_buffer() const {
   for (int buffer = 0; buffer < memory_.buffers(); ++buffer) {
     if (!kept(buffer)) free.push_back(buffer);
   }
-  // Two take the newest states by turns; only beyond that may one be left to be copied to another node.
-  if (free.size() > 2) std::erase(free, memory_.sending());
+  // Two take the newest states by turns; only beyond that may others be left for their copies on another node.
+  for (const int64_t step : memory_.kept()) {
+    if (free.size() > 2) std::erase_if(free, [&](int buffer) { return memory_.step(buffer) == step; });
+  }
   const auto oldest =
       std::min_element(free.begin(), free.end(), [this](int a, int b) { return memory_.step(a) < memory_.step(b); });
   return oldest == free.end() ? std::nullopt : std::optional(*oldest);

@@ -77,7 +77,7 @@ struct MemoryByKind {
   double optimizer = 0;
   double activations = 0;
   double other = 0;      ///< what arrives from other ranks
-  double snapshots = 0;  ///< the host's: three copies of the optimizer's state
+  double snapshots = 0;  ///< the host's: copies of the optimizer's state
   /// What the accelerator holds.
   [[nodiscard]] double on_device() const { return parameters + gradients + optimizer + activations + other; }
 };

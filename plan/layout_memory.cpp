@@ -8,9 +8,6 @@
 namespace trident::plan {
 namespace {
 
-// Copies of a rank's masters and moments in the host's memory, under `trident launch`.
-constexpr double kSnapshots = 3;
-
 double divide_up(double value, double by) { return std::ceil(value / by); }
 
 // Microbatches at once in a stage: before and after their input gradient.
@@ -34,10 +31,11 @@ Live live(const Layout& layout, int64_t microbatches, int64_t rank, int64_t numb
 
 class MemoryModel {
  public:
-  MemoryModel(const Workload& workload, const Layout& layout, std::span<const int32_t> layers)
+  MemoryModel(const Workload& workload, const Layout& layout, std::span<const int32_t> layers, int64_t snapshots)
       : workload_(workload),
         layout_(layout),
         layers_(layers),
+        snapshots_(snapshots),
         sizes_(activation_sizes(workload, layout)),
         microbatches_(most_microbatches(workload, layout)),
         element_(static_cast<double>(size_of(workload.compute))),
@@ -51,7 +49,7 @@ class MemoryModel {
     const bool masters = element_ != master_;
     memory.parameters = held * element_ + (masters && !sharded ? held * master_ : 0);
     memory.optimizer = owned * master_ * (masters && sharded ? 3 : 2);
-    memory.snapshots = kSnapshots * 3 * owned * master_;
+    memory.snapshots = static_cast<double>(snapshots_) * 3 * owned * master_;
     memory.gradients = gradients(held, rank);
     memory.other = arriving(held);
     memory.activations = activations(rank);
@@ -134,6 +132,7 @@ class MemoryModel {
   const Workload& workload_;
   const Layout& layout_;
   std::span<const int32_t> layers_;
+  int64_t snapshots_;
   ActivationSizes sizes_;
   int64_t microbatches_;
   double element_, master_;
@@ -223,8 +222,14 @@ ActivationSizes activation_sizes(const Workload& workload, const Layout& layout)
   return sizes;
 }
 
-MemoryByKind layout_memory(const Workload& workload, const Layout& layout, std::span<const int32_t> layers_per_stage) {
-  const MemoryModel model(workload, layout, layers_per_stage);
+int64_t snapshots_of_rank(const ClusterSpec& cluster, int64_t ranks) {
+  constexpr int64_t kOneNode = 3, kSeveralNodes = 6;
+  return cluster.ranks_on_node(ranks) < ranks ? kSeveralNodes : kOneNode;
+}
+
+MemoryByKind layout_memory(const Workload& workload, const Layout& layout, std::span<const int32_t> layers_per_stage,
+                           int64_t snapshots) {
+  const MemoryModel model(workload, layout, layers_per_stage, snapshots);
   MemoryByKind most = model.of_rank(0);
   for (int64_t rank = 1; rank < layout.pp; ++rank) {
     // Those in the middle hold fewer microbatches than the first and have no head.

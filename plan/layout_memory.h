@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "parallel/pipeline/memory.h"
+#include "plan/cluster_spec.h"
 #include "plan/layout.h"
 
 namespace trident::plan {
@@ -33,8 +34,13 @@ struct ActivationSizes {
 [[nodiscard]] double held_parameters(const Workload& workload, const Layout& layout,
                                      std::span<const int32_t> layers_per_stage, int64_t rank);
 
-/// The memory of the pipeline rank that needs the most, by the rules of docs/architecture.md, "Memory".
+/// Copies of a rank's optimizer state that a node's memory holds: its own, and where the job has ranks on several nodes
+/// those of another node's rank.
+[[nodiscard]] int64_t snapshots_of_rank(const ClusterSpec& cluster, int64_t ranks);
+
+/// The memory of the pipeline rank that needs the most, with so many snapshots, by the rules of docs/architecture.md,
+/// "Memory".
 [[nodiscard]] MemoryByKind layout_memory(const Workload& workload, const Layout& layout,
-                                         std::span<const int32_t> layers_per_stage);
+                                         std::span<const int32_t> layers_per_stage, int64_t snapshots);
 
 }  // namespace trident::plan

@@ -237,7 +237,7 @@ LayoutPlan predict(const Workload& workload, const Layout& layout, const Cluster
 LayoutPlan predict(const Workload& workload, const Layout& layout, const ClusterSpec& cluster,
                    std::span<const int32_t> layers_per_stage, const PartTimes& parts, PipelineTime how) {
   LayoutPlan plan = Prediction(workload, layout, cluster, layers_per_stage, parts).run(how);
-  plan.memory = layout_memory(workload, layout, layers_per_stage);
+  plan.memory = layout_memory(workload, layout, layers_per_stage, snapshots_of_rank(cluster, layout.ranks()));
   return plan;
 }
 

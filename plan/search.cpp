@@ -165,7 +165,7 @@ class Search {
       return;
     }
     const std::vector<int32_t>& layers = cut(layout.stages());
-    const MemoryByKind memory = layout_memory(workload_, layout, layers);
+    const MemoryByKind memory = layout_memory(workload_, layout, layers, snapshots_of_rank(cluster_, layout.ranks()));
     const double needed = needed_memory(cluster_, memory), most = memory_limit(layout);
     if (needed > most) {
       if (nearest.memory == 0 || needed < nearest.memory) {

@@ -26,6 +26,7 @@ uint64_t gang_of(const std::string& attempt) { return hash_bytes(attempt).low; }
 
 Checkpointer::Checkpointer(const Engine& engine, CheckpointerOptions options)
     : world_(engine.mesh().world()),
+      several_nodes_(engine.mesh().ranks_per_node().size() > 1),
       at_(engine.mesh().coordinates()),
       options_(std::move(options)),
       stream_(engine.stream()),
@@ -220,7 +221,7 @@ std::optional<SaveOutcome> Checkpointer::end_commit() {
   return outcome;
 }
 
-std::optional<SnapshotSeal> Checkpointer::restore_newest(int64_t at_least, const TellDamage& damaged) {
+std::optional<RestoredState> Checkpointer::restore_newest(int64_t at_least, const TellDamage& damaged) {
   if (options_.memory.empty()) return std::nullopt;
   world_.barrier();  // nobody fills any more
   const NodeSnapshots here(options_.memory, options_.manifest.run_id);
@@ -282,14 +283,17 @@ void Checkpointer::open_memory(int64_t step) {
     if (!share_memory(layout_ + std::to_string(world_.rank()), identity)) options_.memory.clear();
     if (!others_left_) earlier_.reset();
   }
-  if (!memory_) memory_.emplace("", identity, state_.snapshot_bytes(), buffers(false));
+  if (!memory_) memory_.emplace("", identity, state_.snapshot_bytes(), buffers(false, false));
 }
 
 bool Checkpointer::share_memory(const std::string& name, const SnapshotIdentity& identity) {
   std::string problem;
+  int count = buffers(true, several_nodes_);
+  // What is there holds the state that training goes on from: it is kept, even where it was made for fewer nodes.
+  if (const auto there = SnapshotView::open(name); there && there->is_of(identity)) count = there->buffers();
   const auto make = [&] {
     try {
-      memory_.emplace(name, identity, state_.snapshot_bytes(), buffers(true));
+      memory_.emplace(name, identity, state_.snapshot_bytes(), count);
     } catch (const Error& error) {
       problem = error.what();
     }

@@ -69,17 +69,23 @@ class Checkpointer {
   [[nodiscard]] bool busy() const { return !saves_.empty(); }
   /// save() would do nothing. Where memory outlives the process two buffers go on taking the newest states by turns.
   [[nodiscard]] bool full() const {
-    return std::ssize(saves_) >= buffers(outlives_process()) - (outlives_process() ? 2 : 0);
+    return std::ssize(saves_) >= (outlives_process() ? 1 : SnapshotMemory::kPrivateBuffers);
   }
   /// Whether snapshots stay when this process ends; after start().
   [[nodiscard]] bool outlives_process() const { return !options_.memory.empty(); }
-  /// Of each rank's snapshot memory.
-  [[nodiscard]] static int buffers(bool outlive_process) {
-    return outlive_process ? SnapshotMemory::kBuffers : SnapshotMemory::kPrivateBuffers;
+  /// Of each rank's snapshot memory; on several nodes states are copied to another one's, too.
+  [[nodiscard]] static int buffers(bool outlive_process, bool several_nodes) {
+    if (!outlive_process) return SnapshotMemory::kPrivateBuffers;
+    return several_nodes ? SnapshotMemory::kCopiedBuffers : SnapshotMemory::kBuffers;
+  }
+  /// With those that this rank's node keeps of another node's rank.
+  [[nodiscard]] static int buffers_and_copies(bool outlive_process, bool several_nodes) {
+    const bool copies = outlive_process && several_nodes;
+    return buffers(outlive_process, several_nodes) + (copies ? SnapshotMemory::kCopyBuffers : 0);
   }
 
   /// restore_from_memory() out of what this and earlier starts left. Collective, while nobody fills a buffer.
-  [[nodiscard]] std::optional<SnapshotSeal> restore_newest(int64_t at_least, const TellDamage& damaged);
+  [[nodiscard]] std::optional<RestoredState> restore_newest(int64_t at_least, const TellDamage& damaged);
   /// Training goes on from the state after `step`. Makes or attaches this rank's memory, and forgets what earlier
   /// starts left but that state, which stays until all ranks have sealed a newer one. Done by the first save() or
   /// snapshot() at the latest. Collective.
@@ -119,6 +125,7 @@ class Checkpointer {
   [[nodiscard]] std::optional<SaveOutcome> end_commit();
 
   Communicator world_;
+  bool several_nodes_;
   MeshCoordinates at_;
   CheckpointerOptions options_;
   Stream stream_;

@@ -14,6 +14,7 @@
 
 #include "checkpoint/rank_file.h"
 #include "checkpoint/rectangle_reader.h"
+#include "checkpoint/snapshot_transfer.h"
 #include "checkpoint/tensor_proof.h"
 #include "core/error.h"
 #include "core/log.h"
@@ -111,12 +112,15 @@ class Restore {
 
   /// Whether the state is the live one now.
   [[nodiscard]] bool load(const State& state);
+  /// Of that state, the ranks whose parts only copies had.
+  [[nodiscard]] std::vector<int> from_copies() const;
 
  private:
   struct Part {
     RankFile file;
     std::map<int, int> servers;  ///< by node: the rank that has verified its copy
-    std::string name;            ///< of this node's copy
+    bool only_copies = true;     ///< that another node than its rank's has
+    std::string name;            ///< of what this node has
     int buffer = 0;
   };
 
@@ -179,6 +183,7 @@ bool Restore::gather_parts(const State& state) {
       Part& part = parts_.at(good.at(0).get<size_t>());
       if (part.servers.empty()) part.file = decode_rank_file(good.at(3), good.at(0));
       part.servers.emplace(node, rank);
+      part.only_copies = part.only_copies && good.at(1).get<std::string>().ends_with(kSnapshotCopy);
       if (node == world_.place(world_.rank()).node) part.name = good.at(1), part.buffer = good.at(2);
     }
   }
@@ -195,6 +200,13 @@ bool Restore::gather_parts(const State& state) {
     tell(state, error.problem());
     return false;
   }
+}
+
+std::vector<int> Restore::from_copies() const {
+  std::vector<int> ranks;
+  for (size_t rank = 0; rank < parts_.size(); ++rank)
+    if (parts_[rank].only_copies) ranks.push_back(static_cast<int>(rank));
+  return ranks;
 }
 
 void Restore::require_usable() const {
@@ -254,13 +266,13 @@ bool Restore::load(const State& state) {
 
 }  // namespace
 
-std::optional<SnapshotSeal> restore_from_memory(const NodeSnapshots& here, const SavedState& state, const Manifest& job,
-                                                const Communicator& world, int64_t at_least,
-                                                const TellDamage& damaged) {
+std::optional<RestoredState> restore_from_memory(const NodeSnapshots& here, const SavedState& state,
+                                                 const Manifest& job, const Communicator& world, int64_t at_least,
+                                                 const TellDamage& damaged) {
   Restore restore(here, state, job, world, damaged);
   const Found found = find_states(here, world, at_least);
   for (const State& candidate : found.whole) {
-    if (restore.load(candidate)) return candidate.seal;
+    if (restore.load(candidate)) return RestoredState{candidate.seal, restore.from_copies()};
   }
   if (found.whole.empty() && !found.incomplete.empty() && world.rank() == 0) damaged(found.incomplete);
   return std::nullopt;

@@ -4,6 +4,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "checkpoint/manifest.h"
 #include "parallel/comm/communicator.h"
@@ -11,6 +12,13 @@
 #include "train/saved_state.h"
 
 namespace trident {
+
+/// A state that came out of memory.
+struct RestoredState {
+  SnapshotSeal seal;
+  /// Ranks of its layout of whose parts there was nothing but a copy, on the node of another rank.
+  std::vector<int> from_copies;
+};
 
 /// What cannot be used, and why.
 using TellDamage = std::function<void(const std::string& what)>;
@@ -20,9 +28,9 @@ using TellDamage = std::function<void(const std::string& what)>;
 /// compared with its hashes first, by the ranks of its node; one that is not as it was sealed is told to `damaged` on
 /// rank 0 and passed over, for another node's or an older step; so is which parts are nowhere. What is loaded is proved
 /// by its digests. `job` is what the job says of its checkpoints, with tensors and dtype. Collective.
-[[nodiscard]] std::optional<SnapshotSeal> restore_from_memory(const NodeSnapshots& here, const SavedState& state,
-                                                              const Manifest& job, const Communicator& world,
-                                                              int64_t at_least, const TellDamage& damaged);
+[[nodiscard]] std::optional<RestoredState> restore_from_memory(const NodeSnapshots& here, const SavedState& state,
+                                                               const Manifest& job, const Communicator& world,
+                                                               int64_t at_least, const TellDamage& damaged);
 
 /// What a snapshot says of itself (SnapshotIdentity::description): a manifest whose only file is a rank's buffer.
 [[nodiscard]] std::string describe_snapshot(const Manifest& job, const SavedState& state, int rank);

@@ -40,7 +40,7 @@ struct ResumePlan {
 struct ResumePoint {
   int64_t step = 0;
   int64_t samples = 0;           ///< consumed
-  std::filesystem::path folder;  ///< of the checkpoint
+  std::filesystem::path folder;  ///< of the checkpoint, or which memory
 };
 
 /// Makes the newest checkpoint of the plan that proves intact the state of all ranks; nothing where the plan has none.

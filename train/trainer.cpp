@@ -1,6 +1,7 @@
 #include "train/trainer.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -61,6 +62,14 @@ double peak_memory_gib(Device device) {
   return static_cast<double>(usage.ru_maxrss) / (1 << 20);
 }
 
+// Where a state came from.
+std::string name_of(const RestoredState& state) {
+  if (state.from_copies.empty()) return "memory";
+  const char* plural = state.from_copies.size() > 1 ? "s" : "";
+  return fmt::format("memory, the part{} of rank{} {} from a peer's memory", plural, plural,
+                     fmt::join(state.from_copies, ", "));
+}
+
 }  // namespace
 
 Trainer::Trainer(const JobConfig& job, const Communicator& world, TrainerOptions trainer_options)
@@ -78,8 +87,9 @@ Trainer::Trainer(const JobConfig& job, const Communicator& world, TrainerOptions
       prediction_(is_first() ? options_.predicted_step_s : 0) {
   const EngineOptions options = engine_options(job_);
   const GemmSetup gemms(stream_.device());
-  const DryRun plan = dry_run(job_.model, options, world.rank(), gemms.meta_stream(),
-                              Checkpointer::buffers(!options_.snapshots.empty()));
+  const DryRun plan =
+      dry_run(job_.model, options, world.rank(), gemms.meta_stream(),
+              Checkpointer::buffers_and_copies(!options_.snapshots.empty(), mesh_.ranks_per_node().size() > 1));
   planned_ = plan.memory;
   open_run();
   if (is_first()) report_job(job_, options, inputs_.training, stream_.device());
@@ -125,7 +135,7 @@ void Trainer::start_or_resume() {
   checkpointer_.emplace(*engine_, checkpointer_options());
   tell_holdings();
   Clock clock;
-  const bool resumed = resume();
+  const auto resumed = resume();
   first_step_ = step_;
   checkpointer_->start(step_);
   tell_of_memory();
@@ -133,7 +143,7 @@ void Trainer::start_or_resume() {
   if (!resumed) return;
   if (options_.progress != nullptr) options_.progress->committed(step_);
   engine_->refresh_compute_weights();
-  event({.event = RunEvent::resume, .step = step_, .seconds = clock.lap()});
+  event({.event = RunEvent::resume, .step = step_, .detail = resumed->folder.string(), .seconds = clock.lap()});
 }
 
 void Trainer::tell_holdings() {
@@ -162,30 +172,30 @@ CheckpointerOptions Trainer::checkpointer_options() const {
   return options;
 }
 
-std::optional<SnapshotSeal> Trainer::restore_newest(int64_t at_least) {
+std::optional<RestoredState> Trainer::restore_newest(int64_t at_least) {
   return checkpointer_->restore_newest(at_least, [this](const std::string& what) {
     log::error("damaged snapshot, {}; another copy or an older state is taken", what);
     event({.event = RunEvent::fault, .phase = "resume", .cause = "damaged snapshot", .detail = what});
   });
 }
 
-bool Trainer::resume() {
+std::optional<ResumePoint> Trainer::resume() {
   int64_t on_disk[] = {newest_step(plan_)};
   mesh_.world().broadcast(std::span<int64_t>(on_disk), 0);
   if (const auto memory = restore_newest(on_disk[0])) {
-    go_on_from({memory->step, memory->consumed_samples, "memory"});
+    const ResumePoint point{memory->seal.step, memory->seal.consumed_samples, name_of(*memory)};
+    go_on_from(point);
     verified_step_ = -1;  // it is what was copied, but not compared yet
     if (step_ == on_disk[0] && plan_.checkpoints.front().parent_path() == run_.checkpoints()) saved_step_ = step_;
-    return true;
+    return point;
   }
   verified_step_ = 0;
   const auto point = load_newest(plan_, job_, checkpointer_->state(), mesh_.world(), [this](const std::string& what) {
     log::error("damaged checkpoint {}; the one before it is taken", what);
     event({.event = RunEvent::fault, .phase = "resume", .cause = "damaged checkpoint", .detail = what});
   });
-  if (!point) return false;
-  go_on_from(*point);
-  return true;
+  if (point) go_on_from(*point);
+  return point;
 }
 
 void Trainer::go_on_from(const ResumePoint& point) {

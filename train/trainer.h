@@ -73,8 +73,8 @@ class Trainer {
   void tell_holdings();
   void snapshot();
   void wait_copied();
-  [[nodiscard]] std::optional<SnapshotSeal> restore_newest(int64_t at_least);
-  [[nodiscard]] bool resume();
+  [[nodiscard]] std::optional<RestoredState> restore_newest(int64_t at_least);
+  [[nodiscard]] std::optional<ResumePoint> resume();
   void go_on_from(const ResumePoint& point);
   void tell_of_memory();
   void load_initial_weights();

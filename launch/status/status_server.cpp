@@ -16,6 +16,7 @@
 
 #include "core/atomic_file.h"
 #include "core/error.h"
+#include "core/signals_blocked.h"
 #include "launch/status/bounded_http.h"
 #include "launch/status/exposition.h"
 #include "launch/status/page.h"
@@ -91,21 +92,7 @@ void answer(const httplib::Request& request, httplib::Response& response, Snapsh
   }
 }
 
-// New threads take no signals: those are the supervisor's.
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
- private:
-  sigset_t before_{};
-};
+;
 
 // httplib ignores SIGPIPE for the whole process, and so for the ranks that are started from it.
 std::unique_ptr<BoundedHttpServer> make_server() {

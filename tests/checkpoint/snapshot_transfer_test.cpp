@@ -31,9 +31,15 @@ class SnapshotTransfer : public ::testing::Test {
     hasher.update(to);
     own_.end_fill(buffer, {step, step * 10, 1}, hasher.finish());
   }
+  [[nodiscard]] SnapshotSender sender(int64_t step) const { return {prefix_ + ".node0", 3, step}; }
   /// Until there is nothing to send.
-  void send_all() {
-    while (const auto message = sender_.next(kMessage)) receiver_.take(*message);
+  void send_all(SnapshotSender& sender) {
+    while (const auto message = sender.next(kMessage)) receiver_.take(*message);
+  }
+  void send(int64_t step) {
+    SnapshotSender all = sender(step);
+    send_all(all);
+    EXPECT_TRUE(all.sent());
   }
   [[nodiscard]] std::optional<SnapshotView> copy() const {
     return SnapshotView::open(prefix_ + ".node1.1a2b3c4d.3.copy");
@@ -58,76 +64,128 @@ class SnapshotTransfer : public ::testing::Test {
   std::string prefix_ = "/trident.test." + std::to_string(getpid());
   SnapshotIdentity identity_{"run", 3, 4, {1, 2}, std::string(3000, 'd')};
   SnapshotMemory own_{prefix_ + ".node0.1a2b3c4d.3", identity_, kBytes, SnapshotMemory::kBuffers};
-  SnapshotSender sender_{prefix_ + ".node0.1a2b3c4d.3"};
   SnapshotReceiver receiver_{prefix_ + ".node1"};
 };
 
-TEST_F(SnapshotTransfer, TheNewestIsCopiedOnce) {
-  EXPECT_FALSE(sender_.next(kMessage));
+TEST_F(SnapshotTransfer, AStepIsCopiedOnceItIsSealed) {
+  SnapshotSender eight = sender(8);
+  EXPECT_FALSE(eight.next(kMessage));
   fill(0, 7, 'a');
+  EXPECT_FALSE(eight.next(kMessage));
+  EXPECT_FALSE(eight.gone());
   fill(1, 8, 'b');
-  send_all();
-  EXPECT_EQ(sender_.sent_step(), 8);
+  send_all(eight);
+  EXPECT_TRUE(eight.sent());
   EXPECT_EQ(receiver_.received_step(), 8);
   expect_copy(8, 'b');
-  EXPECT_FALSE(sender_.next(kMessage));
+  EXPECT_FALSE(eight.next(kMessage));
   fill(2, 9, 'c');
-  send_all();
+  send(9);
   expect_copy(8, 'b');
   expect_copy(9, 'c');
 }
 
 TEST_F(SnapshotTransfer, MessagesStayWithinTheirBound) {
   fill(0, 7, 'a');
-  while (const auto message = sender_.next(1024)) {
+  SnapshotSender seven = sender(7);
+  while (const auto message = seven.next(1024)) {
     EXPECT_LE(message->size(), 1024U);
     receiver_.take(*message);
   }
   expect_copy(7, 'a');
 }
 
-TEST_F(SnapshotTransfer, ASnapshotThatIsFilledAnewIsDroppedForANewerOne) {
+TEST_F(SnapshotTransfer, ASnapshotThatIsFilledAnewIsGone) {
   fill(0, 7, 'a');
-  for (int i = 0; i < 4; ++i) receiver_.take(sender_.next(kMessage).value());
+  SnapshotSender seven = sender(7);
+  for (int i = 0; i < 4; ++i) receiver_.take(seven.next(kMessage).value());
   fill(0, 8, 'b');
-  send_all();
+  EXPECT_FALSE(seven.next(kMessage));
+  EXPECT_TRUE(seven.gone());
+  SnapshotSender missed = sender(7);
+  EXPECT_FALSE(missed.next(kMessage));
+  EXPECT_TRUE(missed.gone());
+  send(8);
   EXPECT_EQ(receiver_.received_step(), 8);
   expect_copy(8, 'b');
 }
 
-TEST_F(SnapshotTransfer, WhileItIsSentItsBufferIsMarked) {
-  fill(1, 7, 'a');
-  EXPECT_EQ(own_.sending(), -1);
-  receiver_.take(sender_.next(kMessage).value());
-  EXPECT_EQ(own_.sending(), 1);
-  send_all();
-  EXPECT_EQ(own_.sending(), -1);
+TEST_F(SnapshotTransfer, AnotherLayoutsMemoryOfTheRankHasOlderSteps) {
+  const std::string name = prefix_ + ".node0.00000000.3";
+  {
+    SnapshotMemory other(name, identity_, kBytes, SnapshotMemory::kBuffers);
+    BlockHasher hasher;
+    hasher.update(other.begin_fill(0));
+    other.end_fill(0, {6, 60, 1}, hasher.finish());
+  }
+  fill(0, 7, 'a');
+  send(7);
+  SnapshotMemory::remove(name);
+  expect_copy(7, 'a');
+}
+
+TEST_F(SnapshotTransfer, TheCopyThatIsKeptIsNotOverwritten) {
+  fill(0, 7, 'a');
+  fill(1, 8, 'b');
+  fill(2, 9, 'c');
+  send(7);
+  send(8);
+  receiver_.keep(7);
+  send(9);
+  expect_copy(7, 'a');
+  expect_copy(9, 'c');
+}
+
+TEST_F(SnapshotTransfer, WhatIsThereDoesNotComeAgain) {
+  fill(0, 7, 'a');
+  send(7);
+  SnapshotSender again = sender(7);
+  receiver_.take(again.next(kMessage).value());
+  EXPECT_EQ(receiver_.received_step(), 7);
+  receiver_.take(again.next(kMessage).value());  // the rest passes
+  expect_copy(7, 'a');
 }
 
 TEST_F(SnapshotTransfer, WhatIsNotAsItWasSealedIsNotKept) {
   fill(0, 7, 'a');
-  send_all();
+  send(7);
   fill(1, 8, 'b');
   const_cast<std::byte&>(own_.content(1)[kHashBlockBytes + 5]) ^= std::byte{1};
+  SnapshotSender eight = sender(8);
   try {
-    send_all();
+    send_all(eight);
     FAIL() << "taken";
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), HasSubstr("block 1 of step 8 of rank 3 is not what was sealed"));
   }
-  send_all();  // the rest of it passes
+  send_all(eight);  // the rest of it passes
   EXPECT_EQ(receiver_.received_step(), 7);
   expect_copy(7, 'a');
   fill(2, 9, 'c');
-  send_all();
+  send(9);
   expect_copy(9, 'c');
+}
+
+TEST_F(SnapshotTransfer, MessagesOutOfOrderAreNotWhatWasSealed) {
+  const auto to = own_.begin_fill(0);
+  for (size_t i = 0; i < to.size(); ++i) to[i] = static_cast<std::byte>(i / kMessage);
+  BlockHasher hasher;
+  hasher.update(to);
+  own_.end_fill(0, {7, 70, 1}, hasher.finish());
+  SnapshotSender seven = sender(7);
+  std::vector<std::string> messages;
+  while (auto message = seven.next(kMessage)) messages.push_back(*message);
+  std::swap(messages[3], messages[4]);
+  EXPECT_THROW(for (const auto& message : messages) receiver_.take(message), Error);
+  EXPECT_EQ(receiver_.received_step(), -1);
 }
 
 TEST_F(SnapshotTransfer, ASenderThatDiesLeavesTheCopyBefore) {
   fill(0, 7, 'a');
-  send_all();
+  send(7);
   fill(1, 8, 'b');
-  for (int i = 0; i < 5; ++i) receiver_.take(sender_.next(kMessage).value());
+  SnapshotSender eight = sender(8);
+  for (int i = 0; i < 5; ++i) receiver_.take(eight.next(kMessage).value());
   expect_copy(7, 'a');
 }
 

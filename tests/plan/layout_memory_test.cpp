@@ -55,6 +55,14 @@ MemoryEstimate trainer_memory(const LayoutRun& run) {
   return most;
 }
 
+// As Checkpointer makes them and SnapshotReceiver keeps them.
+TEST(SnapshotsOfARank, AreThoseOfAnotherNodesRankToo) {
+  const ClusterSpec one = cluster(1), two = cluster(2);
+  EXPECT_EQ(snapshots_of_rank(one, one.accelerators()), SnapshotMemory::kBuffers);
+  EXPECT_EQ(snapshots_of_rank(two, two.accelerators()), SnapshotMemory::kCopiedBuffers + SnapshotMemory::kCopyBuffers);
+  EXPECT_EQ(snapshots_of_rank(two, 1), SnapshotMemory::kBuffers);
+}
+
 class LayoutMemory : public ::testing::TestWithParam<Case> {};
 
 TEST_P(LayoutMemory, IsWithinFivePercentOfTheTrainers) {

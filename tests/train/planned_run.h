@@ -36,7 +36,8 @@ inline plan::Layout layout_of(const LayoutRun& run) {
 inline void expect_planned(const LayoutRun& run, const MemoryEstimate& has) {
   const plan::Workload work = workload_of(run);
   const plan::Layout layout = layout_of(run);
-  const plan::MemoryByKind planned = plan::layout_memory(work, layout, plan::layers_of_stages(work, layout.stages()));
+  const plan::MemoryByKind planned =
+      plan::layout_memory(work, layout, plan::layers_of_stages(work, layout.stages()), SnapshotMemory::kBuffers);
   const auto expect_close = [](const char* kind, double is, size_t wanted, double tolerance) {
     const auto want = static_cast<double>(wanted);
     EXPECT_NEAR(is, want, tolerance * want + 65536)

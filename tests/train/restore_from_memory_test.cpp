@@ -207,16 +207,14 @@ TEST_F(Memory, RectanglesOfAnotherNodeComeOverTheCommunicator) {
   expect_restored(uneven, 8, newest_);
 }
 
-/// As the nodes' agents do, until there is nothing newer: every rank's newest snapshot goes to its partner's node.
-void copy_to_partners(const TestMemory& memory, const LayoutRun& run) {
+/// As the nodes' agents do: every rank's snapshot of that step goes to its partner's node.
+void copy_to_partners(const TestMemory& memory, const LayoutRun& run, int64_t step) {
   std::vector<int> node_of(static_cast<size_t>(run.layout.mesh.ranks()));
   for (size_t rank = 0; rank < node_of.size(); ++rank) node_of[rank] = static_cast<int>(rank) / run.ranks_per_node;
   const auto partners = snapshot_partners(run.layout.mesh, kDefaultMeshOrder, node_of);
-  for (const std::string& name : memory.names()) {
-    if (name.ends_with(kSnapshotCopy)) continue;
-    const int rank = SnapshotView::open(name).value().identity().rank;
-    SnapshotSender sender(name);
-    SnapshotReceiver receiver(memory.of_node(node_of[static_cast<size_t>(partners[static_cast<size_t>(rank)])]));
+  for (size_t rank = 0; rank < node_of.size(); ++rank) {
+    SnapshotSender sender(memory.of_node(node_of[rank]), static_cast<int>(rank), step);
+    SnapshotReceiver receiver(memory.of_node(node_of[static_cast<size_t>(partners[rank])]));
     while (const auto message = sender.next(1024)) receiver.take(*message);
   }
 }
@@ -233,7 +231,7 @@ TEST_F(Memory, S13WhatALostNodeHeldComesFromItsPartners) {
   for (const int lost : {0, 1}) {
     SCOPED_TRACE(lost);
     leave(run, 7, 8);
-    copy_to_partners(memory_, run);
+    copy_to_partners(memory_, run, 8);
     memory_.remove(".node" + std::to_string(lost));
     expect_restored(run, 8, newest_);
     LayoutRun left = run_on({1, 2, 1});  // no other node takes its place
@@ -248,7 +246,7 @@ TEST_F(Memory, S14WithoutTheCopyTooTheNewestCheckpointIsLeft) {
   LayoutRun run = run_on({4, 1, 1});
   run.ranks_per_node = 1;
   leave(run, 7, 8);
-  copy_to_partners(memory_, run);
+  copy_to_partners(memory_, run, 8);
   memory_.remove(".node1");
   expect_restored(run, 8, newest_);
   memory_.remove(".node2");
@@ -262,7 +260,7 @@ TEST_F(Memory, S14WithoutTheCopyTooTheNewestCheckpointIsLeft) {
 TEST_F(Memory, S22ADamagedSnapshotIsReplacedByItsCopy) {
   const LayoutRun run = on_two_nodes();
   leave(run, 7, 8);
-  copy_to_partners(memory_, run);
+  copy_to_partners(memory_, run, 8);
   EXPECT_EQ(memory_.flip(0, 8, ".node0"), 1);
   expect_restored(run, 8, newest_);
   EXPECT_EQ(damaged_.all.size(), 1U);

@@ -61,10 +61,10 @@ struct Damaged {
 
 /// The step that memory gives back, if any.
 inline std::optional<int64_t> restored_step(Checkpointer& checkpointer, Damaged& damaged, int64_t at_least = -1) {
-  const auto seal = checkpointer.restore_newest(at_least, damaged.add);
-  if (!seal) return std::nullopt;
-  EXPECT_EQ(seal->consumed_samples, 4 * seal->step);
-  return seal->step;
+  const auto state = checkpointer.restore_newest(at_least, damaged.add);
+  if (!state) return std::nullopt;
+  EXPECT_EQ(state->seal.consumed_samples, 4 * state->seal.step);
+  return state->seal.step;
 }
 
 inline void snapshot_now(Checkpointer& checkpointer, int64_t step) {
