@@ -64,6 +64,7 @@ void Agent::begin(const NodeShare& share) {
   TRIDENT_CHECK(share.epoch > share_.epoch && !alive());
   if (const auto lack = lack_of_shared_memory(shared_memory_to_start(share.ranks)))
     throw Error(ErrorCode::io, kComponent, fmt::format("{} for {} ranks", *lack, share.ranks), kMoreSharedMemory);
+  if (exchange_) exchange_->pause();  // ranks go on from what memory holds
   heartbeats_.emplace(HeartbeatMemory::create(place_.heartbeats(share.epoch), share.ranks, share.epoch));
   heartbeats_->extend_lease(lease_ns_);
   std::filesystem::create_directory(place_.session(share.epoch));
@@ -115,10 +116,30 @@ void Agent::clear() {
   place_.remove_gang(share_.epoch);
 }
 
+// ---- snapshots
+
+void Agent::exchange_copies(const std::string& address, const JobSecret& secret) {
+  if (!exchange_) exchange_ = std::make_unique<SnapshotExchange>(place_, address, secret);
+}
+
+void Agent::remove_snapshots() {
+  place_.remove_snapshots();
+  if (exchange_) exchange_->remove_snapshots();
+}
+
+CopyAddress Agent::copies_at() const { return exchange_ ? exchange_->address() : CopyAddress{}; }
+
+void Agent::copy(const CopyOrder& order) {
+  if (exchange_ && order.epoch == share_.epoch && !fencing_) exchange_->follow(order);
+}
+
+CopyState Agent::copied() const { return exchange_ ? exchange_->state() : CopyState{}; }
+
 // ---- guardians
 
 void Agent::watch(std::vector<pollfd>& events) const {
   events.push_back({listener_.get(), POLLIN, 0});
+  if (exchange_) events.push_back({exchange_->descriptor(), POLLIN, 0});
   for (const auto& guardian : nameless_) events.push_back({guardian.get(), POLLIN, 0});
   for (const Worker& worker : workers_) {
     if (worker.guardian.is_open()) events.push_back({worker.guardian.get(), POLLIN, 0});
@@ -128,6 +149,7 @@ void Agent::watch(std::vector<pollfd>& events) const {
 }
 
 void Agent::advance() {
+  if (exchange_ && exchange_->looked()) ++news_;
   accept_guardians();
   for (auto& guardian : nameless_) hear(guardian);
   std::erase_if(nameless_, [](const UniqueDescriptor& guardian) { return !guardian.is_open(); });

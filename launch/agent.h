@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "launch/heartbeat_memory.h"
 #include "launch/job_place.h"
 #include "launch/node.h"
+#include "launch/snapshot_exchange.h"
 #include "launch/unique_descriptor.h"
 
 namespace trident {
@@ -31,15 +33,23 @@ class Agent final : public Node {
   /// Until then, by the steady clock, this node's workers may leave behind what others would read.
   /// For ever where nobody says.
   void extend_lease(int64_t steady_ns);
+  /// The job has several nodes, whose agents keep copies of one another's snapshots: this one at `address`, numeric.
+  /// Throws Error.
+  void exchange_copies(const std::string& address, const JobSecret& secret);
   [[nodiscard]] const std::string& host() const override { return host_; }
   /// Throws Error where there is no room for heartbeats.
   void begin(const NodeShare& share) override;
-  [[nodiscard]] bool ready() const override { return heartbeats_.has_value(); }
+  [[nodiscard]] bool ready() const override { return begun() && (!exchange_ || exchange_->paused()); }
+  /// There is an epoch that was not cleared away yet.
+  [[nodiscard]] bool begun() const { return heartbeats_.has_value(); }
   void signal(int number) override;
   void fence() override;
   [[nodiscard]] std::optional<std::string> alive() const override;
   void clear() override;
-  void remove_snapshots() override { place_.remove_snapshots(); }
+  void remove_snapshots() override;
+  [[nodiscard]] CopyAddress copies_at() const override;
+  void copy(const CopyOrder& order) override;
+  [[nodiscard]] CopyState copied() const override;
   [[nodiscard]] NodeState look() override;
   void watch(std::vector<pollfd>& events) const override;
   void advance() override;
@@ -75,7 +85,8 @@ class Agent final : public Node {
   std::optional<HeartbeatMemory> heartbeats_;
   std::vector<Worker> workers_;             // by rank, from the share's first
   std::vector<UniqueDescriptor> nameless_;  // guardians that have not said whose they are
-  UniqueDescriptor daemon_;                 // mpirun, or what it has started the guardians with on this node
+  std::unique_ptr<SnapshotExchange> exchange_;
+  UniqueDescriptor daemon_;  // mpirun, or what it has started the guardians with on this node
   int ends_ = 0;
   int64_t news_ = 0;
   int64_t lease_ns_ = std::numeric_limits<int64_t>::max();

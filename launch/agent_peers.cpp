@@ -39,14 +39,13 @@ const NodePeer* next_in_ring(const NodeView& view, uint32_t self) {
 
 }  // namespace
 
-AgentPeers::AgentPeers(NodePeer self, const std::string& address, NodeTimes times, const JobSecret& secret,
+AgentPeers::AgentPeers(NodePeer self, NodeTimes times, const JobSecret& secret,
                        std::shared_ptr<WireCable> cable)
     : self_(std::move(self)),
       times_(times),
       secret_(secret),
       cable_(std::move(cable)),
-      listener_({.address = address, .cable = cable_}, secret) {
-  self_.address = address;
+      listener_({.address = self_.address, .cable = cable_}, secret) {
   self_.port = listener_.port();
 }
 

@@ -24,9 +24,8 @@ namespace trident {
 /// that ran the last one must vote for whoever starts the next: so there is never a second.
 class AgentPeers {
  public:
-  /// `address` is this node's, numeric.
-  AgentPeers(NodePeer self, const std::string& address, NodeTimes times, const JobSecret& secret,
-             std::shared_ptr<WireCable> cable = nullptr);
+  /// Listens at the address of `self`.
+  AgentPeers(NodePeer self, NodeTimes times, const JobSecret& secret, std::shared_ptr<WireCable> cable = nullptr);
 
   [[nodiscard]] const NodePeer& self() const { return self_; }
   /// Nodes that were heard, and seconds since then.

@@ -35,6 +35,12 @@ std::chrono::milliseconds fast_interval(size_t nodes, std::chrono::duration<doub
   return std::min(std::max(kFast, kFastOfEach * static_cast<int64_t>(nodes)), std::max(kFast, most));
 }
 
+NodePeer self_of(Agent& agent, const AgentServiceOptions& options, const JobSecret& secret) {
+  const std::string address = address_towards(options.address);
+  agent.exchange_copies(address, secret);
+  return {options.node, options.host, address, 0, agent.copies_at().port};
+}
+
 }  // namespace
 
 AgentService::AgentService(Agent& agent, const NodeLock& lock, AgentServiceOptions options, JobSecret secret)
@@ -42,8 +48,7 @@ AgentService::AgentService(Agent& agent, const NodeLock& lock, AgentServiceOptio
       lock_(lock),
       options_(std::move(options)),
       secret_(std::move(secret)),
-      peers_({options_.node, options_.host, {}, 0}, address_towards(options_.address), options_.times, secret_,
-             cable()),
+      peers_(self_of(agent, options_, secret_), options_.times, secret_, cable()),
       signals_(ending_signals()) {}
 
 AgentEnd AgentService::run() {
@@ -138,6 +143,9 @@ void AgentService::obey(NodeMessage message, const std::string& payload) {
     case NodeMessage::fence: agent_.fence(); break;
     case NodeMessage::clear: agent_.clear(); break;
     case NodeMessage::remove_snapshots: agent_.remove_snapshots(); break;
+    case NodeMessage::copy:
+      if (const auto order = decode_copy_order(payload)) agent_.copy(*order);
+      break;
     case NodeMessage::lease:
       if (const auto lease = decode_lease(payload)) hear_lease(*lease);
       break;
@@ -177,7 +185,7 @@ void AgentService::watch_lease() {
   if (lapsed)
     log::warning("the coordinator has not answered for {:.1f} s: this node's ranks are killed",
                  options_.times.lease().count());
-  if (now || !agent_.ready()) return;
+  if (now || !agent_.begun()) return;
   agent_.fence();
   if (!agent_.alive()) agent_.clear();
 }
@@ -212,6 +220,7 @@ void AgentService::report_if_due() {
   report.alive = agent_.alive().value_or("");
   report.neighbours = peers_.heard();
   report.state = agent_.look();
+  report.copies = agent_.copied();
   fast_ = !report.state.ranks.empty() && !has_gone_on(report.state.ranks);
   if (!link_->send(frame_of(NodeMessage::report, epoch_, encode(report, report.asked_ns)))) return;
   told_ns_ = report.asked_ns;

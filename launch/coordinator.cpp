@@ -71,6 +71,7 @@ Coordinator::Coordinator(CoordinatorOptions options, RunDirectory run, Nodes& no
       events_(run_.events()),
       limits_(fixed_limit(options_.job)),
       chaos_(run_, options_.faults, chaos_scope(options_)),
+      copies_(options_.job.fault.snapshot_interval_steps),
       mesh_(mesh_of(options_.job)),
       places_(static_cast<int>(mesh_.ranks())),
       epoch_(std::max<int64_t>(log_.last_epoch(), run_.previous_attempt())) {
@@ -148,6 +149,7 @@ Coordinator::End Coordinator::run_gang() {
   workers_logged_ = false;
   stragglers_ = StragglerWatch(static_cast<size_t>(mesh_.ranks()));
   suspected_ns_.reset();
+  copies_.begin(epoch_, mesh_, options_.job.parallelism.rank_order, shares);
   Gang gang(launcher_options(shares), shares, nodes_.self().place(), mesh_, options_.job.parallelism.rank_order);
   End end = supervise(gang);
   const auto fencing = Clock::now();
@@ -206,6 +208,7 @@ Coordinator::End Coordinator::supervise(Gang& gang) {
       return end;
     }
     if (look_began - learned_ >= std::chrono::duration<double>(options_.job.fault.heartbeat.value)) learn(state);
+    copy_snapshots(state);
     if (recovery_ && has_gone_on(state.ranks)) tell_recovery(state);
     tell_stragglers(state);
     grow_if_due(gang, state);
@@ -346,6 +349,19 @@ void Coordinator::grow_if_due(const Gang& gang, const GangState& state) {
   growing_ = true;
   log::info("places for {} ranks again: the gang saves and makes room for a wider one", places_);
   gang.signal(SIGUSR1);
+}
+
+void Coordinator::copy_snapshots(const GangState& state) {
+  int64_t newest = -1;
+  for (const RankState& rank : state.ranks) newest = std::max(newest, rank.record.committed);
+  const auto problem = copies_.advance(newest);
+  if (!problem) return;
+  EventRecord record{.event = RunEvent::fault, .attempt = static_cast<int>(epoch_), .step = newest};
+  record.phase = "checkpoint";
+  record.cause = "shared memory";
+  record.detail = "no copies of snapshots on other nodes: " + *problem;
+  events_.append(to_json_line(record));
+  log::warning("{}; where a node is lost, the newest checkpoint is gone on from", record.detail);
 }
 
 }  // namespace trident

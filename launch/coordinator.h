@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "launch/chaos_log.h"
+#include "launch/copy_rounds.h"
 #include "launch/epoch_log.h"
 #include "launch/fault.h"
 #include "launch/gang.h"
@@ -87,6 +88,7 @@ class Coordinator {
   [[nodiscard]] bool places_return(const GangState& state);
   void tell_stragglers(const GangState& state);
   void tell_refused();
+  void copy_snapshots(const GangState& state);
   void tell(const Verdict& verdict);
   void event(RunEvent event, const Verdict& verdict, const std::string& detail);
   [[nodiscard]] LauncherOptions launcher_options(const std::vector<GangShare>& shares) const;
@@ -102,6 +104,7 @@ class Coordinator {
   AppendFile events_;
   ProgressLimits limits_;
   ChaosLog chaos_;
+  CopyRounds copies_;
   MeshShape mesh_;
   int places_;            // that the layout was chosen for
   int lost_places_ = 0;   // by injected faults

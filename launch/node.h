@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "launch/copy_order.h"
 #include "launch/verdict.h"
 
 namespace trident {
@@ -49,6 +50,11 @@ class Node {
   /// Removes what the fenced epoch left on the node. The launcher has ended.
   virtual void clear() = 0;
   virtual void remove_snapshots() = 0;
+  /// Where it takes copies of other nodes' snapshots; nowhere where the job has one node.
+  [[nodiscard]] virtual CopyAddress copies_at() const = 0;
+  /// Of this epoch's ranks. An order that comes later takes the place of this one.
+  virtual void copy(const CopyOrder& order) = 0;
+  [[nodiscard]] virtual CopyState copied() const = 0;
 
   /// What is new since the last look; no ranks where nothing is.
   [[nodiscard]] virtual NodeState look() = 0;

@@ -142,13 +142,13 @@ std::optional<Message> read(std::string_view payload, int64_t now_ns = 0) {
 
 template <class Codec>
 void fields(Codec& codec, NodePeer& peer) {
-  codec(peer.node, peer.host, peer.address, peer.port);
+  codec(peer.node, peer.host, peer.address, peer.port, peer.copies_port);
 }
 
 template <class Codec>
 void fields(Codec& codec, NodeView& view) {
   codec(view.coordinator);
-  codec.list(view.peers, kMostNodes, 14);
+  codec.list(view.peers, kMostNodes, 16);
   codec.list(view.members, kMostNodes, 4);
 }
 
@@ -237,6 +237,24 @@ void fields(Codec& codec, RankState& rank) {
 }
 
 template <class Codec>
+void fields(Codec& codec, CopyDuty& duty) {
+  codec(duty.rank, duty.to.address, duty.to.port);
+}
+
+template <class Codec>
+void fields(Codec& codec, CopyOrder& order) {
+  codec(order.epoch, order.base, order.next);
+  codec.list(order.sends, kMostRanks, 10);
+  codec.list(order.receives, kMostRanks, 4);
+  codec.require(order.base >= -1 && order.next >= -1);
+}
+
+template <class Codec>
+void fields(Codec& codec, CopyState& copies) {
+  codec(copies.epoch, copies.copied, copies.missed, copies.problem);
+}
+
+template <class Codec>
 void fields(Codec& codec, NodeReport& report) {
   codec(report.asked_ns, report.answered_ns, report.ready, report.alive);
   codec.list(report.neighbours, kMostNodes, 12, [&](auto& heard) { codec(heard.first, heard.second); });
@@ -246,6 +264,7 @@ void fields(Codec& codec, NodeReport& report) {
     codec(rank);
     codec.require(rank.rank >= share.first_rank && rank.rank - share.first_rank < share.ranks);
   });
+  codec(report.copies);
 }
 
 }  // namespace
@@ -256,6 +275,7 @@ std::string encode(const NodeBegin& begin) { return written(begin); }
 std::string encode(const NodeLease& lease) { return written(lease); }
 std::string encode(const NodeReport& report, int64_t now_ns) { return written(report, now_ns); }
 std::string encode(const NodeVote& vote) { return written(vote); }
+std::string encode(const CopyOrder& order) { return written(order); }
 std::string encode_number(int64_t value) { return written(value); }
 
 std::optional<NodeHello> decode_hello(std::string_view payload) { return read<NodeHello>(payload); }
@@ -266,6 +286,7 @@ std::optional<NodeReport> decode_report(std::string_view payload, int64_t now_ns
   return read<NodeReport>(payload, now_ns);
 }
 std::optional<NodeVote> decode_vote(std::string_view payload) { return read<NodeVote>(payload); }
+std::optional<CopyOrder> decode_copy_order(std::string_view payload) { return read<CopyOrder>(payload); }
 std::optional<int64_t> decode_number(std::string_view payload) { return read<int64_t>(payload); }
 
 Frame frame_of(NodeMessage message, int64_t epoch, std::string payload) {

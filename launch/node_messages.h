@@ -27,6 +27,9 @@ enum class NodeMessage : uint16_t {
   beat,              ///< agent, to another: is there
   claim,             ///< agent, to another: wants to coordinate as of the frame's epoch
   vote,              ///< the answer
+  copy,              ///< coordinator: which snapshots to keep in another node's memory, too
+  piece,             ///< agent, to another that keeps copies (copy_messages.h)
+  kept,              ///< the answer
 };
 
 /// Where a node's agent, or the coordinator, listens.
@@ -35,6 +38,7 @@ struct NodePeer {
   std::string host;
   std::string address;
   uint16_t port = 0;
+  uint16_t copies_port = 0;  ///< where it takes copies of snapshots
 
   [[nodiscard]] bool operator==(const NodePeer&) const = default;
 };
@@ -71,6 +75,7 @@ struct NodeReport {
   /// Nodes whose agents beat this one, and seconds since the last.
   std::vector<std::pair<uint32_t, double>> neighbours;
   NodeState state;
+  CopyState copies;
 };
 
 struct NodeVote {
@@ -85,6 +90,7 @@ struct NodeVote {
 /// Of `now_ns`, so that ends of ranks can be told by how long ago they were.
 [[nodiscard]] std::string encode(const NodeReport& report, int64_t now_ns);
 [[nodiscard]] std::string encode(const NodeVote& vote);
+[[nodiscard]] std::string encode(const CopyOrder& order);
 [[nodiscard]] std::string encode_number(int64_t value);
 
 // Nothing where the payload is none.
@@ -94,6 +100,7 @@ struct NodeVote {
 [[nodiscard]] std::optional<NodeLease> decode_lease(std::string_view payload);
 [[nodiscard]] std::optional<NodeReport> decode_report(std::string_view payload, int64_t now_ns);
 [[nodiscard]] std::optional<NodeVote> decode_vote(std::string_view payload);
+[[nodiscard]] std::optional<CopyOrder> decode_copy_order(std::string_view payload);
 [[nodiscard]] std::optional<int64_t> decode_number(std::string_view payload);
 
 /// A frame of this message.

@@ -45,7 +45,9 @@ Nodes::Nodes(Agent& self, ClusterOptions options, JobSecret secret, WireListener
       options_(std::move(options)),
       secret_(std::move(secret)),
       listener_(std::move(listener)),
-      own_{options_.self, options_.hosts[options_.self].name, std::move(address), listener_->port()} {
+      own_{options_.self, options_.hosts[options_.self].name, std::move(address), listener_->port(), 0} {
+  self_.exchange_copies(own_.address, *secret_);
+  own_.copies_port = self_.copies_at().port;
   for (uint32_t i = 0; i < options_.hosts.size(); ++i) {
     if (i != options_.self) remote_.push_back(std::make_unique<RemoteNode>(i, options_.hosts[i], options_.times));
   }
@@ -116,6 +118,7 @@ void Nodes::gather_voters(const NodeView& view, int64_t epoch) {
   tried_ = Clock::now();
   for (const auto& node : remote_) {
     if (node->index() == view.coordinator) start_agent(*node);
+    if (!is_member(*node)) node->pass_over();
   }
   const auto expected = [&](const RemoteNode& node) {
     const auto known = [&](const NodePeer& peer) { return peer.node == node.index(); };
@@ -217,7 +220,12 @@ std::vector<GangShare> Nodes::share_out(int ranks, int64_t epoch) {
   return shares;
 }
 
-void Nodes::commit_members() { members_ = next_members_; }
+void Nodes::commit_members() {
+  members_ = next_members_;
+  for (const auto& node : remote_) {
+    if (!is_member(*node)) node->pass_over();
+  }
+}
 
 void Nodes::watch(std::vector<pollfd>& events) const {
   self_.watch(events);

@@ -30,8 +30,8 @@ void RemoteNode::connect(WireLink link, const NodeHello& hello, int64_t epoch) {
   heard_ = steady_since_ = looked_ = Clock::now();
   send_view(epoch);
   send(NodeMessage::fence);
-  // Others have gone on without it.
-  if (std::exchange(silent_, false)) send(NodeMessage::remove_snapshots);
+  silent_ = false;
+  forget_its_past();
   ask();
 }
 
@@ -47,6 +47,10 @@ std::optional<std::string> RemoteNode::lost() const {
   const auto silence = Clock::now() - heard_;
   if (silence < times_.timeout) return std::nullopt;
   return fmt::format("nothing was heard of it for {:.1f} s", std::chrono::duration<double>(silence).count());
+}
+
+void RemoteNode::forget_its_past() {
+  if (connected() && std::exchange(passed_over_, false)) remove_snapshots();
 }
 
 // An agent that has ended took its ranks with it and left its node's memory as it was.
@@ -76,6 +80,7 @@ void RemoteNode::send(NodeMessage message, std::string payload) {
 // ---- Node
 
 void RemoteNode::begin(const NodeShare& share) {
+  forget_its_past();
   share_ = share;
   send(NodeMessage::begin, encode(NodeBegin{share, *view_}));
   ask();
@@ -101,6 +106,12 @@ std::optional<std::string> RemoteNode::alive() const {
 void RemoteNode::clear() { send(NodeMessage::clear); }
 
 void RemoteNode::remove_snapshots() { send(NodeMessage::remove_snapshots); }
+
+CopyAddress RemoteNode::copies_at() const { return {peer_.address, peer_.copies_port}; }
+
+void RemoteNode::copy(const CopyOrder& order) { send(NodeMessage::copy, encode(order)); }
+
+CopyState RemoteNode::copied() const { return report_.copies; }
 
 NodeState RemoteNode::look() {
   if (report_.state.share == share_) return {share_, std::exchange(report_.state.ranks, {})};

@@ -52,6 +52,8 @@ class RemoteNode final : public Node {
   [[nodiscard]] int64_t answered_ns() const { return report_.answered_ns; }
   /// Seconds since its agent heard others'.
   [[nodiscard]] const std::vector<std::pair<uint32_t, double>>& neighbours() const { return report_.neighbours; }
+  /// An epoch was begun without it: what its memory holds is of a past that the others may not share.
+  void pass_over() { passed_over_ = true; }
   /// What begin() tells of the others.
   void set_view(std::shared_ptr<const NodeView> view) { view_ = std::move(view); }
   void send_view(int64_t epoch);
@@ -68,6 +70,9 @@ class RemoteNode final : public Node {
   [[nodiscard]] std::optional<std::string> alive() const override;
   void clear() override;
   void remove_snapshots() override;
+  [[nodiscard]] CopyAddress copies_at() const override;
+  void copy(const CopyOrder& order) override;
+  [[nodiscard]] CopyState copied() const override;
   [[nodiscard]] NodeState look() override;
   void watch(std::vector<pollfd>& events) const override;
   void advance() override;
@@ -77,6 +82,7 @@ class RemoteNode final : public Node {
 
   void send(NodeMessage message, std::string payload = {});
   void take(const Frame& frame);
+  void forget_its_past();
 
   uint32_t index_;
   Host place_;
@@ -93,6 +99,7 @@ class RemoteNode final : public Node {
   Clock::time_point asked_;
   int evictions_ = 0;  // for silence
   bool silent_ = false;
+  bool passed_over_ = false;
 };
 
 }  // namespace trident

@@ -35,6 +35,7 @@ NodeReport full_report() {
   record.waits_in = 0;
   record.phases[3].counts[DurationCounts::kBuckets - 1] = 8;
   report.state.ranks.push_back(rank);
+  report.copies = {9, 10, 11, "no room"};
   return report;
 }
 
@@ -47,6 +48,7 @@ TEST(NodeMessages, AReportComesBackWhole) {
   EXPECT_EQ(got->alive, sent.alive);
   EXPECT_EQ(got->neighbours, sent.neighbours);
   EXPECT_EQ(got->state.share, sent.state.share);
+  EXPECT_EQ(got->copies, sent.copies);
   const RankState &rank = got->state.ranks.at(0), &before = sent.state.ranks.at(0);
   EXPECT_EQ(rank.pid, 77);
   EXPECT_TRUE(rank.ended && rank.lost && rank.daemon_gone && !rank.stopped && !rank.kernel_killed);
@@ -78,11 +80,18 @@ TEST(NodeMessages, ARankOutsideItsNodesShareIsRefused) {
 }
 
 TEST(NodeMessages, AnOrderTellsWhoElseThereIs) {
-  const NodeBegin order{{4, 2, 2}, {1, {{0, "a", "10.0.0.1", 99}, {1, "b", "fd00::1", 7}}, {0, 1}}};
+  const NodeBegin order{{4, 2, 2}, {1, {{0, "a", "10.0.0.1", 99, 5}, {1, "b", "fd00::1", 7, 6}}, {0, 1}}};
   const auto got = decode_begin(encode(order));
   ASSERT_TRUE(got);
   EXPECT_EQ(got->share, order.share);
   EXPECT_EQ(got->view, order.view);
+}
+
+TEST(NodeMessages, AnOrderToCopyComesBackWhole) {
+  const CopyOrder order{4, 10, 11, {{2, {"10.0.0.2", 77}}, {3, {}}}, {0, 1}};
+  EXPECT_EQ(decode_copy_order(encode(order)), order);
+  EXPECT_FALSE(decode_copy_order(encode(order) + "x"));
+  EXPECT_FALSE(decode_copy_order(encode(CopyOrder{4, -2, 11, {}, {}})));
 }
 
 }  // namespace

@@ -48,15 +48,49 @@ two_nodes() {
   nothing_left two a b
 }
 
+# from_a_peer NAME PARTS: it went on from memory, of which a peer had these parts.
+from_a_peer() {
+  grep -q "\"event\":\"resume\".*\"detail\":\"memory, the parts of $2 from a peer's memory\"" "runs/$1/events.jsonl" ||
+    report "$1: not from a peer's memory: $(grep -E '"event":"(resume|fault)"' "runs/$1/events.jsonl")"
+}
+
+# Before the end nothing is on disk.
 node_off() {
-  start_on a node-off "${steps[@]}" "${slowly[@]}"
+  start_on a node-off "${steps[@]}" checkpoint.interval_steps=0 --inject 'slow@rank=0,step=4,seconds=0.2'
   until_step node-off 12 || return 0
   power_off b
   ends node-off 0
   names node-off 'node lost' b
   [ "$(meshes node-off)" = "4 2 " ] || report "node-off: gangs of $(meshes node-off)"
+  from_a_peer node-off 'ranks 2, 3'
+  lost_at_most node-off 2 1
   same_run whole-60 node-off
   nothing_left node-off a
+  power_on b
+  mend_cable b
+}
+
+# The copies on the node that is left are not as they were sealed: they are refused, and what is on disk is taken.
+node_off_damaged_copy() {
+  start_on a damaged "${steps[@]}" checkpoint.interval_steps=10 "${slowly[@]}"
+  until_step damaged 18 || return 0
+  power_off b
+  local copies copy size part
+  copies=$(on a find /dev/shm -name 'trident.*.copy')
+  [ "$(wc -l <<<"$copies")" -eq 2 ] || report "damaged: copies are $copies"
+  for copy in $copies; do
+    size=$(on a stat -c %s "$copy")
+    for part in 4 8; do
+      printf 'flip' | on a dd of="$copy" bs=1 seek=$((size * part / 10)) conv=notrunc status=none
+    done
+  done
+  ends damaged 0
+  grep -q '"cause":"damaged snapshot","detail":"step [0-9]*: rank [23] on a: .*copy, block 0: the block.s hash is' \
+    runs/damaged/events.jsonl || report "damaged: not said: $(grep fault runs/damaged/events.jsonl)"
+  grep -q '"event":"resume".*"detail":"runs/damaged/checkpoints/step_00000010"' runs/damaged/events.jsonl ||
+    report "damaged: not from disk: $(grep '"event":"resume"' runs/damaged/events.jsonl)"
+  same_run whole-60 damaged
+  nothing_left damaged a
   power_on b
   mend_cable b
 }
@@ -145,6 +179,24 @@ coordinator_kill9() {
   names coordinator 'node lost' a
   grep -q '"event":"coordinator",.*"host":"[bc]"' runs/coordinator/epochs.jsonl || report "coordinator: nobody took over"
   same_run whole-60 coordinator
+  hostfile 2 a b
+}
+
+# The coordinator's own node: what its ranks had is in the memory of the two that go on without it.
+coordinator_off() {
+  hosts_of_three
+  start_on a off "${steps[@]}" checkpoint.interval_steps=0 --inject 'slow@rank=0,step=4,seconds=0.2'
+  until_step off 12 || return 0
+  power_off a
+  ends off 137
+  until_step off 60 || return 0
+  nothing_left off b c
+  names off 'node lost' a
+  from_a_peer off 'ranks 0, 1'
+  lost_at_most off 2 1
+  same_run whole-60 off
+  power_on a
+  mend_cable a
   hostfile 2 a b
 }
 
@@ -239,8 +291,8 @@ YAML
 
 hosts_of_three() { printf 'a slots=2\nb slots=1\nc slots=1\n' >hostfile; }
 
-flaps=3 scenarios=(two_nodes node_off partition one_way_partition kill9_orted kill9_agent flapping_link
-  coordinator_kill9 coordinator_cut_off coordinator_of_two slurm_step scheduled scheduled_takeover)
+flaps=3 scenarios=(two_nodes node_off node_off_damaged_copy partition one_way_partition kill9_orted kill9_agent flapping_link
+  coordinator_kill9 coordinator_off coordinator_cut_off coordinator_of_two slurm_step scheduled scheduled_takeover)
 shift 2
 if [ "${1:-}" = --long ]; then
   flaps=150
