@@ -45,8 +45,8 @@ std::vector<std::string> snapshots_of_rank(const std::string& prefix, int rank) 
   return names;
 }
 
-SnapshotSender::SnapshotSender(const std::string& prefix, int rank, int64_t step)
-    : prefix_(prefix), rank_(rank), step_(step) {}
+SnapshotSender::SnapshotSender(std::string prefix, int rank, int64_t step)
+    : prefix_(std::move(prefix)), rank_(rank), step_(step) {}
 
 // What earlier layouts left holds no step as late as this, so that only one memory has it.
 void SnapshotSender::find() {

@@ -20,7 +20,7 @@ class SnapshotSender {
  public:
   /// That of `rank` after `step`, whenever it is sealed; its memory is `prefix`.LAYOUT.RANK, and those two name the
   /// copy.
-  SnapshotSender(const std::string& prefix, int rank, int64_t step);
+  SnapshotSender(std::string prefix, int rank, int64_t step);
 
   /// The next message of at most `most` bytes (1 KiB or more); nothing until the snapshot is sealed, and once sent()
   /// or gone().

@@ -358,7 +358,7 @@ void Coordinator::copy_snapshots(const GangState& state) {
   if (!problem) return;
   EventRecord record{.event = RunEvent::fault, .attempt = static_cast<int>(epoch_), .step = newest};
   record.phase = "checkpoint";
-  record.cause = "shared memory";
+  record.cause = "no copies";
   record.detail = "no copies of snapshots on other nodes: " + *problem;
   events_.append(to_json_line(record));
   log::warning("{}; where a node is lost, the newest checkpoint is gone on from", record.detail);

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace trident {
@@ -11,7 +12,10 @@ struct CopyAddress {
   std::string address;  ///< numeric
   uint16_t port = 0;    ///< 0: nowhere
 
-  [[nodiscard]] auto operator<=>(const CopyAddress&) const = default;
+  [[nodiscard]] bool operator==(const CopyAddress&) const = default;
+  [[nodiscard]] bool operator<(const CopyAddress& other) const {
+    return std::tie(address, port) < std::tie(other.address, other.port);
+  }
 };
 
 /// One rank of the node, and who keeps the copy of its snapshots; nowhere: they are only to be kept here.
@@ -37,9 +41,10 @@ struct CopyOrder {
 /// What has become of an order on a node.
 struct CopyState {
   int64_t epoch = 0;
-  int64_t copied = -1;  ///< the state after this step: all of its ranks' parts are where they have to be
-  int64_t missed = -1;  ///< this step cannot be copied: it was filled anew, or refused
-  std::string problem;  ///< why nothing can be copied or kept any more in this epoch; empty: it can
+  int64_t copied = -1;    ///< the state after this step: all of its ranks' parts are where they have to be
+  int64_t missed = -1;    ///< this step cannot be copied: it was filled anew, or refused
+  std::string problem;    ///< why nothing is copied; empty: it is
+  bool hopeless = false;  ///< nor will be in this epoch
 
   [[nodiscard]] bool operator==(const CopyState&) const = default;
 };

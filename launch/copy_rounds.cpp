@@ -17,6 +17,7 @@ void CopyRounds::begin(int64_t epoch, const MeshShape& mesh, const MeshOrder& or
   epoch_ = epoch;
   next_ = -1;
   lead_ = 1;
+  told_ = false;
   std::vector<int> node_of;
   std::vector<std::string> hosts;
   for (size_t share = 0; share < shares.size(); ++share) {
@@ -39,34 +40,38 @@ void CopyRounds::begin(int64_t epoch, const MeshShape& mesh, const MeshOrder& or
 
 std::optional<std::string> CopyRounds::advance(int64_t newest) {
   if (shares_.empty() || newest < 0) return std::nullopt;
-  bool copied = true, missed = false;
+  bool copied = true, missed = false, hopeless = false;
+  std::string problem;
   for (const GangShare& share : shares_) {
     const CopyState state = share.node->copied();
     const bool current = state.epoch == epoch_;
-    if (current && !state.problem.empty()) {
-      std::string problem = share.node->host() + ": " + state.problem;
-      base_ = -1;
-      send_orders(-1);
-      shares_.clear();
-      return problem;
-    }
+    if (current && state.hopeless) hopeless = true;
+    if (current && problem.empty() && !state.problem.empty()) problem = share.node->host() + ": " + state.problem;
     copied = copied && current && state.copied == next_;
     missed = missed || (current && state.missed == next_);
   }
+  if (hopeless) {
+    base_ = -1;
+    send_orders(-1);
+    shares_.clear();
+  } else if (next_ < 0 || copied || missed) {
+    choose_next(newest, copied);
+  }
+  if (problem.empty() || std::exchange(told_, true)) return std::nullopt;
+  return problem;
+}
+
+// After the first, the one before was copied, or missed.
+void CopyRounds::choose_next(int64_t newest, bool copied) {
   if (next_ < 0) {
     if (base_ > newest) base_ = -1;  // training went on from an older state
   } else if (copied) {
     base_ = next_;
-  } else if (missed) {
-    lead_ = std::min(2 * lead_, kMostLead);
   } else {
-    return std::nullopt;
+    lead_ = std::min(2 * lead_, kMostLead);
   }
-  send_orders(step_after(newest));
-  return std::nullopt;
+  send_orders((newest / interval_ + lead_) * interval_);
 }
-
-int64_t CopyRounds::step_after(int64_t newest) const { return (newest / interval_ + lead_) * interval_; }
 
 void CopyRounds::send_orders(int64_t next) {
   next_ = next;

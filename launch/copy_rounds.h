@@ -21,7 +21,7 @@ class CopyRounds {
   /// An epoch begins. Its nodes outlive it.
   void begin(int64_t epoch, const MeshShape& mesh, const MeshOrder& order, const std::vector<GangShare>& shares);
   /// Tells the nodes what to do next, if there is news. `newest`: the last step of which some rank has a snapshot; -1:
-  /// none. Returns why copies end in this epoch, once.
+  /// none. Returns why nothing is copied, once an epoch.
   [[nodiscard]] std::optional<std::string> advance(int64_t newest);
 
   /// The state after this step is on two nodes; -1: none.
@@ -35,7 +35,7 @@ class CopyRounds {
   };
 
   void send_orders(int64_t next);
-  [[nodiscard]] int64_t step_after(int64_t newest) const;
+  void choose_next(int64_t newest, bool copied);
 
   int64_t interval_;
   int64_t epoch_ = 0;
@@ -44,7 +44,8 @@ class CopyRounds {
   std::vector<Way> ways_;  // by rank
   int64_t base_ = -1;
   int64_t next_ = -1;
-  int64_t lead_ = 1;  // snapshots from the newest to the next one that is copied
+  int64_t lead_ = 1;   // snapshots from the newest to the next one that is copied
+  bool told_ = false;  // of a problem
 };
 
 }  // namespace trident

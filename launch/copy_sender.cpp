@@ -1,5 +1,7 @@
 #include "launch/copy_sender.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <optional>
 #include <utility>
@@ -13,6 +15,8 @@ namespace {
 
 constexpr std::chrono::milliseconds kRetry{300};
 constexpr std::chrono::seconds kHandshake{2};
+// A node that is off is known to be lost by then.
+constexpr std::chrono::seconds kUnreachable{10};
 constexpr size_t kPiece = kMaxFramePayload - kSnapshotPieceHead;
 constexpr int kPiecesAtOnce = 8;
 // A step that takes long is looked for less often.
@@ -35,13 +39,14 @@ void CopySender::stop() {
   targets_.clear();
   tasks_.clear();
   order_ = {};
-  problem_.clear();
+  no_room_.clear();
 }
 
 void CopySender::begin_tasks() {
   tasks_.clear();
   missed_ = false;
   begun_ = Clock::now();
+  for (auto& [to, target] : targets_) target.reached = begun_;  // what was idle was not tried
   if (order_.next < 0) return;
   for (const CopyDuty& duty : order_.sends)
     tasks_.push_back({duty, SnapshotSender(prefix_, duty.rank, order_.next), false});
@@ -65,6 +70,13 @@ bool CopySender::copied() const {
   return !tasks_.empty() && std::all_of(tasks_.begin(), tasks_.end(), [](const Task& task) { return task.done; });
 }
 
+std::string CopySender::problem() const {
+  if (!no_room_.empty()) return no_room_;
+  const auto bad = [](const auto& target) { return !target.second.problem.empty(); };
+  const auto found = std::find_if(targets_.begin(), targets_.end(), bad);
+  return found == targets_.end() ? std::string() : found->second.problem;
+}
+
 std::chrono::milliseconds CopySender::patience() const {
   if (tasks_.empty() || copied() || missed_) return kRetry;
   const auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begun_);
@@ -72,6 +84,9 @@ std::chrono::milliseconds CopySender::patience() const {
 }
 
 bool CopySender::advance() {
+  for (auto& [to, target] : targets_) {
+    if (target.link) hear(*target.link);
+  }
   bool more = false;
   for (Task& task : tasks_) {
     if (task.done || missed_) continue;
@@ -93,17 +108,26 @@ void CopySender::look_for(Task& task) {
 // Null while it cannot be written to.
 WireLink* CopySender::reach(const CopyAddress& to) {
   Target& target = targets_[to];
-  if (!target.link || target.link->closed()) {
-    if (Clock::now() - target.tried < kRetry) return nullptr;
-    target.tried = Clock::now();
-    target.link.emplace(WireLink::connect(to.address, to.port, secret_, target.tried + kHandshake));
-    // What it was told over the connection before may not have come.
-    for (Task& task : tasks_) {
-      if (task.duty.to == to && !task.done) task.snapshot = SnapshotSender(prefix_, task.duty.rank, order_.next);
-    }
+  if (!target.link || target.link->closed()) connect(to, target);
+  if (!target.link->established()) return nullptr;
+  target.reached = Clock::now();
+  target.problem.clear();
+  return target.link->wants_write() ? nullptr : &*target.link;
+}
+
+void CopySender::connect(const CopyAddress& to, Target& target) {
+  const auto now = Clock::now();
+  if (now - target.tried < kRetry) return;
+  if (target.reached == Clock::time_point()) target.reached = now;
+  if (now - target.reached > kUnreachable)
+    target.problem =
+        fmt::format("the agent at {} cannot be reached at TCP port {}: {}", to.address, to.port, target.link->reason());
+  target.tried = now;
+  target.link.emplace(WireLink::connect(to.address, to.port, secret_, now + kHandshake));
+  // What it was told over the connection before may not have come.
+  for (Task& task : tasks_) {
+    if (task.duty.to == to && !task.done) task.snapshot = SnapshotSender(prefix_, task.duty.rank, order_.next);
   }
-  hear(*target.link);
-  return target.link->established() && !target.link->wants_write() ? &*target.link : nullptr;
 }
 
 void CopySender::hear(WireLink& link) {
@@ -112,7 +136,7 @@ void CopySender::hear(WireLink& link) {
         frame->kind == static_cast<uint16_t>(NodeMessage::kept) ? decode_copy_answer(frame->payload) : std::nullopt;
     if (!answer) return link.close("it said something that nobody says who keeps copies");
     if (frame->epoch != order_.epoch || answer->step != order_.next) continue;
-    if (answer->no_room) problem_ = answer->refusal;
+    if (answer->no_room) no_room_ = answer->refusal;
     if (!answer->refusal.empty()) {
       log::warning("the copy of step {} of rank {} is refused: {}", answer->step, answer->rank, answer->refusal);
       missed_ = true;

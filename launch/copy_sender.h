@@ -35,7 +35,9 @@ class CopySender {
   /// Of the order's step. A refusal is said in the log.
   [[nodiscard]] bool copied() const;
   [[nodiscard]] bool missed() const { return missed_; }
-  [[nodiscard]] const std::string& problem() const { return problem_; }
+  /// Why nothing is copied: a partner has no room, or cannot be reached; empty: it is.
+  [[nodiscard]] std::string problem() const;
+  [[nodiscard]] bool no_room() const { return !no_room_.empty(); }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -48,11 +50,14 @@ class CopySender {
   struct Target {
     std::optional<WireLink> link;
     Clock::time_point tried;
+    Clock::time_point reached;  // last; or since when it was to be
+    std::string problem;
   };
 
   void begin_tasks();
   void keep_here() const;
   [[nodiscard]] WireLink* reach(const CopyAddress& to);
+  void connect(const CopyAddress& to, Target& target);
   void hear(WireLink& link);
   [[nodiscard]] bool send(Task& task, WireLink& link);
   void look_for(Task& task);
@@ -64,7 +69,7 @@ class CopySender {
   std::map<CopyAddress, Target> targets_;
   Clock::time_point begun_;
   bool missed_ = false;
-  std::string problem_;
+  std::string no_room_;  // what a partner said
 };
 
 }  // namespace trident

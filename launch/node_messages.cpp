@@ -251,7 +251,7 @@ void fields(Codec& codec, CopyOrder& order) {
 
 template <class Codec>
 void fields(Codec& codec, CopyState& copies) {
-  codec(copies.epoch, copies.copied, copies.missed, copies.problem);
+  codec(copies.epoch, copies.copied, copies.missed, copies.problem, copies.hopeless);
 }
 
 template <class Codec>

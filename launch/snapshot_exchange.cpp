@@ -95,11 +95,10 @@ void SnapshotExchange::run(const std::stop_token& stop) {
         more = receiver_.advance() || more;
       }
     } catch (const Error& error) {
-      problem_ = error.what();
+      failure_ = error.what();
       sender_.stop();
       receiver_.stop();
     }
-    if (problem_.empty()) problem_ = sender_.problem();
     publish();
     wait(more);
   }
@@ -107,11 +106,11 @@ void SnapshotExchange::run(const std::stop_token& stop) {
 
 // Whether there is something to do.
 bool SnapshotExchange::take_orders() {
+  pause_if_asked();
   std::optional<CopyOrder> order;
   {
     const std::lock_guard lock(mutex_);
-    if (pausing_) pause_now();
-    order = std::exchange(order_, std::nullopt);
+    if (!pausing_) order = std::exchange(order_, std::nullopt);
     if (order) paused_ = false;
   }
   if (!order) return listening_;
@@ -125,15 +124,23 @@ bool SnapshotExchange::take_orders() {
   return true;
 }
 
-void SnapshotExchange::pause_now() {
+// To give memory back may take long: nobody waits for the lock meanwhile.
+void SnapshotExchange::pause_if_asked() {
+  bool remove = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!pausing_) return;
+    remove = std::exchange(removing_, false);
+  }
   sender_.stop();
   receiver_.stop();
   listening_ = false;
   followed_ = {};
-  problem_.clear();
-  if (std::exchange(removing_, false)) place_.remove_snapshots();
-  pausing_ = false;
-  paused_ = true;
+  failure_.clear();
+  if (remove) place_.remove_snapshots();
+  const std::lock_guard lock(mutex_);
+  pausing_ = removing_;
+  paused_ = !pausing_;
   state_ = {};
   notify(news_);
 }
@@ -156,7 +163,9 @@ void SnapshotExchange::remove_void() {
 void SnapshotExchange::publish() {
   const std::lock_guard lock(mutex_);
   if (paused_ || pausing_ || order_) return;
-  CopyState now{.epoch = followed_.epoch, .copied = -1, .missed = -1, .problem = problem_.substr(0, kMostText)};
+  CopyState now{.epoch = followed_.epoch, .copied = -1, .missed = -1, .problem = {}, .hopeless = false};
+  now.problem = (failure_.empty() ? sender_.problem() : failure_).substr(0, kMostText);
+  now.hopeless = !failure_.empty() || sender_.no_room();
   if (sender_.copied()) now.copied = followed_.next;
   if (sender_.missed()) now.missed = followed_.next;
   if (now == state_) return;

@@ -45,7 +45,7 @@ class SnapshotExchange {
   void ask_to_pause(bool remove);
   void run(const std::stop_token& stop);
   [[nodiscard]] bool take_orders();
-  void pause_now();
+  void pause_if_asked();
   void remove_void();
   void publish();
   void wait(bool more) const;
@@ -58,7 +58,7 @@ class SnapshotExchange {
   CopyOrder followed_;      // by the thread
   bool swept_ = false;      // in this epoch
   bool listening_ = false;  // not paused
-  std::string problem_;     // since the last pause
+  std::string failure_;     // since the last pause
 
   mutable std::mutex mutex_;  // of what follows
   std::optional<CopyOrder> order_;

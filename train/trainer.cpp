@@ -183,14 +183,14 @@ std::optional<ResumePoint> Trainer::resume() {
   int64_t on_disk[] = {newest_step(plan_)};
   mesh_.world().broadcast(std::span<int64_t>(on_disk), 0);
   if (const auto memory = restore_newest(on_disk[0])) {
-    const ResumePoint point{memory->seal.step, memory->seal.consumed_samples, name_of(*memory)};
+    ResumePoint point{memory->seal.step, memory->seal.consumed_samples, name_of(*memory)};
     go_on_from(point);
     verified_step_ = -1;  // it is what was copied, but not compared yet
     if (step_ == on_disk[0] && plan_.checkpoints.front().parent_path() == run_.checkpoints()) saved_step_ = step_;
     return point;
   }
   verified_step_ = 0;
-  const auto point = load_newest(plan_, job_, checkpointer_->state(), mesh_.world(), [this](const std::string& what) {
+  auto point = load_newest(plan_, job_, checkpointer_->state(), mesh_.world(), [this](const std::string& what) {
     log::error("damaged checkpoint {}; the one before it is taken", what);
     event({.event = RunEvent::fault, .phase = "resume", .cause = "damaged checkpoint", .detail = what});
   });

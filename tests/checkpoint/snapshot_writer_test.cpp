@@ -288,6 +288,58 @@ TEST(SnapshotWriter, RefusesAPieceThatLeavesTheBuffer) {
   EXPECT_THROW(SnapshotWriter(memory, overlapping, [](auto, auto) {}), Error);
 }
 
+/// Snapshots of steps in a memory of so many buffers, one of them written until `release`.
+class KeptSteps {
+ public:
+  explicit KeptSteps(int buffers) : memory_("", {}, 100, buffers) {}
+  ~KeptSteps() { release_.release(); }
+  KeptSteps(const KeptSteps&) = delete;
+  KeptSteps& operator=(const KeptSteps&) = delete;
+
+  SnapshotMemory& memory() { return memory_; }
+  std::vector<int64_t> after(int64_t step, bool write = false) {
+    writer_.wait_copied();
+    EXPECT_TRUE(writer_.snapshot(step, step, write));
+    writer_.wait_copied();
+    std::vector<int64_t> steps;
+    for (int index = 0; index < memory_.buffers(); ++index)
+      if (memory_.step(index)) steps.push_back(*memory_.step(index));
+    std::sort(steps.begin(), steps.end());
+    return steps;
+  }
+
+ private:
+  SnapshotMemory memory_;
+  const std::array<std::byte, 100> state_{};
+  std::counting_semaphore<> release_{0};
+  SnapshotWriter writer_{
+      memory_, {{.from = state_.data(), .bytes = 100, .to = 0}}, [this](auto, auto) { release_.acquire(); }};
+};
+
+TEST(SnapshotWriter, KeptStepsStayWhileTwoOthersTakeTurns) {
+  KeptSteps kept(SnapshotMemory::kCopiedBuffers);
+  kept.memory().keep({1, 3});
+  for (const int64_t step : {1, 2, 3, 4}) (void)kept.after(step);
+  EXPECT_THAT(kept.after(5), ElementsAre(1, 3, 4, 5));
+  EXPECT_THAT(kept.after(6), ElementsAre(1, 3, 5, 6));
+  kept.memory().keep({3, 7});
+  EXPECT_THAT(kept.after(7), ElementsAre(3, 5, 6, 7));
+  EXPECT_THAT(kept.after(8), ElementsAre(3, 6, 7, 8));
+  EXPECT_THAT(kept.after(9), ElementsAre(3, 7, 8, 9));
+}
+
+// A write holds one buffer: the step that is on another node already is kept before the one that is on its way.
+TEST(SnapshotWriter, OfTheKeptStepsTheFirstStaysLonger) {
+  KeptSteps kept(SnapshotMemory::kCopiedBuffers);
+  kept.memory().keep({1, 2});
+  (void)kept.after(1);
+  (void)kept.after(2);
+  (void)kept.after(3, true);
+  (void)kept.after(4);
+  EXPECT_THAT(kept.after(5), ElementsAre(1, 3, 4, 5));
+  EXPECT_THAT(kept.after(6), ElementsAre(1, 3, 5, 6));
+}
+
 TEST_P(CheckpointSceptic, T11WhatIsWrittenIsTheStateBeforeTheUpdate) {
   hold_ = true;
   start();

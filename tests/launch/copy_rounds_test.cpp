@@ -41,7 +41,7 @@ class CopyingNode final : public Node {
 class CopyRoundsTest : public ::testing::Test {
  protected:
   void begin(int64_t epoch) { rounds_.begin(epoch, {4, 1, 1}, kDefaultMeshOrder, {{&a_, 2}, {&b_, 2}}); }
-  void copied(int64_t epoch, int64_t step) { a_.state = b_.state = {epoch, step, -1, {}}; }
+  void copied(int64_t epoch, int64_t step) { a_.state = b_.state = {epoch, step, -1, {}, false}; }
 
   CopyingNode a_{"a"}, b_{"b"};
   CopyRounds rounds_{2};
@@ -61,12 +61,12 @@ TEST_F(CopyRoundsTest, AStepIsAskedForThatNobodyHasComeTo) {
 TEST_F(CopyRoundsTest, TheNextOneIsAskedForOnceAllHaveCopied) {
   begin(3);
   (void)rounds_.advance(10);
-  a_.state = {3, 12, -1, {}};
+  a_.state = {3, 12, -1, {}, false};
   (void)rounds_.advance(13);
-  b_.state = {2, 12, -1, {}};  // of another epoch
+  b_.state = {2, 12, -1, {}, false};  // of another epoch
   (void)rounds_.advance(13);
   EXPECT_EQ(a_.orders, 1);
-  b_.state = {3, 12, -1, {}};
+  b_.state = {3, 12, -1, {}, false};
   (void)rounds_.advance(13);
   EXPECT_EQ(a_.ordered.base, 12);
   EXPECT_EQ(a_.ordered.next, 14);
@@ -76,7 +76,7 @@ TEST_F(CopyRoundsTest, TheNextOneIsAskedForOnceAllHaveCopied) {
 TEST_F(CopyRoundsTest, AMissedStepIsFollowedByOneFurtherAhead) {
   begin(3);
   (void)rounds_.advance(10);
-  b_.state = {3, -1, 12, {}};
+  b_.state = {3, -1, 12, {}, false};
   (void)rounds_.advance(14);
   EXPECT_EQ(a_.ordered.base, -1);
   EXPECT_EQ(a_.ordered.next, 18);
@@ -87,12 +87,25 @@ TEST_F(CopyRoundsTest, AMissedStepIsFollowedByOneFurtherAhead) {
 TEST_F(CopyRoundsTest, WhatHasNoRoomIsToldOnceAndEndsThem) {
   begin(3);
   (void)rounds_.advance(10);
-  b_.state = {3, -1, -1, "no room"};
+  b_.state = {3, -1, -1, "no room", true};
   EXPECT_EQ(rounds_.advance(11), "b: no room");
   EXPECT_EQ(a_.ordered.base, -1);
   EXPECT_EQ(a_.ordered.next, -1);
   EXPECT_FALSE(rounds_.advance(12));
   EXPECT_EQ(a_.orders, 2);
+}
+
+// It may be reached again.
+TEST_F(CopyRoundsTest, APartnerThatIsNotReachedIsToldOnceAndTriedOn) {
+  begin(3);
+  (void)rounds_.advance(10);
+  b_.state = {3, -1, -1, "a cannot be reached", false};
+  EXPECT_EQ(rounds_.advance(11), "b: a cannot be reached");
+  EXPECT_FALSE(rounds_.advance(12));
+  EXPECT_EQ(a_.orders, 1);
+  copied(3, 12);
+  EXPECT_FALSE(rounds_.advance(13));
+  EXPECT_EQ(a_.ordered.next, 14);
 }
 
 // A state that is on two nodes stays until the next epoch has copied one of its own.

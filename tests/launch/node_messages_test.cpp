@@ -35,7 +35,7 @@ NodeReport full_report() {
   record.waits_in = 0;
   record.phases[3].counts[DurationCounts::kBuckets - 1] = 8;
   report.state.ranks.push_back(rank);
-  report.copies = {9, 10, 11, "no room"};
+  report.copies = {9, 10, 11, "no room", true};
   return report;
 }
 

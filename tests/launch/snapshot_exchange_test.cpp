@@ -19,7 +19,6 @@ namespace {
 
 using namespace std::chrono_literals;
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using Clock = WireLink::Clock;
 
@@ -35,13 +34,15 @@ bool until(const std::function<bool()>& done) {
 
 /// Two nodes, whose shared memory is this machine's under two names. Rank 0 is on the first, rank 1 on the second.
 class SnapshotExchangeTest : public ::testing::Test {
- protected:
+ public:
   SnapshotExchangeTest() { forget(); }
   ~SnapshotExchangeTest() override {
     a_.reset();
     b_.reset();
     forget();
   }
+
+ protected:
   void forget() const {
     for (const JobPlace& place : {place_a_, place_b_}) place.remove_snapshots();
   }
@@ -213,6 +214,7 @@ TEST_F(SnapshotExchangeTest, APartnerWithoutRoomIsToldOnce) {
     return !a_->state().problem.empty();
   }));
   EXPECT_EQ(a_->state().problem, "40 MiB are free");
+  EXPECT_TRUE(a_->state().hopeless);
   EXPECT_EQ(a_->state().copied, -1);
 }
 
