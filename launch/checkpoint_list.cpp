@@ -82,9 +82,9 @@ std::vector<Listed> entries_of(const CheckpointRoot& root) {
     const std::string name = entry.path().filename().string();
     if (!entry.is_directory(error)) continue;
     const char* state = name.ends_with(CheckpointRoot::kAbandoned) ? "abandoned"
-                        : name.starts_with(".tmp.")  ? "unfinished"
-                        : name.starts_with(".del.")  ? "being deleted"
-                                                     : nullptr;
+                        : name.starts_with(".tmp.")                ? "unfinished"
+                        : name.starts_with(".del.")                ? "being deleted"
+                                                                   : nullptr;
     if (state != nullptr) entries.push_back({name, step_in(name), time_of(entry.path()), state, {}, {}});
   }
   std::stable_sort(entries.begin(), entries.end(), [](const Listed& a, const Listed& b) { return a.step > b.step; });

@@ -50,26 +50,7 @@ void FaultyFileSystem::pass(const fs::path& path) const {
 }
 
 std::unique_ptr<WritableFile> FaultyFileSystem::create(const fs::path& path) {
-  pass(path);
-  return std::make_unique<FaultyFile>(*this, inner_.create(path), path);
+  return std::make_unique<FaultyFile>(*this, ForwardingFiles::create(path), path);
 }
-void FaultyFileSystem::create_directory(const fs::path& path) {
-  pass(path);
-  inner_.create_directory(path);
-}
-void FaultyFileSystem::sync_directory(const fs::path& path) {
-  pass(path);
-  inner_.sync_directory(path);
-}
-void FaultyFileSystem::rename(const fs::path& from, const fs::path& to) {
-  pass(from);
-  inner_.rename(from, to);
-}
-void FaultyFileSystem::replace(const fs::path& from, const fs::path& to) {
-  pass(from);
-  inner_.replace(from, to);
-}
-// A full disk lets go of files.
-void FaultyFileSystem::remove(const fs::path& path) { inner_.remove(path); }
 
 }  // namespace trident

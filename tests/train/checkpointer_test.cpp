@@ -8,8 +8,8 @@
 #include <latch>
 #include <utility>
 
+#include "checkpoint/forwarding_files.h"
 #include "core/error.h"
-#include "tests/checkpoint/forwarding_files.h"
 #include "tests/scratch_dir.h"
 #include "tests/train/saving.h"
 #include "tests/train/test_memory.h"

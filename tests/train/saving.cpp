@@ -5,7 +5,7 @@
 #include <memory>
 #include <utility>
 
-#include "tests/checkpoint/forwarding_files.h"
+#include "checkpoint/forwarding_files.h"
 #include "train/checkpoint_facts.h"
 
 namespace trident::testing {
