@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <charconv>
 #include <memory>
+#include <optional>
 #include <set>
 #include <sstream>
 
@@ -109,12 +110,18 @@ std::vector<Host> read_hostfile(const std::filesystem::path& path) {
 
 int find_this_machine(const std::vector<Host>& hosts) {
   const std::string own_name = host_name();
+  const auto number_of = [&](const auto& is_own) -> std::optional<int> {
+    const auto found = std::find_if(hosts.begin(), hosts.end(), [&](const Host& host) { return is_own(host.name); });
+    return found == hosts.end() ? std::nullopt : std::optional(static_cast<int>(found - hosts.begin()));
+  };
+  // An address may be that of several names.
+  if (const auto named = number_of([&](const std::string& name) { return name == own_name; })) return *named;
+  const std::string short_name = first_part(own_name);
+  if (const auto named = number_of([&](const std::string& name) { return first_part(name) == short_name; }))
+    return *named;
   const auto own = own_addresses();
-  for (size_t i = 0; i < hosts.size(); ++i) {
-    const std::string& name = hosts[i].name;
-    const bool named = name == own_name || first_part(name) == first_part(own_name);
-    if (named || has_own_address(name, own)) return static_cast<int>(i);
-  }
+  if (const auto reached = number_of([&](const std::string& name) { return has_own_address(name, own); }))
+    return *reached;
   throw Error(ErrorCode::config, kComponent, "this machine, " + own_name + ", is not in the hostfile",
               "start the job on one of its hosts");
 }

@@ -19,7 +19,7 @@ struct Host {
 /// Error(bad_data) with file and line, and with the system's reason where it cannot be read.
 [[nodiscard]] std::vector<Host> read_hostfile(const std::filesystem::path& path);
 
-/// The number of the first host that is this machine: by its name, or by an address of one of its interfaces. Throws
+/// The number of the first host that is this machine: by its name, else by an address of one of its interfaces. Throws
 /// Error(config) where none is.
 [[nodiscard]] int find_this_machine(const std::vector<Host>& hosts);
 

@@ -94,11 +94,11 @@ void Nodes::gather() {
              kFirstComing);
   for (const auto& node : remote_) {
     if (node->connected()) continue;
-    throw Error(
-        ErrorCode::peer_lost, "launch/nodes", "the agent on " + node->host() + " does not come",
-        fmt::format("its own words, if any, are above; try `{} {} true`, and whether that host reaches this one "
-                    "at {}",
-                    options_.remote_shell, node->host(), own_.address));
+    const std::string attempt = by_themselves ? "was it started there too: `srun --ntasks-per-node=1`"
+                                              : fmt::format("try `{} {} true`", options_.remote_shell, node->host());
+    throw Error(ErrorCode::peer_lost, "launch/nodes", "the agent on " + node->host() + " does not come",
+                fmt::format("its own words, if any, are above; {}, and does that host reach this one at {}", attempt,
+                            own_.address));
   }
 }
 

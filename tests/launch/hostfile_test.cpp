@@ -55,6 +55,7 @@ TEST_F(HostfileTest, SaysWhyItCannotBeRead) {
 TEST_F(HostfileTest, FindsThisMachine) {
   EXPECT_EQ(find_this_machine({{"no-such-host.invalid", 1}, {host_name(), 1}}), 1);
   EXPECT_EQ(find_this_machine({{"192.0.2.1", 1}, {"127.0.0.1", 1}}), 1);
+  EXPECT_EQ(find_this_machine({{"127.0.0.1", 1}, {host_name(), 1}}), 1);
   EXPECT_THROW((void)find_this_machine({{"192.0.2.1", 1}}), Error);
 }
 

@@ -73,7 +73,7 @@ mend_one_way() { ip -n "$mark-$1" neigh del "$2" dev link0; }
 
 remove_nodes() {
   local name pid
-  for name in $(ip netns list 2>/dev/null | grep -oE "^$mark-[a-z]*"); do
+  for name in $(ip netns list 2>/dev/null | grep -oE "^$mark-[a-z0-9]*"); do
     for pid in $(ip netns pids "$name" 2>/dev/null); do kill -KILL "$pid" 2>/dev/null || true; done
     ip netns delete "$name" 2>/dev/null || true
   done
