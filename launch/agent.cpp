@@ -75,7 +75,6 @@ void Agent::begin(const NodeShare& share) {
   for (Worker& worker : workers_) worker.last_beat = last_look_;
   daemon_.reset();
   ends_ = 0;
-  kills_before_ = kernel_kills();
 }
 
 void Agent::extend_lease(int64_t steady_ns) {
@@ -192,6 +191,7 @@ void Agent::take(const GuardianMessage& message, UniqueDescriptor& guardian) {
     if (const auto peer = peer_of(guardian); peer && !daemon_.is_open()) daemon_ = open_process(parent_of(peer->pid));
     worker.pid = message.worker;
     worker.process = open_process(message.worker);
+    worker.kernel_kills = KernelKills(message.worker);
     worker.guardian = std::move(guardian);
     ++news_;
   } else if (message.kind == GuardianMessage::Kind::ended && !worker.ended) {
@@ -213,13 +213,12 @@ NodeState Agent::look() {
   // If this process slept, the ranks' silence proves nothing.
   const auto gap = now - std::exchange(last_look_, now);
   const auto slept = gap > kOwnSleep ? gap : Clock::duration::zero();
-  const bool kernel_killed = kernel_kills() > kills_before_;
   NodeState state{share_, {}};
-  for (int i = 0; i < share_.ranks; ++i) state.ranks.push_back(look_at(i, now, slept, kernel_killed));
+  for (int i = 0; i < share_.ranks; ++i) state.ranks.push_back(look_at(i, now, slept));
   return state;
 }
 
-RankState Agent::look_at(int index, Clock::time_point now, Clock::duration slept, bool kernel_killed) {
+RankState Agent::look_at(int index, Clock::time_point now, Clock::duration slept) {
   Worker& worker = workers_[static_cast<size_t>(index)];
   RankState seen;
   seen.rank = share_.first_rank + index;
@@ -231,7 +230,7 @@ RankState Agent::look_at(int index, Clock::time_point now, Clock::duration slept
   seen.end_order = worker.end_order;
   seen.lost = worker.lost;
   seen.daemon_gone = daemon_.is_open() && readable(daemon_);
-  seen.kernel_killed = kernel_killed;
+  seen.kernel_killed = worker.ended && worker.kernel_kills.any();
   if (std::exchange(worker.beats, seen.record.beats) != seen.record.beats) worker.last_beat = now;
   worker.last_beat += slept;
   seen.idle_s = std::max(0.0, std::chrono::duration<double>(now - worker.last_beat).count());

@@ -11,6 +11,7 @@
 #include "launch/guardian.h"
 #include "launch/heartbeat_memory.h"
 #include "launch/job_place.h"
+#include "launch/kernel_kills.h"
 #include "launch/node.h"
 #include "launch/snapshot_exchange.h"
 #include "launch/unique_descriptor.h"
@@ -66,6 +67,7 @@ class Agent final : public Node {
     bool lost = false;          ///< its guardian is gone without a word, and so is it
     UniqueDescriptor process;   ///< names the process even after its number is given to another
     UniqueDescriptor guardian;  ///< socket
+    KernelKills kernel_kills;   ///< in its control group, which need not be the agent's
     uint64_t beats = 0;
     Clock::time_point last_beat;
   };
@@ -75,7 +77,7 @@ class Agent final : public Node {
   void take(const GuardianMessage& message, UniqueDescriptor& guardian);
   void end(Worker& worker, int wait_status);
   void let_go_of_guardians();
-  [[nodiscard]] RankState look_at(int index, Clock::time_point now, Clock::duration slept, bool kernel_killed);
+  [[nodiscard]] RankState look_at(int index, Clock::time_point now, Clock::duration slept);
 
   JobPlace place_;
   std::string host_;
@@ -90,7 +92,6 @@ class Agent final : public Node {
   int ends_ = 0;
   int64_t news_ = 0;
   int64_t lease_ns_ = std::numeric_limits<int64_t>::max();
-  int64_t kills_before_ = 0;
   Clock::time_point last_look_;
 };
 

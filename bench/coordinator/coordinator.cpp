@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
@@ -41,6 +43,7 @@ namespace trident {
 namespace {
 
 constexpr double kBeat = 0.25;
+constexpr unsigned kWatchdogS = 120;
 constexpr int64_t kMissedNs = 500'000'000;  // two beats
 
 /// What both processes and their parent see.
@@ -194,6 +197,8 @@ template <class Work>
 pid_t start_on(int core, const Work& work) {
   const pid_t process = ::fork();
   if (process != 0) return process;
+  (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  (void)::alarm(kWatchdogS);
   cpu_set_t own;
   CPU_ZERO(&own);
   CPU_SET(core, &own);
@@ -298,6 +303,7 @@ bool verdicts(const std::vector<int>& sizes, bool times) {
         fmt::print(", first node told after {:.3f} s, last after {:.3f} s",
                    ms(log.first_fence_ns - log.injected_ns) / 1e3, ms(log.last_fence_ns - log.injected_ns) / 1e3);
       fmt::print("\n");
+      (void)std::fflush(stdout);
     }
   }
   return well;
