@@ -127,19 +127,29 @@ class Onlooker {
   int64_t cpu_ns_ = 0;
 };
 
-JobConfig job_of(const SimulatedGang& gang) {
+/// What a run is told.
+struct Setting {
+  SimulatedGang gang;
+  SimulatedTimes times{};
+  double hang_s = 3;
+  double node_timeout_s = 3;
+};
+
+JobConfig job_of(const Setting& setting) {
   JobConfig job;
-  const MeshShape mesh = gang.mesh();
+  const MeshShape mesh = setting.gang.mesh();
   job.parallelism.dp = mesh.dp, job.parallelism.tp = mesh.tp, job.parallelism.pp = mesh.pp;
   job.fault.heartbeat = {kBeat};
-  job.fault.hang_timeout = config::Seconds{3};
+  job.fault.hang_timeout = config::Seconds{setting.hang_s};
   job.fault.max_restarts = 0;
   job.fault.snapshot_interval_steps = 0;
   return job;
 }
 
-ClusterOptions cluster_of(const SimulatedGang& gang) {
+ClusterOptions cluster_of(const Setting& setting) {
+  const SimulatedGang& gang = setting.gang;
   ClusterOptions cluster;
+  cluster.times.timeout = std::chrono::duration<double>(setting.node_timeout_s);
   cluster.hosts.push_back({"coordinator", 0});
   for (int i = 1; i <= gang.nodes(); ++i) cluster.hosts.push_back({"node" + std::to_string(i), gang.kRanksPerNode});
   return cluster;
@@ -156,20 +166,19 @@ void scrape(const RunDirectory& run, const RankBoard& board, const std::stop_tok
   }
 }
 
-void coordinate(const SimulatedGang& gang, const std::filesystem::path& folder, const JobSecret& secret,
-                Shared& shared) {
+void coordinate(const Setting& setting, const std::filesystem::path& folder, const JobSecret& secret, Shared& shared) {
   const RunDirectory run(folder, "run");
   run.create();
   Agent agent{JobPlace(run.root())};
   shared.rss_before = resident_bytes();
   WireListener listener({}, secret);
   shared.port = listener.port();
-  Nodes nodes(agent, cluster_of(gang), secret, std::move(listener), "127.0.0.1");
+  Nodes nodes(agent, cluster_of(setting), secret, std::move(listener), "127.0.0.1");
   nodes.gather();
   RankBoard board;
-  Onlooker onlooker(shared, gang.nodes());
+  Onlooker onlooker(shared, setting.gang.nodes());
   CoordinatorOptions options;
-  options.job = job_of(gang);
+  options.job = job_of(setting);
   options.publish = [&](const GangState& state, int64_t epoch) {
     board.publish(state, epoch);
     onlooker.look(state);
@@ -222,17 +231,17 @@ struct Outcome {
   std::vector<EventRecord> events;
 };
 
-Outcome run_once(const SimulatedGang& gang, double seconds, Shared& shared) {
+Outcome run_once(const Setting& setting, Shared& shared) {
   const Workplace place;
   const JobSecret secret = JobSecret::generate();
   const int first = processor(0), second = processor(1);
   const pid_t coordinator = start_on(first, [&] {
     (void)::setenv("PATH", (place.path().string() + ":/usr/bin:/bin").c_str(), 1);  // NOLINT(concurrency-mt-unsafe)
-    coordinate(gang, place.path(), secret, shared);
+    coordinate(setting, place.path(), secret, shared);
   });
   const pid_t agents = start_on(second, [&] {
     while (shared.port == 0) ::usleep(1000);
-    simulate_nodes(gang, seconds, shared.port, secret, shared.log);
+    simulate_nodes(setting.gang, setting.times, shared.port, secret, shared.log);
   });
   const bool first_well = ends_well(coordinator), second_well = ends_well(agents);
   return {first_well && second_well, read_events(place.path() / "run" / "events.jsonl")};
@@ -268,7 +277,7 @@ bool beats(const std::vector<int>& sizes, double seconds) {
     const SharedPlace place;
     const Shared& shared = place.get();
     const SimulatedGang gang{ranks, SimulatedFault::none};
-    well = run_once(gang, seconds, place.get()).well && well && shared.missed == 0;
+    well = run_once({gang, {.steady = seconds}}, place.get()).well && well && shared.missed == 0;
     const double steady = static_cast<double>(shared.steady_ns) * 1e-9;
     const double cpu = static_cast<double>(shared.cpu_ns) * 1e-9;
     fmt::print(
@@ -282,25 +291,44 @@ bool beats(const std::vector<int>& sizes, double seconds) {
   return well;
 }
 
-constexpr std::pair<SimulatedFault, std::string_view> kFaults[] = {
-    {SimulatedFault::dead, "dead"}, {SimulatedFault::hung, "hung"}, {SimulatedFault::mismatched, "mismatched"}};
+struct Case {
+  SimulatedFault fault;
+  std::string_view name;
+  FaultCause cause;
+};
+constexpr Case kCases[] = {{SimulatedFault::dead, "dead", FaultCause::killed},
+                           {SimulatedFault::hung, "hung", FaultCause::hang},
+                           {SimulatedFault::mismatched, "mismatched", FaultCause::mismatched_collectives}};
+
+std::string verdict_text(const std::vector<EventRecord>& events) {
+  const auto found = std::find_if(events.begin(), events.end(),
+                                  [](const EventRecord& event) { return event.event == RunEvent::verdict; });
+  if (found == events.end()) return "none";
+  return fmt::format("rank {}: {}", found->rank.value_or(-1), found->cause);
+}
+
+// For a test nothing depends on how fast this machine is.
+Setting setting_of(const Case& each, int ranks, bool times) {
+  const SimulatedGang gang{ranks, each.fault};
+  return times ? Setting{gang} : Setting{gang, {0.2, 0.2}, 1, 60};
+}
 
 bool verdicts(const std::vector<int>& sizes, bool times) {
   bool well = true;
-  for (const auto& [fault, name] : kFaults) {
+  for (const Case& each : kCases) {
     for (const int ranks : sizes) {
       const SharedPlace place;
-      const SimulatedGang gang{ranks, fault};
-      const Outcome outcome = run_once(gang, 1, place.get());
-      const auto verdict = std::find_if(outcome.events.begin(), outcome.events.end(),
-                                        [](const EventRecord& event) { return event.event == RunEvent::verdict; });
-      const bool right = verdict != outcome.events.end() && verdict->rank == gang.culprit();
+      const Setting setting = setting_of(each, ranks, times);
+      const Outcome outcome = run_once(setting, place.get());
+      const std::string expected = fmt::format("rank {}: {}", setting.gang.culprit(), to_string(each.cause));
+      const std::string verdict = verdict_text(outcome.events);
+      const bool right = outcome.well && verdict == expected;
       well = well && right;
+      fmt::print("{:<11} {:>6} ranks: {}", each.name, ranks, verdict);
+      if (!right) fmt::print(", WRONG: expected {}", expected);
       const SimulationLog& log = place.get().log;
-      fmt::print("{:<11} {:>6} ranks: {} rank {}", name, ranks, right ? verdict->cause : "WRONG",
-                 right ? gang.culprit() - ranks : -1);
       if (times)
-        fmt::print(", first node told after {:.3f} s, last after {:.3f} s",
+        fmt::print("; first node told after {:.3f} s, last after {:.3f} s",
                    ms(log.first_fence_ns - log.injected_ns) / 1e3, ms(log.last_fence_ns - log.injected_ns) / 1e3);
       fmt::print("\n");
       (void)std::fflush(stdout);

@@ -17,8 +17,7 @@ namespace trident {
 namespace {
 
 constexpr int64_t kBeatNs = 250'000'000;
-constexpr int64_t kStartNs = 500'000'000;     // from `begin` to ranks that train
-constexpr int64_t kSettleNs = 2'000'000'000;  // until all is steady
+constexpr int64_t kStartNs = 500'000'000;  // from `begin` to ranks that train
 
 struct Node {
   WireLink link;
@@ -35,8 +34,8 @@ struct Node {
 
 class Simulation {
  public:
-  Simulation(const SimulatedGang& gang, double seconds, SimulationLog& log)
-      : gang_(gang), seconds_(seconds), log_(log) {}
+  Simulation(const SimulatedGang& gang, const SimulatedTimes& times, SimulationLog& log)
+      : gang_(gang), times_(times), log_(log) {}
 
   void connect(uint16_t port, const JobSecret& secret) {
     for (int i = 0; i < gang_.nodes(); ++i)
@@ -105,8 +104,9 @@ class Simulation {
       if (std::all_of(nodes_.begin(), nodes_.end(), [](const Node& node) { return node.ready; })) began_ns_ = now_;
       return;
     }
-    const bool over = now_ - began_ns_ >= kStartNs + kSettleNs + static_cast<int64_t>(seconds_ * 1e9);
-    log_.steady = !over && now_ - began_ns_ >= kStartNs + kSettleNs;
+    const double trained = static_cast<double>(now_ - began_ns_ - kStartNs) * 1e-9;
+    const bool over = trained >= times_.settle + times_.steady;
+    log_.steady = !over && trained >= times_.settle;
     if (!over || over_ns_ != 0) return;
     log_.injected_ns = over_ns_ = now_;
     // Agents tell of the end of a process at once.
@@ -151,7 +151,7 @@ class Simulation {
   }
 
   SimulatedGang gang_;
-  double seconds_;
+  SimulatedTimes times_;
   SimulationLog& log_;
   std::vector<Node> nodes_;
   std::vector<pollfd> events_;
@@ -162,9 +162,9 @@ class Simulation {
 
 }  // namespace
 
-void simulate_nodes(const SimulatedGang& gang, double seconds, uint16_t port, const JobSecret& secret,
+void simulate_nodes(const SimulatedGang& gang, const SimulatedTimes& times, uint16_t port, const JobSecret& secret,
                     SimulationLog& log) {
-  Simulation simulation(gang, seconds, log);
+  Simulation simulation(gang, times, log);
   simulation.connect(port, secret);
   simulation.run();
 }

@@ -19,10 +19,15 @@ struct SimulationLog {
   std::atomic<int64_t> longest_lag_ns{0};  ///< that a report was sent after it was due, while steady
 };
 
+/// Seconds that ranks train: until all is steady, and then until the fault comes, or, where there is none, the end.
+struct SimulatedTimes {
+  double settle = 2;
+  double steady = 1;
+};
+
 /// The agents of all nodes in one thread: each over a connection of its own, with a report for every lease and four
-/// times a second. After `seconds` of training the fault comes, or, where there is none, the end. Returns once the
-/// coordinator has said goodbye to all.
-void simulate_nodes(const SimulatedGang& gang, double seconds, uint16_t port, const JobSecret& secret,
+/// times a second. Returns once the coordinator has said goodbye to all.
+void simulate_nodes(const SimulatedGang& gang, const SimulatedTimes& times, uint16_t port, const JobSecret& secret,
                     SimulationLog& log);
 
 }  // namespace trident
