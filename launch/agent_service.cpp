@@ -70,10 +70,9 @@ std::shared_ptr<WireCable> AgentService::cable() const {
 
 void AgentService::inject() {
   if (options_.faults == nullptr || options_.faults->none() || !agent_.ready()) return;
-  options_.faults->advance({agent_.epoch(),
-                            furthest_step(agent_.look().ranks),
-                            false,
-                            {view_.coordinator, {}, options_.address, options_.port}});
+  options_.faults->advance({.epoch = agent_.epoch(),
+                            .step = furthest_step(agent_.look().ranks),
+                            .coordinator = {view_.coordinator, {}, options_.address, options_.port}});
 }
 
 void AgentService::wait() {

@@ -183,7 +183,8 @@ bool ChaosLog::follows_from_known(const Verdict& verdict) const {
 }
 
 bool ChaosLog::tolerated(const Outcome& outcome) const {
-  return outcome.overtaken || (concerns_link(outcome.fault.kind) && outcome.fault.seconds <= scope_.lease_s);
+  const bool is_short = outcome.fault.seconds <= scope_.times.lease().count();
+  return outcome.overtaken || (concerns_link(outcome.fault.kind) && is_short);
 }
 
 void ChaosLog::fenced() {
@@ -215,7 +216,10 @@ void ChaosLog::look(const GangState& gang) {
 
 void ChaosLog::ended() {
   const Time now = std::chrono::steady_clock::now();
+  take_injections();
   for (Outcome& outcome : outcomes_) {
+    const bool too_late = since(outcome, now) < scope_.times.timeout.count() + 1;
+    outcome.overtaken |= concerns_link(outcome.fault.kind) && too_late;
     if (!outcome.fenced || outcome.written) continue;
     if (!outcome.resumed) outcome.resumed = since(outcome, now);
     outcome.committed = since(outcome, now);

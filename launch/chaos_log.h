@@ -8,6 +8,7 @@
 
 #include "launch/fault.h"
 #include "launch/injection_journal.h"
+#include "launch/remote_node.h"
 #include "launch/verdict.h"
 #include "train/metrics/events_file.h"
 #include "train/metrics/run_directory.h"
@@ -19,8 +20,8 @@ namespace trident {
 
 /// Who keeps the log.
 struct ChaosScope {
-  int node = -1;       ///< its number; -1: it is the only one
-  double lease_s = 0;  ///< a link that is cut for less may pass unnoticed
+  int node = -1;  ///< its number; -1: it is the only one
+  NodeTimes times{};
 };
 
 /// What became of the faults that were injected into a run: a line of `chaos.jsonl` for each, and a summary. The agent
@@ -57,7 +58,7 @@ class ChaosLog {
     std::string named_host{};
     std::string named_cause{};
     bool right = false;
-    bool overtaken = false;  // by another fault of its gang: it may have come to nothing
+    bool overtaken = false;  // by another fault of its gang, or the job's end: it may have come to nothing
     bool written = false;
   };
 

@@ -8,6 +8,7 @@
 #include <array>
 #include <csignal>
 #include <iostream>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -58,7 +59,7 @@ std::vector<std::pair<std::string, int>> hosts_of(const std::vector<GangShare>& 
 
 ChaosScope chaos_scope(const CoordinatorOptions& options) {
   const NodeTimes times{.timeout = std::chrono::duration<double>(options.job.fault.node_timeout.value)};
-  return {options.node_faults == nullptr ? -1 : options.node_faults->node(), times.lease().count()};
+  return {options.node_faults == nullptr ? -1 : options.node_faults->node(), times};
 }
 
 }  // namespace
@@ -182,9 +183,8 @@ Coordinator::End Coordinator::supervise(Gang& gang) {
     gang.set_limits(limits_);
     const GangState& state = gang.state();
     chaos_.look(state);
-    if (options_.node_faults != nullptr)
-      options_.node_faults->advance({epoch_, furthest_step(state.ranks), true, nodes_.own()});
-    tell_refused();
+    inject(state);
+    tell_refused(state);
     if (options_.publish) options_.publish(state, epoch_);
     End end{.seen = Clock::now(), .committed = committed_by_all(state)};
     if (const auto code = abandoned_ ? std::optional(kInterrupted) : ended_well(gang)) {
@@ -220,6 +220,17 @@ Coordinator::End Coordinator::supervise(Gang& gang) {
     }
     look_cost_ = Clock::now() - look_began;
   }
+}
+
+void Coordinator::inject(const GangState& state) {
+  if (options_.node_faults == nullptr || state.ranks.empty()) return;
+  std::set<std::string> hosts;
+  for (const RankState& rank : state.ranks) hosts.insert(rank.host);
+  options_.node_faults->advance({.epoch = epoch_,
+                                 .step = furthest_step(state.ranks),
+                                 .coordinates = true,
+                                 .nodes = static_cast<int>(hosts.size()),
+                                 .coordinator = nodes_.own()});
 }
 
 // Looks at many ranks take long: they leave as much time between them for taking in what nodes say.

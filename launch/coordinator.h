@@ -76,6 +76,7 @@ class Coordinator {
   void take_over(const LostNodes& replaced);
   [[nodiscard]] End run_gang();
   [[nodiscard]] End supervise(Gang& gang);
+  void inject(const GangState& state);
   void learn(const GangState& state);
   void tell_recovery(const GangState& state);
   void take_signals(const Gang& gang);
@@ -87,7 +88,7 @@ class Coordinator {
   void grow_if_due(const Gang& gang, const GangState& state);
   [[nodiscard]] bool places_return(const GangState& state);
   void tell_stragglers(const GangState& state);
-  void tell_refused();
+  void tell_refused(const GangState& state);
   void copy_snapshots(const GangState& state);
   void tell(const Verdict& verdict);
   void event(RunEvent event, const Verdict& verdict, const std::string& detail);

@@ -58,10 +58,10 @@ void Coordinator::tell_stragglers(const GangState& state) {
   }
 }
 
-void Coordinator::tell_refused() {
+void Coordinator::tell_refused(const GangState& state) {
   const auto what = refusals_.look(nodes_.refused());
   if (!what) return;
-  EventRecord record{.event = RunEvent::fault, .attempt = static_cast<int>(epoch_)};
+  EventRecord record{.event = RunEvent::fault, .attempt = static_cast<int>(epoch_), .step = furthest_step(state.ranks)};
   record.host = nodes_.own().host;
   record.cause = "forged frames";
   record.detail = *what + "; nothing of it was heard";

@@ -95,6 +95,7 @@ void add_chaos(Verb& program, Action& action) {
   verb.footer(
       "Example:\n  trident chaos faults.yaml job.yaml --ranks 4 run.name=chaos\n"
       "A schedule: {faults: [{kind: kill, rank: 2, step: 5}], random: {faults: 10, seed: 7, kinds: [kill, stop]}}\n"
+      "Faults of nodes, links, agents and the coordinator (cut_link, agent_kill, ...) take --hostfile.\n"
       "What became of each fault is in the run's chaos.jsonl. Exit code 70 where one was not detected or was blamed "
       "on\n"
       "the wrong rank or cause; otherwise that of `trident launch`.");

@@ -47,9 +47,10 @@ void NodeFaults::cut(const InjectedFault& fault, Clock::duration ago) {
   cable_->cut(what, Clock::now() - ago, seconds(fault.seconds), fault.times);
 }
 
-bool NodeFaults::is_mine(const InjectedFault& fault, bool coordinates) const {
-  if (fault.kind == Kind::coordinator_kill) return coordinates;
-  return fault.kind != Kind::agent_kill || !coordinates;
+bool NodeFaults::may_happen(const InjectedFault& fault, const Moment& now) {
+  if (fault.kind == Kind::coordinator_kill) return now.coordinates && now.nodes > 2;
+  if (fault.kind == Kind::agent_kill) return !now.coordinates;
+  return !concerns_link(fault.kind) || now.nodes > 1;
 }
 
 // By this node or, where one coordinates instead of another, by that one.
@@ -64,7 +65,7 @@ void NodeFaults::advance(const Moment& now) {
   for (size_t i = 0; i < options_.faults.size();) {
     const InjectedFault fault = options_.faults[i];
     const bool here = fault.epoch <= InjectedFault::kEveryEpoch || fault.epoch == now.epoch;
-    if (!here || now.step < fault.step || !is_mine(fault, now.coordinates)) {
+    if (!here || now.step < fault.step || !may_happen(fault, now)) {
       ++i;
       continue;
     }

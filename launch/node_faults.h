@@ -36,13 +36,14 @@ class NodeFaults {
     int64_t epoch = 0;
     int64_t step = 0;          ///< that the first of the ranks is at
     bool coordinates = false;  ///< this node
+    int nodes = 2;             ///< that have ranks: with one nothing goes over a link, of two one is not most
     NodePeer coordinator{};    ///< its address and port
   };
   /// To be called now and then; makes happen what is due.
   void advance(const Moment& now);
 
  private:
-  [[nodiscard]] bool is_mine(const InjectedFault& fault, bool coordinates) const;
+  [[nodiscard]] static bool may_happen(const InjectedFault& fault, const Moment& now);
   [[nodiscard]] bool has_happened(const InjectedFault& fault, int64_t epoch) const;
   void stay_cut();
   void cut(const InjectedFault& fault, WireCable::Clock::duration ago);

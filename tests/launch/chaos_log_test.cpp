@@ -26,7 +26,7 @@ class ChaosLogTest : public testing::Test {
     append_injection(run_->injections(), parse_faults(fault).at(0), epoch, {-1, host});
   }
   [[nodiscard]] ChaosLog log(const std::string& faults, int node = 0) const {
-    return {*run_, parse_faults(faults), {node, 2.0}};
+    return {*run_, parse_faults(faults), {node, {}}};
   }
   static void lose(ChaosLog& log, int64_t epoch, const std::string& host, int exit_code = 0) {
     Verdict verdict;
@@ -85,6 +85,14 @@ TEST_F(ChaosLogTest, AShortCutMayPassUnnoticedAndALongOneMayNot) {
     EXPECT_TRUE(lines()[0]["detected"].is_null());
     EXPECT_EQ(lines()[0]["right"], !is_long);
   }
+}
+
+TEST_F(ChaosLogTest, ALinkThatIsCutJustBeforeTheEndMayPassUnnoticed) {
+  const std::string fault = "cut_link@node=1,step=5,epoch=once,seconds=4";
+  ChaosLog chaos = log(fault);
+  inject(fault, 1, "b");
+  chaos.ended();
+  EXPECT_TRUE(chaos.finish());
 }
 
 TEST_F(ChaosLogTest, ALinkThatFlapsMayBeFoundLostAgain) {

@@ -54,6 +54,14 @@ TEST_F(NodeFaultsTest, AnotherAgentOfTheNodeStaysCutAndDoesNotBeginAgain) {
   EXPECT_EQ(other.cable(), nullptr);
 }
 
+TEST_F(NodeFaultsTest, ALinkTakesTwoNodes) {
+  NodeFaults a = node(0, "cut_link@node=0,step=5,epoch=once,seconds=3600");
+  a.advance({.epoch = 1, .step = 6, .coordinates = true, .nodes = 1});
+  EXPECT_TRUE(a.cable()->lets_out());
+  a.advance({.epoch = 2, .step = 7, .coordinates = true});
+  EXPECT_FALSE(a.cable()->lets_out());
+}
+
 TEST_F(NodeFaultsTest, HappensInItsEpochOnly) {
   NodeFaults b = node(1, "cut_link@node=1,step=5,epoch=2,seconds=3600");
   b.advance({1, 9});
@@ -65,12 +73,14 @@ TEST_F(NodeFaultsTest, HappensInItsEpochOnly) {
 TEST_F(NodeFaultsTest, AgentAndCoordinatorAreKilledWhereTheyAre) {
   const std::string faults = "agent_kill@node=1,step=2,epoch=once;coordinator_kill@step=3,epoch=once";
   NodeFaults b = node(1, faults);
-  b.advance({.epoch = 1, .step = 2, .coordinates = true});
-  EXPECT_EXIT(b.advance({.epoch = 1, .step = 3, .coordinates = true}), testing::KilledBySignal(SIGKILL), "");
+  b.advance({.epoch = 1, .step = 2, .coordinates = true, .nodes = 3});
+  b.advance({.epoch = 1, .step = 3, .coordinates = true, .nodes = 2});
+  EXPECT_EXIT(b.advance({.epoch = 1, .step = 3, .coordinates = true, .nodes = 3}), testing::KilledBySignal(SIGKILL),
+              "");
   EXPECT_EXIT(node(1, faults).advance({1, 2}), testing::KilledBySignal(SIGKILL), "");
   // Both have happened; nothing does again.
   node(1, faults).advance({1, 9});
-  node(0, faults).advance({.epoch = 1, .step = 9, .coordinates = true});
+  node(0, faults).advance({.epoch = 1, .step = 9, .coordinates = true, .nodes = 3});
 }
 
 }  // namespace
