@@ -55,7 +55,7 @@ GemmKey parse_key(const Json& entry) {
   if (!form) throw_malformed("form is " + entry.at("form").dump() + ", expected nn, nt or tn");
   if (!dtype) throw_malformed("dtype is " + entry.at("dtype").dump() + ", expected fp64, fp32 or bf16");
   return {*form,  parse_size(entry, "m"),     parse_size(entry, "n"), parse_size(entry, "k"),
-          *dtype, entry.value("bias", false), parse_device(entry)};
+          *dtype, entry.value("bias", false), parse_device(entry),    entry.value("fp8", false)};
 }
 
 }  // namespace
@@ -70,8 +70,8 @@ std::string_view to_string(GemmForm form) {
 }
 
 std::string GemmKey::to_string() const {
-  return fmt::format("{} {}x{}x{} {}{}{}", trident::to_string(form), m, n, k, trident::to_string(dtype),
-                     bias ? " bias" : "", device == DeviceKind::cuda ? " cuda" : "");
+  return fmt::format("{} {}x{}x{} {}{}{}{}", trident::to_string(form), m, n, k, trident::to_string(dtype),
+                     bias ? " bias" : "", device == DeviceKind::cuda ? " cuda" : "", fp8 ? " fp8" : "");
 }
 
 GemmChoices GemmChoices::parse(std::string_view json) {
@@ -96,11 +96,11 @@ std::string GemmChoices::to_json() const {
   std::string text = fmt::format("{{\"version\": {}, \"choices\": [", kVersion);
   const char* separator = "\n";
   for (const auto& [key, library] : table_) {
-    text +=
-        fmt::format(R"({}{{"form": "{}", "m": {}, "n": {}, "k": {}, "dtype": "{}"{}{}, "library": {}}})", separator,
-                    trident::to_string(key.form), key.m, key.n, key.k, trident::to_string(key.dtype),
-                    key.bias ? R"(, "bias": true)" : "", key.device == DeviceKind::cuda ? R"(, "device": "cuda")" : "",
-                    Json(library).dump(-1, ' ', true, Json::error_handler_t::replace));
+    text += fmt::format(
+        R"({}{{"form": "{}", "m": {}, "n": {}, "k": {}, "dtype": "{}"{}{}{}, "library": {}}})", separator,
+        trident::to_string(key.form), key.m, key.n, key.k, trident::to_string(key.dtype),
+        key.bias ? R"(, "bias": true)" : "", key.device == DeviceKind::cuda ? R"(, "device": "cuda")" : "",
+        key.fp8 ? R"(, "fp8": true)" : "", Json(library).dump(-1, ' ', true, Json::error_handler_t::replace));
     separator = ",\n";
   }
   return text + "\n]}\n";

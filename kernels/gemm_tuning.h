@@ -42,7 +42,9 @@ enum class GemmForm {
 [[nodiscard]] std::string_view to_string(GemmForm form);
 
 /// One product as a library sees it: a block on CPUs, a whole product on GPUs. `dtype` is the dtype of the products'
-/// operands in memory before any conversion to fp32; it separates choices although CPUs multiply bf16 as fp32.
+/// operands in memory before any conversion to fp32; it separates choices although CPUs multiply bf16 as fp32. In fp8
+/// it is that of the tensors they were made from: what is multiplied then are copies that lie as form nt has them,
+/// whatever the form.
 struct GemmKey {
   GemmForm form = GemmForm::nn;
   int64_t m = 0;
@@ -51,10 +53,13 @@ struct GemmKey {
   DType dtype = DType::fp32;
   bool bias = false;  ///< the library adds one as well; on GPUs only
   DeviceKind device = DeviceKind::cpu;
+  bool fp8 = false;  ///< operands are rounded to fp8; on GPUs only
 
   auto operator<=>(const GemmKey&) const = default;  // NOLINT(modernize-use-nullptr): false alarm
-  /// "nt 256x768x768 fp32", "nt 8192x2304x768 bf16 bias cuda"
+  /// "nt 256x768x768 fp32", "nt 8192x2304x768 bf16 bias cuda fp8"
   [[nodiscard]] std::string to_string() const;
+  /// Bytes of an operand's element.
+  [[nodiscard]] size_t operand_size() const { return fp8 ? 1 : size_of(dtype); }
 
   struct Hash {
     size_t operator()(const GemmKey& key) const {

@@ -16,11 +16,14 @@ constexpr uint32_t kMostAlignment = 16;
 
 DType result_dtype(const GemmKey& key) { return key.form == GemmForm::tn ? accumulation_dtype(key.dtype) : key.dtype; }
 
-int64_t row_of_a(const GemmKey& key) { return key.form == GemmForm::tn ? key.m : key.k; }
-int64_t row_of_b(const GemmKey& key) { return key.form == GemmForm::nt ? key.k : key.n; }
+bool is_a_transposed(const GemmKey& key) { return key.form == GemmForm::tn && !key.fp8; }
+bool is_b_transposed(const GemmKey& key) { return key.form == GemmForm::nt || key.fp8; }
 
-uint32_t common_alignment(const void* address, int64_t row, DType dtype) {
-  const uint64_t bits = reinterpret_cast<uintptr_t>(address) | static_cast<uint64_t>(row) * size_of(dtype);
+int64_t row_of_a(const GemmKey& key) { return is_a_transposed(key) ? key.m : key.k; }
+int64_t row_of_b(const GemmKey& key) { return is_b_transposed(key) ? key.k : key.n; }
+
+uint32_t common_alignment(const void* address, int64_t row, size_t element) {
+  const uint64_t bits = reinterpret_cast<uintptr_t>(address) | static_cast<uint64_t>(row) * element;
   return uint32_t{1} << std::countr_zero(bits | kMostAlignment);
 }
 
@@ -34,6 +37,13 @@ cudaDataType type_of(DType dtype) {
   TRIDENT_CHECK(false, "matrix product of integers");
 }
 
+// A is x or, where gradients are computed, dy.
+cudaDataType type_of_a(const GemmKey& key) {
+  if (!key.fp8) return type_of(key.dtype);
+  return key.form == GemmForm::nt ? CUDA_R_8F_E4M3 : CUDA_R_8F_E5M2;
+}
+cudaDataType type_of_b(const GemmKey& key) { return key.fp8 ? CUDA_R_8F_E4M3 : type_of(key.dtype); }
+
 template <class T>
 void set(cublasLtMatmulDescOpaque_t& operation, cublasLtMatmulDescAttributes_t attribute, const T& value) {
   const cublasStatus_t status = cublasLtMatmulDescSetAttribute(&operation, attribute, &value, sizeof value);
@@ -46,9 +56,9 @@ void set(cublasLtMatmulPreferenceOpaque_t& preference, cublasLtMatmulPreferenceA
   TRIDENT_CHECK(status == CUBLAS_STATUS_SUCCESS, "cuBLASLt refuses a preference of a product");
 }
 
-void lay_out(cublasLtMatrixLayoutOpaque_t& layout, DType dtype, int64_t rows, int64_t columns) {
-  const cublasStatus_t status = cublasLtMatrixLayoutInit(&layout, type_of(dtype), static_cast<uint64_t>(rows),
-                                                         static_cast<uint64_t>(columns), rows);
+void lay_out(cublasLtMatrixLayoutOpaque_t& layout, cudaDataType type, int64_t rows, int64_t columns) {
+  const cublasStatus_t status =
+      cublasLtMatrixLayoutInit(&layout, type, static_cast<uint64_t>(rows), static_cast<uint64_t>(columns), rows);
   TRIDENT_CHECK(status == CUBLAS_STATUS_SUCCESS, "cuBLASLt refuses a matrix");
 }
 
@@ -73,29 +83,35 @@ void check_blas(cublasStatus_t status, const GemmKey& key) {
 }
 
 GemmAlignment GemmAlignment::of(const GemmKey& key, const GemmOperands& operands) {
-  return {common_alignment(operands.a, row_of_a(key), key.dtype),
-          common_alignment(operands.b, row_of_b(key), key.dtype),
-          common_alignment(operands.c, key.n, result_dtype(key))};
+  return {common_alignment(operands.a, row_of_a(key), key.operand_size()),
+          common_alignment(operands.b, row_of_b(key), key.operand_size()),
+          common_alignment(operands.c, key.n, size_of(result_dtype(key)))};
 }
 
 GemmProblem::GemmProblem(const GemmKey& key, const GemmAlignment& alignment)
-    : alignment_(alignment), wide_(key.dtype == DType::fp64), bias_(key.bias) {
+    : alignment_(alignment), wide_(key.dtype == DType::fp64), bias_(key.bias), fp8_(key.fp8) {
   const cublasStatus_t status = cublasLtMatmulDescInit(&operation_, wide_ ? CUBLAS_COMPUTE_64F : CUBLAS_COMPUTE_32F,
                                                        wide_ ? CUDA_R_64F : CUDA_R_32F);
   TRIDENT_CHECK(status == CUBLAS_STATUS_SUCCESS, "cuBLASLt refuses a product");
-  const bool a_transposed = key.form == GemmForm::tn;
-  const bool b_transposed = key.form == GemmForm::nt;
+  const bool a_transposed = is_a_transposed(key), b_transposed = is_b_transposed(key);
   set(operation_, CUBLASLT_MATMUL_DESC_TRANSA, b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(operation_, CUBLASLT_MATMUL_DESC_TRANSB, a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
   // In columns: a row of ours is a column, which begins where the one before ends.
-  lay_out(first_, key.dtype, row_of_b(key), b_transposed ? key.n : key.k);
-  lay_out(second_, key.dtype, row_of_a(key), a_transposed ? key.k : key.m);
-  lay_out(result_, result_dtype(key), key.n, key.m);
+  lay_out(first_, type_of_b(key), row_of_b(key), b_transposed ? key.n : key.k);
+  lay_out(second_, type_of_a(key), row_of_a(key), a_transposed ? key.k : key.m);
+  lay_out(result_, type_of(result_dtype(key)), key.n, key.m);
+  // Proposals depend on whether they are there and on their alignment, which is all that is read before run().
+  alignas(2 * kMostAlignment) static const std::byte place[2 * kMostAlignment] = {};
+  const void* const somewhere = place + kMostAlignment;
+  if (fp8_) set_scales(somewhere, somewhere);
   if (!bias_) return;
   set(operation_, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-  // Proposals depend on its alignment, which is all that is read of it before run().
-  alignas(2 * kMostAlignment) static const std::byte place[2 * kMostAlignment] = {};
-  set(operation_, CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(place + kMostAlignment));
+  set(operation_, CUBLASLT_MATMUL_DESC_BIAS_POINTER, somewhere);
+}
+
+void GemmProblem::set_scales(const void* a, const void* b) {
+  set(operation_, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, b);
+  set(operation_, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, a);
 }
 
 std::vector<cublasLtMatmulAlgo_t> GemmProblem::proposals(cublasLtHandle_t blas, int most) {
@@ -136,6 +152,7 @@ cublasStatus_t GemmProblem::run(const Stream& stream, CudaState& state, const cu
     return wide_ ? static_cast<const void*>(kWide + one) : kNarrow + one;
   };
   if (bias_) set(operation_, CUBLASLT_MATMUL_DESC_BIAS_POINTER, operands.bias);
+  if (fp8_) set_scales(operands.a_scale, operands.b_scale);
   return cublasLtMatmul(state.blas(), &operation_, factor(true), operands.b, &first_, operands.a, &second_,
                         factor(accumulate), operands.c, &result_, operands.c, &result_, &algorithm, state.workspace(),
                         CudaState::kWorkspaceBytes, queue_of(stream));

@@ -13,7 +13,8 @@
 #include "kernels/gemm_tuning.h"
 
 // Matrix products by cuBLASLt. It thinks in columns: a row-major matrix is the transpose of the same memory read in
-// columns, so it computes Cᵀ = op(B)ᵀ·op(A)ᵀ, with our B as its first operand.
+// columns, so it computes Cᵀ = op(B)ᵀ·op(A)ᵀ, with our B as its first operand. Operands in fp8 must lie as form nt has
+// them: A[m, k] and B[n, k].
 
 namespace trident::cuda {
 
@@ -21,8 +22,10 @@ namespace trident::cuda {
 struct GemmOperands {
   const void* a = nullptr;
   const void* b = nullptr;
-  void* c = nullptr;           ///< of the accumulation dtype in form tn (gradients of weights)
-  const void* bias = nullptr;  ///< [n], aligned to 16 bytes; where the key has a bias
+  void* c = nullptr;               ///< of the accumulation dtype in form tn (gradients of weights)
+  const void* bias = nullptr;      ///< [n], aligned to 16 bytes; where the key has a bias
+  const float* a_scale = nullptr;  ///< in the device's memory, what fp8 operands' elements are multiplied with
+  const float* b_scale = nullptr;
 };
 
 /// Bytes that an operand's address and rows are all multiples of, at most 16: kernels ask for no more.
@@ -51,9 +54,11 @@ class GemmProblem {
                      const GemmOperands& operands, bool accumulate);
 
  private:
+  void set_scales(const void* a, const void* b);
+
   GemmAlignment alignment_;
   bool wide_;  // computes in fp64
-  bool bias_;
+  bool bias_, fp8_;
   cublasLtMatmulDescOpaque_t operation_{};
   cublasLtMatrixLayoutOpaque_t first_{}, second_{}, result_{};
 };

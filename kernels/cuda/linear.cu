@@ -1,6 +1,7 @@
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/linear.h"
+#include "kernels/cuda/quantize.h"
 #include "kernels/cuda/state.h"
 #include "kernels/whole_products.h"
 
@@ -109,31 +110,70 @@ const void* aligned_bias(const Stream& stream, const Tensor& bias) {
   return copy;
 }
 
+size_t whole_lines(size_t bytes) { return divide_up<size_t>(bytes, 256) * 256; }
+
+/// The operands of a product in fp8: copies that lie as form nt has them, in scratch memory.
+GemmOperands quantized(const Stream& stream, const GemmKey& key, const Tensor& a, const Tensor& b) {
+  const auto as_nt = [](bool is_so) { return is_so ? Orientation::as_is : Orientation::transposed; };
+  const size_t scale_bytes = whole_lines(2 * sizeof(Fp8Scale));
+  const size_t a_bytes = whole_lines(static_cast<size_t>(a.elements()));
+  const size_t b_bytes = whole_lines(static_cast<size_t>(b.elements()));
+  auto* memory = static_cast<std::byte*>(state_of(stream).scratch(scale_bytes + a_bytes + b_bytes));
+  auto* scales = reinterpret_cast<Fp8Scale*>(memory);
+  std::byte *a_place = memory + scale_bytes, *b_place = a_place + a_bytes;
+  const bool forward = key.form == GemmForm::nt;
+  quantize(stream, a, forward ? Fp8Format::e4m3 : Fp8Format::e5m2, as_nt(key.form != GemmForm::tn), a_place, scales);
+  quantize(stream, b, Fp8Format::e4m3, as_nt(forward), b_place, scales + 1);
+  return {.a = a_place, .b = b_place, .a_scale = &scales[0].inverse, .b_scale = &scales[1].inverse};
+}
+
+GemmOperands operands_of(const Stream& stream, const GemmKey& key, const Tensor& a, const Tensor& b, const Tensor& c) {
+  GemmOperands operands = key.fp8 ? quantized(stream, key, a, b) : GemmOperands{.a = a.raw(), .b = b.raw()};
+  operands.c = c.raw();
+  return operands;
+}
+
 }  // namespace
 
-void linear_forward(const Stream& stream, const Tensor& x, const Tensor& w, const Tensor& bias, Tensor& y) {
+void require_fp8(const Stream& stream) {
+  int major = 0, minor = 0;
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, stream.device().index), "asking the GPU");
+  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, stream.device().index), "asking the GPU");
+  if (10 * major + minor >= 89) return;
+  throw Error(ErrorCode::config, "kernels/cuda",
+              "fp8 products need a GPU of compute capability 8.9 or later; " + to_string(stream.device()) + " has " +
+                  std::to_string(major) + "." + std::to_string(minor),
+              "set precision.fp8: false");
+}
+
+void linear_forward(const Stream& stream, const Tensor& x, const Tensor& w, const Tensor& bias, Tensor& y,
+                    LinearPrecision precision) {
   if (y.elements() == 0) return;
-  const GemmKey key = forward_product(x, w, bias.defined());
-  GemmOperands operands{x.raw(), w.raw(), y.raw()};
+  const GemmKey key = forward_product(x, w, bias.defined(), precision);
+  GemmOperands operands = operands_of(stream, key, x, w, y);
   GemmPlans::Plan& plan = plans_of(stream).plan(key, operands);
   const bool begin_with_bias = bias.defined() && !plan.adds_bias;
   if (begin_with_bias) repeat(stream, bias, y);
+  // Scratch memory is the operands' in fp8.
+  TRIDENT_CHECK(!key.fp8 || aligned({bias.raw()}), "an unaligned bias for an fp8 product");
   if (plan.adds_bias) operands.bias = aligned_bias(stream, bias);
   check_blas(plan.problem.run(stream, state_of(stream), plan.algorithm, operands, begin_with_bias), key);
 }
 
-void linear_backward_input(const Stream& stream, const Tensor& dy, const Tensor& w, Tensor& dx) {
+void linear_backward_input(const Stream& stream, const Tensor& dy, const Tensor& w, Tensor& dx,
+                           LinearPrecision precision) {
   if (dx.elements() == 0) return;
-  const GemmKey key = backward_input_product(dy, w);
-  const GemmOperands operands{dy.raw(), w.raw(), dx.raw()};
+  const GemmKey key = backward_input_product(dy, w, precision);
+  const GemmOperands operands = operands_of(stream, key, dy, w, dx);
   GemmPlans::Plan& plan = plans_of(stream).plan(key, operands);
   check_blas(plan.problem.run(stream, state_of(stream), plan.algorithm, operands, false), key);
 }
 
-void linear_backward_weight(const Stream& stream, const Tensor& dy, const Tensor& x, Tensor& dw, Tensor& dbias) {
+void linear_backward_weight(const Stream& stream, const Tensor& dy, const Tensor& x, Tensor& dw, Tensor& dbias,
+                            LinearPrecision precision) {
   if (dy.elements() == 0) return;
-  const GemmKey key = backward_weight_product(dy, x);
-  const GemmOperands operands{dy.raw(), x.raw(), dw.raw()};
+  const GemmKey key = backward_weight_product(dy, x, precision);
+  const GemmOperands operands = operands_of(stream, key, dy, x, dw);
   GemmPlans::Plan& plan = plans_of(stream).plan(key, operands);
   check_blas(plan.problem.run(stream, state_of(stream), plan.algorithm, operands, true), key);
   if (!dbias.defined()) return;

@@ -9,12 +9,14 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "core/memory.h"
 #include "kernels/cuda/algorithm_text.h"
 #include "kernels/cuda/fill_random.h"
 #include "kernels/cuda/gemm.h"
+#include "kernels/cuda/quantize.h"
 #include "kernels/cuda/runtime.h"
 
 namespace trident::cuda {
@@ -64,15 +66,16 @@ struct Bytes {
   size_t a, b, c;
 };
 
-size_t bytes_of(int64_t rows, int64_t columns, DType dtype) {
+size_t bytes_of(int64_t rows, int64_t columns, size_t element) {
   constexpr size_t kLine = 256;  // as allocations are aligned
-  const size_t bytes = static_cast<size_t>(rows) * static_cast<size_t>(columns) * size_of(dtype);
+  const size_t bytes = static_cast<size_t>(rows) * static_cast<size_t>(columns) * element;
   return (bytes + kLine - 1) / kLine * kLine;
 }
 
 Bytes bytes_of(const GemmKey& key) {
-  return {bytes_of(key.m, key.k, key.dtype), bytes_of(key.k, key.n, key.dtype),
-          bytes_of(key.m, key.n, key.form == GemmForm::tn ? accumulation_dtype(key.dtype) : key.dtype)};
+  const DType result = key.form == GemmForm::tn ? accumulation_dtype(key.dtype) : key.dtype;
+  return {bytes_of(key.m, key.k, key.operand_size()), bytes_of(key.k, key.n, key.operand_size()),
+          bytes_of(key.m, key.n, size_of(result))};
 }
 
 /// Memory for all products. Every call gets another part of it, so that no operand is still in the GPU's cache.
@@ -87,10 +90,15 @@ class TrialMemory {
     }
     inputs_ = allocate_memory(stream.device(), inputs);
     outputs_ = allocate_memory(stream.device(), outputs);
+    scale_ = allocate_memory(stream.device(), sizeof(Fp8Scale));
   }
 
-  void fill(DType dtype) {
-    fill_random(stream_, inputs_->data(), inputs_->bytes(), dtype);
+  /// For `key` and those that differ from it in sizes alone.
+  void fill(const GemmKey& key) {
+    if (key.fp8)
+      fill_fp8(key.dtype);
+    else
+      fill_random(stream_, inputs_->data(), inputs_->bytes(), key.dtype);
     check_timing(cudaMemsetAsync(outputs_->data(), 0, outputs_->bytes(), queue_of(stream_)));
   }
 
@@ -100,12 +108,25 @@ class TrialMemory {
                   calls_ % (inputs_->bytes() / (bytes.a + bytes.b)) * (bytes.a + bytes.b);
     auto* output = static_cast<std::byte*>(outputs_->data()) + calls_ % (outputs_->bytes() / bytes.c) * bytes.c;
     ++calls_;
-    return {input, input + bytes.a, output, key.bias ? input : nullptr};
+    const float* scale = key.fp8 ? &static_cast<const Fp8Scale*>(scale_->data())->inverse : nullptr;
+    return {input, input + bytes.a, output, key.bias ? input : nullptr, scale, scale};
   }
 
  private:
+  // In e5m2, by way of the outputs' memory. Read as e4m3 they are finite too.
+  void fill_fp8(DType dtype) {
+    constexpr int64_t kColumns = 16;  // and as many rows: all sizes are whole lines
+    fill_random(stream_, outputs_->data(), outputs_->bytes(), dtype);
+    const size_t most = outputs_->bytes() / size_of(dtype);
+    for (size_t begin = 0; begin < inputs_->bytes(); begin += most) {
+      const auto count = static_cast<int64_t>(std::min(most, inputs_->bytes() - begin));
+      quantize(stream_, Tensor(outputs_, 0, {count / kColumns, kColumns}, dtype), Fp8Format::e5m2, Orientation::as_is,
+               static_cast<std::byte*>(inputs_->data()) + begin, static_cast<Fp8Scale*>(scale_->data()));
+    }
+  }
+
   Stream stream_;
-  std::shared_ptr<Buffer> inputs_, outputs_;
+  std::shared_ptr<Buffer> inputs_, outputs_, scale_;
   size_t calls_ = 0;
 };
 
@@ -193,18 +214,20 @@ class Trial {
   std::vector<double> seconds_;
 };
 
-/// Those that nothing is known about, dtype by dtype, the largest first.
+bool filled_alike(const GemmKey& one, const GemmKey& other) { return one.dtype == other.dtype && one.fp8 == other.fp8; }
+
+/// Those that nothing is known about, those of equal operands together, the largest first.
 std::vector<GemmKey> in_order(const GemmProducts& products, const GemmChoices& known) {
   std::vector<GemmKey> keys;
   for (const auto& [key, strides] : products) {
     if (known.find(key) == nullptr) keys.push_back(key);
   }
-  const auto size = [](const GemmKey& key) {
-    return static_cast<double>(key.m) * static_cast<double>(key.n) * static_cast<double>(key.k);
+  const auto rank = [](const GemmKey& key) {
+    const double size = static_cast<double>(key.m) * static_cast<double>(key.n) * static_cast<double>(key.k);
+    return std::tuple(key.dtype, key.fp8, size);
   };
-  std::stable_sort(keys.begin(), keys.end(), [&](const GemmKey& one, const GemmKey& other) {
-    return one.dtype != other.dtype ? one.dtype > other.dtype : size(one) > size(other);
-  });
+  std::stable_sort(keys.begin(), keys.end(),
+                   [&](const GemmKey& one, const GemmKey& other) { return rank(one) > rank(other); });
   return keys;
 }
 
@@ -223,7 +246,7 @@ GemmChoices tune_gemms(const Stream& stream, const GemmProducts& products, const
   if (keys.empty()) return choices;
   TrialMemory memory(stream, keys);
   for (size_t i = 0; i < keys.size(); ++i) {
-    if (i == 0 || keys[i].dtype != keys[i - 1].dtype) memory.fill(keys[i].dtype);
+    if (i == 0 || !filled_alike(keys[i], keys[i - 1])) memory.fill(keys[i]);
     Trial trial(stream, memory, keys[i]);
     const std::string algorithm = Clock::now() < deadline ? trial.fastest() : trial.first();
     if (!algorithm.empty()) choices.set(keys[i], algorithm);

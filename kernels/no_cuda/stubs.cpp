@@ -52,13 +52,14 @@ void embedding_forward(const Stream&, const Tensor&, const Tensor&, const Tensor
 void embedding_backward(const Stream&, const Tensor&, const Tensor&, Tensor&, Tensor&, TableShard) {
   throw_without_cuda("embedding_backward");
 }
-void linear_forward(const Stream&, const Tensor&, const Tensor&, const Tensor&, Tensor&) {
+void require_fp8(const Stream&) { throw_without_cuda("require_fp8"); }
+void linear_forward(const Stream&, const Tensor&, const Tensor&, const Tensor&, Tensor&, LinearPrecision) {
   throw_without_cuda("linear_forward");
 }
-void linear_backward_input(const Stream&, const Tensor&, const Tensor&, Tensor&) {
+void linear_backward_input(const Stream&, const Tensor&, const Tensor&, Tensor&, LinearPrecision) {
   throw_without_cuda("linear_backward_input");
 }
-void linear_backward_weight(const Stream&, const Tensor&, const Tensor&, Tensor&, Tensor&) {
+void linear_backward_weight(const Stream&, const Tensor&, const Tensor&, Tensor&, Tensor&, LinearPrecision) {
   throw_without_cuda("linear_backward_weight");
 }
 void norm_forward(const Stream&, const NormWeights&, const Tensor&, const Tensor&, Tensor&, Tensor&, Tensor&) {

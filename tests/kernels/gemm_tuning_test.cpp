@@ -22,6 +22,7 @@ namespace fs = std::filesystem;
 
 const GemmKey kForward{GemmForm::nt, 256, 512, 64, DType::fp32};
 const GemmKey kWeights{GemmForm::tn, 128, 256, 2048, DType::bf16};
+const GemmKey kWeightsInFp8{GemmForm::tn, 128, 256, 2048, DType::bf16, false, DeviceKind::cuda, true};
 
 class GemmCache : public ::testing::Test {
  protected:
@@ -32,8 +33,20 @@ TEST(GemmChoices, RoundTripThroughJson) {
   GemmChoices choices;
   choices.set(kForward, "onednn");
   choices.set(kWeights, "strange \"name\"\n");
+  choices.set(kWeightsInFp8, "cublaslt:1");
   EXPECT_EQ(GemmChoices::parse(choices.to_json()), choices);
   EXPECT_EQ(GemmChoices::parse(GemmChoices().to_json()), GemmChoices());
+}
+
+TEST(GemmChoices, Fp8IsAnotherProduct) {
+  GemmKey in_bf16 = kWeightsInFp8;
+  in_bf16.fp8 = false;
+  GemmChoices choices;
+  choices.set(kWeightsInFp8, "cublaslt:1");
+  EXPECT_EQ(choices.find(in_bf16), nullptr);
+  EXPECT_EQ(kWeightsInFp8.to_string(), "tn 128x256x2048 bf16 cuda fp8");
+  EXPECT_EQ(kWeightsInFp8.operand_size(), 1u);
+  EXPECT_EQ(in_bf16.operand_size(), 2u);
 }
 
 TEST(GemmChoices, DamagedTextIsAnErrorAndNeverACrash) {

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <string>
+
 #include "kernels/gemm_tuning.h"
 #include "tests/kernels/random_tensors.h"
 
@@ -166,6 +169,41 @@ TEST(Linear, MismatchedOperandsAreRefused) {
   Tensor dw = filled({4, 5}, DType::bf16, 0.0);
   Tensor none;
   EXPECT_THROW(linear_backward_weight(stream, y, x, dw, none), Error);
+}
+
+std::string problem_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::config);
+    return error.problem();
+  }
+  return "none";
+}
+
+TEST(Linear, Fp8IsRefusedWhereItCannotRun) {
+  const Tensor x = random_tensor({32, 48}, DType::bf16, 1), w = random_tensor({16, 48}, DType::bf16, 2);
+  Tensor y = poisoned({32, 16}, DType::bf16), dx = poisoned({32, 48}, DType::bf16), none;
+  Tensor dw = filled({16, 48}, DType::fp32, 0.0);
+  const Stream cpu = Stream::cpu(1);
+  const std::string of_gpus = "fp8 products run on GPUs only, not on cpu";
+  EXPECT_EQ(problem_of([&] { require_fp8(cpu); }), of_gpus);
+  EXPECT_EQ(problem_of([&] { linear_forward(cpu, x, w, {}, y, LinearPrecision::fp8); }), of_gpus);
+  EXPECT_EQ(problem_of([&] { linear_backward_input(cpu, y, w, dx, LinearPrecision::fp8); }), of_gpus);
+  EXPECT_EQ(problem_of([&] { linear_backward_weight(cpu, y, x, dw, none, LinearPrecision::fp8); }), of_gpus);
+
+  // A plan on paper is refused for its sizes already.
+  const Stream dry = Stream::meta();
+  HeapAllocator meta(Device::meta());
+  const auto refusal = [&](int64_t rows, int64_t in, int64_t out) {
+    const Tensor wide = meta.allocate({rows, in}, DType::bf16), weight = meta.allocate({out, in}, DType::bf16);
+    Tensor result = meta.allocate({rows, out}, DType::bf16);
+    return problem_of([&] { linear_forward(dry, wide, weight, {}, result, LinearPrecision::fp8); });
+  };
+  EXPECT_EQ(refusal(32, 48, 16), "none");
+  EXPECT_EQ(refusal(33, 48, 16), "fp8 products need multiples of 16, not 33 rows of 48 columns by a weight [16, 48]");
+  EXPECT_NE(refusal(32, 40, 16), "none");
+  EXPECT_NE(refusal(32, 48, 24), "none");
 }
 
 TEST(Linear, FollowsTheChosenLibrary) {
