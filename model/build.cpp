@@ -30,7 +30,7 @@ struct Output {
 };
 
 ColumnParallelLinear build_column_parallel(const ModelConfig& config, const std::vector<Output>& outputs,
-                                           const TensorParallel& tp) {
+                                           LinearPrecision precision, const TensorParallel& tp) {
   ParameterGroup weight, bias;
   const auto add = [](ParameterGroup& group, Parameter made, const Output& output) {
     shard_parameter(made, 0, output.part);
@@ -42,17 +42,17 @@ ColumnParallelLinear build_column_parallel(const ModelConfig& config, const std:
     add(weight, parameter(output.name + ".weight", {output.features, config.hidden_size}, initializer), output);
     if (has_biases(config)) add(bias, parameter(output.name + ".bias", {output.features}, {}), output);
   }
-  return {std::move(weight), std::move(bias), tp};
+  return {std::move(weight), std::move(bias), tp, precision};
 }
 
 RowParallelLinear build_row_parallel(const ModelConfig& config, const std::string& name, int64_t inputs,
-                                     const TensorParallel& tp) {
+                                     LinearPrecision precision, const TensorParallel& tp) {
   Parameter weight =
       parameter(name + ".weight", {config.hidden_size, inputs}, Initializer::normal(residual_std(config)));
   shard_parameter(weight, 1, shard_range(inputs, tp.comm.rank(), tp.comm.size()));
   ParameterGroup bias;
   if (has_biases(config)) bias.members.push_back(parameter(name + ".bias", {config.hidden_size}, {}));
-  return {ParameterGroup({std::move(weight)}), std::move(bias), tp};
+  return {ParameterGroup({std::move(weight)}), std::move(bias), tp, precision};
 }
 
 Norm build_norm(const ModelConfig& config, const std::string& name, const TensorParallel& tp) {
@@ -101,7 +101,7 @@ VocabularyParallelEmbedding build_embedding(const ModelConfig& config, const Ten
   return {std::move(table), std::move(positions), tp};
 }
 
-TransformerBlock build_block(const ModelConfig& config, int64_t layer, Recompute recompute, const Tensor* rope,
+TransformerBlock build_block(const ModelConfig& config, int64_t layer, const BlockOptions& options, const Tensor* rope,
                              const TensorParallel& tp) {
   const std::string prefix = "layers." + std::to_string(layer) + ".";
   const std::string attention = prefix + "attention.", mlp = prefix + "mlp.";
@@ -116,17 +116,17 @@ TransformerBlock build_block(const ModelConfig& config, int64_t layer, Recompute
   const ShardRange inner_part = shard_range(inner, tp.comm.rank(), tp.comm.size());
   std::vector<Output> up{{mlp + "up", inner, inner_part}};
   if (config.architecture == Architecture::llama) up.insert(up.begin(), {mlp + "gate", inner, inner_part});
-  return {recompute, build_norm(config, prefix + "attention_norm", tp),
+  return {options.recompute, build_norm(config, prefix + "attention_norm", tp),
           Attention(heads, rope,
                     build_column_parallel(config,
                                           {{attention + "query", queries, query_part},
                                            {attention + "key", keys, key_part, key_sum},
                                            {attention + "value", keys, key_part, key_sum}},
-                                          tp),
-                    build_row_parallel(config, attention + "output", queries, tp)),
+                                          options.linear, tp),
+                    build_row_parallel(config, attention + "output", queries, options.linear, tp)),
           build_norm(config, prefix + "mlp_norm", tp),
-          Mlp(config.architecture, recompute, build_column_parallel(config, up, tp),
-              build_row_parallel(config, mlp + "down", inner, tp))};
+          Mlp(config.architecture, options.recompute, build_column_parallel(config, up, options.linear, tp),
+              build_row_parallel(config, mlp + "down", inner, options.linear, tp))};
 }
 
 Head build_head(const ModelConfig& config, const VocabularyParallelEmbedding* embedding, const TensorParallel& tp) {

@@ -13,7 +13,13 @@ namespace trident {
 void validate_tensor_parallel(const ModelConfig& config, int64_t tp);
 
 [[nodiscard]] VocabularyParallelEmbedding build_embedding(const ModelConfig& config, const TensorParallel& tp);
-[[nodiscard]] TransformerBlock build_block(const ModelConfig& config, int64_t layer, Recompute recompute,
+/// How blocks compute.
+struct BlockOptions {
+  Recompute recompute = Recompute::none;
+  LinearPrecision linear = LinearPrecision::compute;  ///< of their four products
+};
+
+[[nodiscard]] TransformerBlock build_block(const ModelConfig& config, int64_t layer, const BlockOptions& options,
                                            const Tensor* rope, const TensorParallel& tp);
 /// `embedding`: the rank's own, null where another pipeline rank has it; a tied head then gets a copy of the table.
 [[nodiscard]] Head build_head(const ModelConfig& config, const VocabularyParallelEmbedding* embedding,

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "kernels/rope.h"
-#include "model/build.h"
 
 namespace trident {
 
@@ -21,22 +20,21 @@ Model::Model(const ModelConfig& config, DType compute, Recompute recompute, cons
     rope_table(stream, config_.rope_theta, *rope_);
   }
   for (const LayerRange& range : ranges_)
-    for (int64_t layer = range.begin; layer < range.end; ++layer) add_layer(layer, recompute);
+    for (int64_t layer = range.begin; layer < range.end; ++layer) add_layer(layer, {recompute, part.linear});
   if (head_ && !embedding_ && config_.tie_word_embeddings)
     std::rotate(groups_.begin(), groups_.end() - 1, groups_.end());
   storage_ = std::make_unique<ParameterStorage>(groups_, compute, stream.device(), part.allocate);
   if (has_both_ends()) embedding_->separate_gradient(stream.device());
 }
 
-void Model::add_layer(int64_t layer, Recompute recompute) {
+void Model::add_layer(int64_t layer, const BlockOptions& options) {
   TRIDENT_CHECK(layer >= 0 && layer < config_.num_hidden_layers + 2);
   Layer* added = nullptr;
   if (layer == 0) {
     embedding_ = std::make_unique<VocabularyParallelEmbedding>(build_embedding(config_, *tp_));
     added = embedding_.get();
   } else if (layer <= config_.num_hidden_layers) {
-    blocks_.push_back(
-        std::make_unique<TransformerBlock>(build_block(config_, layer - 1, recompute, rope_.get(), *tp_)));
+    blocks_.push_back(std::make_unique<TransformerBlock>(build_block(config_, layer - 1, options, rope_.get(), *tp_)));
     added = blocks_.back().get();
   } else {
     head_ = std::make_unique<Head>(build_head(config_, embedding_.get(), *tp_));

@@ -4,9 +4,7 @@
 #include <optional>
 #include <vector>
 
-#include "model/block.h"
-#include "model/head.h"
-#include "model/model_config.h"
+#include "model/build.h"
 
 namespace trident {
 
@@ -16,11 +14,12 @@ struct LayerRange {
   int64_t end = 0;
 };
 
-/// What a rank has of a model: by default all of it.
+/// What a rank has of a model, by default all of it, and how its blocks multiply.
 struct ModelPart {
   TensorParallel tp;
   std::vector<LayerRange> ranges;  ///< the layers, one range a pipeline stage, ascending; none: all of them
   FlatAllocator allocate;          ///< memory of weights and gradients; empty: this process's own
+  LinearPrecision linear = LinearPrecision::compute;
 };
 
 /// A Llama or GPT-2, or a rank's part of one, with its weights and gradients. Parameters are named in
@@ -70,7 +69,7 @@ class Model {
                                       std::vector<KeyValueCache>& caches) const;
 
  private:
-  void add_layer(int64_t layer, Recompute recompute);
+  void add_layer(int64_t layer, const BlockOptions& options);
   [[nodiscard]] const ParameterGroup* tied_table() const;
 
   ModelConfig config_;

@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string>
 
 #include "core/error.h"
+#include "kernels/linear.h"
 
 namespace trident {
 namespace {
@@ -69,6 +71,21 @@ std::vector<SizeProblem> tensor_parallel_problems(const ModelConfig& config, int
   if (config.vocab_size < tp) {
     problems.push_back({"vocab_size", fmt::format("vocab_size {} is smaller than tp {}", config.vocab_size, tp)});
   }
+  return problems;
+}
+
+std::vector<SizeProblem> fp8_problems(const ModelConfig& config, int64_t tp) {
+  std::vector<SizeProblem> problems;
+  const auto check = [&](std::string_view key, std::string_view what, int64_t size) {
+    if (size % kFp8Multiple == 0) return;
+    problems.push_back({key, fmt::format("fp8 needs multiples of {}: {} of a rank are {}", kFp8Multiple, what, size)});
+  };
+  const int64_t queries = config.num_attention_heads / tp * config.head_dim;
+  const int64_t keys = std::max<int64_t>(1, config.num_key_value_heads / tp) * config.head_dim;
+  check("hidden_size", "the columns of hidden states", config.hidden_size);
+  check("intermediate_size", "the inner columns", config.intermediate_size / tp);
+  check("num_attention_heads", "the queries' columns", queries);
+  check("num_key_value_heads", "the columns of queries, keys and values", queries + 2 * keys);
   return problems;
 }
 

@@ -45,6 +45,10 @@ struct SizeProblem {
 /// key-value heads are too or are copied, every rank has a row of the vocabulary.
 [[nodiscard]] std::vector<SizeProblem> tensor_parallel_problems(const ModelConfig& config, int64_t tp);
 
+/// What keeps the blocks' products, cut over `tp` ranks, from running in fp8: sizes that are no multiples of
+/// kFp8Multiple. Of a layout without tensor_parallel_problems().
+[[nodiscard]] std::vector<SizeProblem> fp8_problems(const ModelConfig& config, int64_t tp);
+
 /// Parameters of the whole model; a tied head counts once.
 [[nodiscard]] int64_t parameter_count(const ModelConfig& config);
 

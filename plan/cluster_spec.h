@@ -46,6 +46,7 @@ struct ClusterSpec {
   bool shared = false;
   bool host_memory = false;                            ///< the accelerators' memory is the host's, as where shared
   double peak_bf16 = 0, peak_fp32 = 0, peak_fp64 = 0;  ///< FLOP/s of one accelerator
+  double peak_fp8 = 0;                                 ///< 0: not known, and taken to be no more than in bf16
   double memory = 0;                                   ///< bytes of one accelerator
   double memory_bandwidth = 0;                         ///< bytes/s of one accelerator
   double cache = 0;                                    ///< bytes that an accelerator's next kernel finds much sooner

@@ -31,7 +31,9 @@ class PartCosts {
         network_(cluster, layout.ranks()),
         tp_{layout.tp, layout.stride(Axis::tp)},
         share_(accelerators_of_a_rank(cluster, layout.ranks())),
+        blocks_(workload.linear),
         rate_(cluster.peak(workload.compute) * cluster.fitted.matmul * share_),
+        fp8_rate_(std::max(rate_, cluster.peak_fp8 * cluster.fitted.matmul * share_)),
         bandwidth_(cluster.memory_bandwidth * cluster.fitted.memory * share_),
         cache_(cluster.cache * share_),
         element_(static_cast<double>(size_of(workload.compute))),
@@ -59,21 +61,29 @@ class PartCosts {
     return bytes / (bandwidth_ * (1 + (kCacheSpeed - 1) * found));
   }
 
-  double product(const Product& p, double output_element) const {
-    const double bytes = element_ * (p.m * p.k + p.k * p.n) + output_element * p.m * p.n;
-    const double work = p.flops() / rate_, loads = transfer(bytes);
+  double product(const Product& p, double output_element, LinearPrecision precision) const {
+    const bool fp8 = precision == LinearPrecision::fp8;
+    const double inputs = p.m * p.k + p.k * p.n;
+    const double bytes = (fp8 ? 1 : element_) * inputs + output_element * p.m * p.n;
+    const double work = p.flops() / (fp8 ? fp8_rate_ : rate_), loads = transfer(bytes);
     const double time = cluster_.on_processors() ? (work + loads) * waiting(p) : std::hypot(work, loads);
-    return std::max(time, cluster_.kernel_time);
+    // In fp8 operands are read for their largest value, read again and written before.
+    const double rounding = fp8 ? transfer((2 * element_ + 1) * inputs) : 0;
+    return std::max(time, cluster_.kernel_time) + rounding;
   }
   // A rank's processors over those that the product's blocks keep busy.
   double waiting(const Product& p) const {
     const auto blocks = static_cast<double>(cpu::BlockGrid(std::llround(p.m), std::llround(p.n)).count());
     return share_ * std::ceil(blocks / std::floor(share_)) / blocks;
   }
-  double forward(const Product& p) const { return product(p, element_); }
-  double input_gradient(const Product& p) const { return product({p.m, p.k, p.n}, element_); }
+  double forward(const Product& p, LinearPrecision precision) const { return product(p, element_, precision); }
+  double input_gradient(const Product& p, LinearPrecision precision) const {
+    return product({p.m, p.k, p.n}, element_, precision);
+  }
   // Adds to gradients: reads and writes them.
-  double weight_gradient(const Product& p) const { return product({p.n, p.k, p.m}, 2 * gradient_); }
+  double weight_gradient(const Product& p, LinearPrecision precision) const {
+    return product({p.n, p.k, p.m}, 2 * gradient_, precision);
+  }
   double move(double elements) const {
     const double work = cluster_.element_rate > 0 ? elements / (cluster_.element_rate * share_) : 0;
     const double loads = transfer(elements * element_);
@@ -123,9 +133,9 @@ class PartCosts {
     const Product up{tokens_, (gated() ? 2 : 1) * inner_, hidden_}, down{tokens_, hidden_, inner_};
     PassTimes times;
     for (const Product& p : {qkv, output, up, down}) {
-      times.forward += forward(p);
-      times.input += input_gradient(p);
-      times.weight += weight_gradient(p);
+      times.forward += forward(p, blocks_);
+      times.input += input_gradient(p, blocks_);
+      times.weight += weight_gradient(p, blocks_);
     }
     times.forward += attention_forward() + elementwise_forward();
     times.input += attention_backward() + elementwise_backward();
@@ -133,7 +143,8 @@ class PartCosts {
     // Behind the products of the two column-parallel layers; the row-parallel ones' gather has nothing to hide behind.
     times.backward_comm = 2 * gather_rows() + 2 * gather_keys();
     for (const Product& p : {qkv, up})
-      times.backward_comm += beyond(gather_rows(), input_gradient(p)) + beyond(reduce_rows(), weight_gradient(p));
+      times.backward_comm +=
+          beyond(gather_rows(), input_gradient(p, blocks_)) + beyond(reduce_rows(), weight_gradient(p, blocks_));
     times.input_comm = 2 * (gather_rows() + reduce_rows()) + 2 * gather_keys();
     times.weight_comm = 2 * gather_rows();
     add_recompute(times);
@@ -165,9 +176,10 @@ class PartCosts {
   PassTimes head() const {
     const Product logits{tokens_, vocabulary_, hidden_};
     PassTimes times;
-    times.forward = forward(logits) + move(2 * rows_ * hidden_) + move(tokens_ * vocabulary_);
-    times.input = input_gradient(logits) + move(2 * tokens_ * vocabulary_) + move(4 * rows_ * hidden_);
-    times.weight = weight_gradient(logits);
+    times.forward = forward(logits, LinearPrecision::compute) + move(2 * rows_ * hidden_) + move(tokens_ * vocabulary_);
+    times.input =
+        input_gradient(logits, LinearPrecision::compute) + move(2 * tokens_ * vocabulary_) + move(4 * rows_ * hidden_);
+    times.weight = weight_gradient(logits, LinearPrecision::compute);
     times.forward_comm = gather_rows() + network_.all_gather(tp_, tokens_ * 3 * gradient_ * t_);
     times.backward_comm = times.input_comm = reduce_rows();
     return times;
@@ -179,7 +191,9 @@ class PartCosts {
   double messages_;  // factor of their time
   Network network_;
   RankGroup tp_;
-  double share_, rate_, bandwidth_, cache_, element_, gradient_, sequence_, t_;
+  double share_;
+  LinearPrecision blocks_;  // of their products
+  double rate_, fp8_rate_, bandwidth_, cache_, element_, gradient_, sequence_, t_;
   double tokens_, rows_;                                 // of a microbatch: all, and between the products
   double hidden_, queries_, keys_, inner_, vocabulary_;  // columns on this rank
 };

@@ -16,6 +16,7 @@ namespace trident::plan {
 struct Workload {
   ModelConfig model;
   DType compute = DType::bf16;
+  LinearPrecision linear = LinearPrecision::compute;  ///< of the blocks' products
   int64_t sequence_length = 0;
   int64_t global_batch_size = 0;  ///< sequences
   ReductionKind reduction = ReductionKind::exact;

@@ -244,11 +244,17 @@ LayoutPlan predict(const Workload& workload, const Layout& layout, const Cluster
 std::optional<std::string> impossible(const Workload& workload, const Layout& layout) {
   if (const auto problems = tensor_parallel_problems(workload.model, layout.tp); !problems.empty())
     return problems.front().problem;
+  const int64_t rows = layout.micro_batch_size * workload.sequence_length;
+  if (workload.linear == LinearPrecision::fp8) {
+    if (const auto problems = fp8_problems(workload.model, layout.tp); !problems.empty())
+      return problems.front().problem;
+    if (rows % kFp8Multiple != 0)
+      return fmt::format("fp8 needs multiples of {}: a microbatch has {} tokens", kFp8Multiple, rows);
+  }
   if (layout.stages() > workload.model.num_hidden_layers)
     return fmt::format("{} stages are more than num_hidden_layers {}", layout.stages(),
                        workload.model.num_hidden_layers);
   if (auto reason = wrong_cut(workload, layout.stages())) return reason;
-  const int64_t rows = layout.micro_batch_size * workload.sequence_length;
   if (layout.sequence_parallel && rows % layout.tp != 0)
     return fmt::format("the {} tokens of a microbatch cannot split over tp {}", rows, layout.tp);
   if (workload.logical_shards > 0 && layout.dp > workload.logical_shards)

@@ -110,8 +110,12 @@ AdamWOptions adamw_options(const JobConfig& job) {
 }
 
 EngineOptions engine_options(const JobConfig& job) {
-  return {compute_dtype(job), recompute_of(job.training.recompute.value_or(config::Recompute::none)),
-          job.training.micro_batch_size.value_or(1), job.training.sequence_length, job_layout(job)};
+  return {compute_dtype(job),
+          recompute_of(job.training.recompute.value_or(config::Recompute::none)),
+          job.training.micro_batch_size.value_or(1),
+          job.training.sequence_length,
+          job_layout(job),
+          linear_precision(job)};
 }
 
 JobConfig decide_auto(const JobConfig& job, const LaunchEnvironment& launch) {

@@ -30,6 +30,7 @@ RankModel::RankModel(const ModelConfig& config, const EngineOptions& options, co
   ModelPart part;
   part.tp = join_tensor_parallel(mesh.axis(Axis::tp), config.num_key_value_heads, layout.sequence_parallel);
   for (const int32_t stage : stages_) part.ranges.push_back(layout.layers_of(config, stage));
+  part.linear = options.linear;
   part.allocate = shared_by(mesh.axis(Axis::dp), stream_.device());
   model_.emplace(config, options.compute, options.recompute, stream_, std::move(part));
   training_.emplace(make_executor(training_schedule_, options));

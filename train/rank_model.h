@@ -15,6 +15,7 @@ struct EngineOptions {
   int64_t micro_batch_size = 1;
   int64_t sequence_length = 0;
   JobLayout layout;
+  LinearPrecision linear = LinearPrecision::compute;  ///< of the blocks' products
 };
 
 /// One rank's part of the model, and the schedules that take microbatches through it. Runs on the meta device too, in a

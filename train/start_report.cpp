@@ -25,7 +25,8 @@ void report_job(const JobConfig& job, const EngineOptions& options, const Traini
     log::info("device cpu: CUDA shows this process no GPU");
   log::info("model {} | {:.2f}M parameters | {:.1f} MFLOP a token | {}", to_string(job.model.architecture),
             static_cast<double>(parameter_count(job.model)) / 1e6,
-            flops_per_token(job.model, job.training.sequence_length) / 1e6, to_string(options.compute));
+            flops_per_token(job.model, job.training.sequence_length) / 1e6,
+            options.linear == LinearPrecision::fp8 ? "fp8 and bf16" : to_string(options.compute));
   log::info("data {} tokens, {} samples an epoch | {} samples a step in {} microbatches of {} × {} tokens",
             data.tokens(), data.samples_per_epoch(), job.training.global_batch_size, options.layout.microbatches,
             options.micro_batch_size, options.sequence_length);

@@ -95,6 +95,7 @@ Trainer::Trainer(const JobConfig& job, const Communicator& world, TrainerOptions
   if (is_first()) report_job(job_, options, inputs_.training, stream_.device());
   report_layout(options.layout, mesh_);
   require_memory(plan.memory, mesh_, stream_, job_.training.threads.value());
+  if (job_.precision.fp8) require_fp8(stream_);
   if (!job_.precision.deterministic) allow_unrepeatable_attention(stream_);
   gemms.choose(stream_, run_.gemm_choice(), world);
   engine_.emplace(job_.model, options, mesh_, plan, stream_, trace_.timeline());

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "core/layer.h"
+#include "kernels/linear.h"
 #include "parallel/tensor/tensor_parallel.h"
 
 namespace trident {
@@ -11,7 +12,9 @@ namespace trident {
 class ColumnParallelLinear final : public Layer {
  public:
   /// `bias` empty: none. Members of both groups come in the same order, as local shards. `tp` outlives the layer.
-  ColumnParallelLinear(ParameterGroup weight, ParameterGroup bias, const TensorParallel& tp);
+  /// In fp8 rows that are no multiple of kFp8Multiple, as those of a generation, are multiplied as they are.
+  ColumnParallelLinear(ParameterGroup weight, ParameterGroup bias, const TensorParallel& tp,
+                       LinearPrecision precision = LinearPrecision::compute);
 
   [[nodiscard]] Tensor forward(Context& context, const Tensor& x, Saved& saved) const override;
   [[nodiscard]] Tensor backward_input(Context& context, const Tensor& dy, Saved& saved) const override;
@@ -30,6 +33,7 @@ class ColumnParallelLinear final : public Layer {
   ParameterGroup weight_;
   ParameterGroup bias_;
   const TensorParallel* tp_;
+  LinearPrecision precision_;
 };
 
 /// y = x · wᵀ + bias with the inputs cut over tp: this rank has some columns of w and takes those columns of x.
@@ -37,7 +41,8 @@ class ColumnParallelLinear final : public Layer {
 /// The bias is whole on every rank. Saved: x, then dy.
 class RowParallelLinear final : public Layer {
  public:
-  RowParallelLinear(ParameterGroup weight, ParameterGroup bias, const TensorParallel& tp);
+  RowParallelLinear(ParameterGroup weight, ParameterGroup bias, const TensorParallel& tp,
+                    LinearPrecision precision = LinearPrecision::compute);
 
   [[nodiscard]] Tensor forward(Context& context, const Tensor& x, Saved& saved) const override;
   [[nodiscard]] Tensor backward_input(Context& context, const Tensor& dy, Saved& saved) const override;
@@ -51,6 +56,7 @@ class RowParallelLinear final : public Layer {
   ParameterGroup weight_;
   ParameterGroup bias_;
   const TensorParallel* tp_;
+  LinearPrecision precision_;
 };
 
 }  // namespace trident

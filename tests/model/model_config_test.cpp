@@ -28,6 +28,21 @@ TEST(ModelConfig, CountsFlopsPerToken) {
               0.1e6);
 }
 
+TEST(ModelConfig, NamesWhatFp8CannotMultiply) {
+  const ModelConfig config = sized_model(Architecture::llama, false, {{96, 192}, 2, {12, 4}, 100, 32});  // heads of 8
+  EXPECT_TRUE(fp8_problems(config, 1).empty());
+  EXPECT_TRUE(fp8_problems(config, 2).empty());
+  const auto of_four = fp8_problems(config, 4);  // 24 columns of queries and 8 each of keys and values
+  ASSERT_EQ(of_four.size(), 2u);
+  EXPECT_EQ(of_four[0].key, "num_attention_heads");
+  EXPECT_EQ(of_four[0].problem, "fp8 needs multiples of 16: the queries' columns of a rank are 24");
+  EXPECT_EQ(of_four[1].key, "num_key_value_heads");
+  ModelConfig narrow = config;
+  narrow.hidden_size = 104;
+  narrow.intermediate_size = 200;
+  EXPECT_EQ(fp8_problems(narrow, 1).size(), 2u);
+}
+
 TEST(ModelConfig, RefusesEveryBrokenRuleAtOnce) {
   ModelConfig config = sized_model(Architecture::llama, false, {{64, 128}, 2, {4, 3}, 100, 32});
   config.head_dim = 15;

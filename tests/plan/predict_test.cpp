@@ -47,6 +47,25 @@ TEST(Predict, ABetterMachineIsNeverSlower) {
   }
 }
 
+TEST(Predict, Fp8PaysByTheMachinesRate) {
+  const Workload plain = workload(large_model(), 2048, 64);
+  Workload in_fp8 = plain;
+  in_fp8.linear = LinearPrecision::fp8;
+  ClusterSpec with_rate = cluster();
+  with_rate.peak_fp8 = 2 * with_rate.peak_bf16;
+  const Layout at = layout(8, 1, 1);
+  const double base = step(plain, at, with_rate), faster = step(in_fp8, at, with_rate);
+  EXPECT_EQ(base, step(plain, at, cluster()));
+  EXPECT_LT(faster, 0.85 * base);
+  EXPECT_GT(faster, 0.5 * base);                 // the head and attention stay as they are
+  EXPECT_GT(step(in_fp8, at, cluster()), base);  // without it there is only the rounding
+  in_fp8.model.intermediate_size += 8;
+  EXPECT_EQ(impossible(in_fp8, at), "fp8 needs multiples of 16: the inner columns of a rank are 11016");
+  in_fp8.model.intermediate_size -= 8;
+  in_fp8.sequence_length = 2040;
+  EXPECT_EQ(impossible(in_fp8, at), "fp8 needs multiples of 16: a microbatch has 2040 tokens");
+}
+
 TEST(Predict, AnOversubscribedLevelSlowsWhatPassesIt) {
   const Workload work = workload(large_model(), 2048, 256);
   ClusterSpec narrow = cluster();

@@ -41,6 +41,18 @@ LayoutRun on_cpu(LayoutRun run) {
 
 constexpr Architecture kBoth[] = {Architecture::gpt2, Architecture::llama};
 
+/// Its columns and tokens are multiples of 16, also cut over two ranks.
+LayoutRun fp8_model(Architecture architecture) {
+  LayoutRun run = run_of(architecture, DType::bf16);
+  run.model.hidden_size = 256;
+  run.model.head_dim = 64;
+  run.model.intermediate_size = 512;
+  run.model.initializer_range = 0.02;
+  run.sequence_length = 32;
+  run.steps = 20;
+  return run;
+}
+
 TEST_F(CudaLayouts, TrainsAsTheCpuDoes) {
   for (const Architecture architecture : kBoth) {
     const LayoutRun exact = run_of(architecture, DType::fp64), single = run_of(architecture, DType::fp32);
@@ -61,6 +73,21 @@ TEST_F(CudaLayouts, Bf16LossesStayNearThoseOfTheCpu) {
     const LayoutOutcome cpu = train(on_cpu(run)), gpu = train(run);
     for (size_t step = 0; step < cpu.losses.size(); ++step)
       EXPECT_NEAR(gpu.losses[step], cpu.losses[step], 1e-2) << run.to_string();
+  }
+}
+
+TEST_F(CudaLayouts, Fp8LossesStayNearThoseOfBf16) {
+  for (const Architecture architecture : kBoth) {
+    const LayoutRun bf16 = fp8_model(architecture);
+    LayoutRun fp8 = bf16;
+    fp8.linear = LinearPrecision::fp8;
+    const LayoutOutcome plain = train(bf16), rounded = train(fp8);
+    for (size_t step = 0; step < plain.losses.size(); ++step)
+      EXPECT_NEAR(rounded.losses[step], plain.losses[step], 5e-2) << fp8.to_string();
+    // Of the same weights: rounding turns gradients, but keeps their length.
+    EXPECT_NEAR(rounded.norms.front(), plain.norms.front(), 0.1 * plain.norms.front()) << fp8.to_string();
+    EXPECT_NE(difference(plain, rounded), "") << "fp8 was not used";
+    EXPECT_EQ(difference(rounded, train(fp8)), "") << fp8.to_string();
   }
 }
 

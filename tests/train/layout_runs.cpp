@@ -77,7 +77,7 @@ std::string LayoutRun::to_string() const {
 }
 
 EngineOptions LayoutRun::options() const {
-  EngineOptions options{compute, recompute, micro_batch_size, sequence_length, layout};
+  EngineOptions options{compute, recompute, micro_batch_size, sequence_length, layout, linear};
   options.layout.microbatches = (global_batch_size + micro_batch_size - 1) / micro_batch_size;
   options.layout.schedule.ranks = layout.mesh.pp;
   const auto stages = static_cast<int32_t>(layout.mesh.pp * stages_per_rank(options.layout.schedule));

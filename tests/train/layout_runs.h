@@ -20,6 +20,7 @@ struct LayoutRun {
   ModelConfig model;
   DeviceKind device = DeviceKind::cpu;  ///< cuda: all ranks on the first GPU
   DType compute = DType::fp64;
+  LinearPrecision linear = LinearPrecision::compute;
   Recompute recompute = Recompute::none;
   int64_t global_batch_size = 4;
   int64_t micro_batch_size = 1;

@@ -22,6 +22,7 @@ class Checks : Checker {
     learning_rate();
     tokenizer();
     trace();
+    fp8();
     if (job_.fault.node_timeout.value <= job_.fault.heartbeat.value) {
       error({"fault.node_timeout", "fault.heartbeat"}, "E121", "node_timeout must be longer than heartbeat",
             "make it at least four heartbeats");
@@ -138,6 +139,18 @@ class Checks : Checker {
            fmt::format("model.vocab_size {} is smaller than the tokenizer's {}", job_.model.vocab_size, ids),
            "text cannot be sampled unless every id in the data is smaller");
     }
+  }
+
+  void fp8() {
+    const auto& p = job_.precision;
+    if (!p.fp8) return;
+    if (p.compute != Precision::bf16) {
+      error({"precision.fp8", "precision.compute"}, "E127",
+            fmt::format("fp8 products stand beside bf16, not beside compute {}", name_of(p.compute)),
+            "set compute: bf16, or fp8: false");
+    }
+    if (job_.device == Device::cpu)
+      error({"precision.fp8", "device"}, "E127", "fp8 products run on GPUs only", "set device: cuda, or fp8: false");
   }
 
   void trace() {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "kernels/linear.h"
 #include "parallel/pipeline/schedule.h"
 #include "parallel/pipeline/stage_cut.h"
 #include "train/config/checker.h"
@@ -21,6 +22,7 @@ class LayoutChecks : Checker {
 
   void run() {
     tensor_parallel();
+    fp8();
     sequence_parallel();
     batch();
     logical_shards();
@@ -43,6 +45,27 @@ class LayoutChecks : Checker {
     for (const auto& found : problems) {
       error({"parallelism.tp", "parallelism"}, "E113", found.problem, fmt::format("nearest: tp {}", nearest));
     }
+  }
+
+  void fp8() {
+    if (!job_.precision.fp8) return;
+    const auto tp = layout_.tp.value_or(1);
+    if (reading_.usable({"model.num_attention_heads", "model.num_key_value_heads", "model.head_dim",
+                         "model.hidden_size", "model.intermediate_size"}) &&
+        tensor_parallel_problems(job_.model, tp).empty()) {
+      for (const auto& found : fp8_problems(job_.model, tp))
+        error({"precision.fp8", "parallelism.tp"}, "E127", found.problem,
+              fmt::format("change {}{}, or set fp8: false", found.key, tp > 1 ? " or tp" : ""));
+    }
+    const auto& t = job_.training;
+    const auto size = t.micro_batch_size.value_or(1), tokens = size * t.sequence_length;
+    if (tokens % kFp8Multiple == 0) return;
+    error({"precision.fp8", "training.micro_batch_size", "training.sequence_length"}, "E127",
+          fmt::format("fp8 needs microbatches of a multiple of {} tokens, not micro_batch_size {} · sequence_length {} "
+                      "= {}",
+                      kFp8Multiple, size, t.sequence_length, tokens),
+          fmt::format("nearest: sequence_length {}, or fp8: false",
+                      nearest_multiples(kFp8Multiple, t.sequence_length, job_.model.max_position_embeddings)));
   }
 
   /// With it a step has enough microbatches for dp, logical shards and schedule together; 0 where none does.

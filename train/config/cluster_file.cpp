@@ -39,6 +39,7 @@ const std::vector<NumberKey>& number_keys() {
       {"accelerator.peak_tflops.bf16", [](ClusterSpec& c) -> double& { return c.peak_bf16; }, 1e12, "312"},
       {"accelerator.peak_tflops.fp32", [](ClusterSpec& c) -> double& { return c.peak_fp32; }, 1e12, "19.5"},
       {"accelerator.peak_tflops.fp64", [](ClusterSpec& c) -> double& { return c.peak_fp64; }, 1e12, "9.7"},
+      {"accelerator.peak_tflops.fp8", [](ClusterSpec& c) -> double& { return c.peak_fp8; }, 1e12, "1979", kOptional},
       {"accelerator.memory_gib", [](ClusterSpec& c) -> double& { return c.memory; }, kGiB, "80"},
       {"accelerator.memory_gb_per_s", [](ClusterSpec& c) -> double& { return c.memory_bandwidth; }, 1e9, "2039"},
       {"accelerator.cache_mib", [](ClusterSpec& c) -> double& { return c.cache; }, 1024.0 * 1024, "2", kOptional},

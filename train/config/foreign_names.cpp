@@ -123,6 +123,8 @@ constexpr std::array kForeign = std::to_array<ForeignName>({
     // Precision, recompute, device
     {"bf16", kMegatron, "precision.compute", "bf16"},
     {"fp16", kMegatron, "precision.compute", "fp16 is not supported; bf16 is"},
+    {"fp8_format", kMegatron, "precision.fp8", "true is the hybrid format"},
+    {"float8", kTitan, "precision.fp8", ""},
     {"dtype", kNanotron, "precision.compute", ""},
     {"mixed_precision_param", kTitan, "precision.compute", ""},
     {"recompute_granularity", kMegatron, "training.recompute", ""},

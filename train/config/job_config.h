@@ -110,6 +110,7 @@ struct TrainingSection {
 
 struct PrecisionSection {
   Precision compute = Precision::fp32;
+  bool fp8 = false;
   bool deterministic = true;
   bool operator==(const PrecisionSection&) const = default;
 };

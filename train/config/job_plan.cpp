@@ -32,6 +32,10 @@ DType compute_dtype(const JobConfig& job) {
   return DType::fp32;
 }
 
+LinearPrecision linear_precision(const JobConfig& job) {
+  return job.precision.fp8 ? LinearPrecision::fp8 : LinearPrecision::compute;
+}
+
 Recompute recompute_of(config::Recompute recompute) { return kRecomputes.at(static_cast<size_t>(recompute)); }
 
 MeshShape mesh_of(const JobConfig& job) {
@@ -47,6 +51,7 @@ plan::Workload workload_of(const JobConfig& job) {
   plan::Workload workload;
   workload.model = static_cast<const ModelConfig&>(job.model);
   workload.compute = compute_dtype(job);
+  workload.linear = linear_precision(job);
   workload.sequence_length = job.training.sequence_length;
   workload.global_batch_size = job.training.global_batch_size;
   workload.reduction =

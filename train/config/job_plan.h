@@ -8,6 +8,8 @@ namespace trident {
 // Between a job's keys and the values of trainer and planner.
 
 [[nodiscard]] DType compute_dtype(const JobConfig& job);
+/// Of the blocks' products.
+[[nodiscard]] LinearPrecision linear_precision(const JobConfig& job);
 [[nodiscard]] Recompute recompute_of(config::Recompute recompute);
 
 /// dp, tp and pp, which must be decided.

@@ -178,6 +178,10 @@ void visit(V& v, C& c) {
 template <class V, Like<PrecisionSection> C>
 void visit(V& v, C& c) {
   v("compute", c.compute, {"arithmetic of forward and backward; master weights are fp32 (fp64 for fp64)", "fp32"});
+  v("fp8", c.fp8,
+    {"multiply the blocks' matrices in fp8 (e4m3, gradients e5m2), on GPUs of compute capability 8.9 or later; with "
+     "compute: bf16",
+     "true"});
   v("deterministic", c.deterministic,
     {"the same bits every time; false lets GPUs add in any order where that is faster (cuDNN's attention)", "false"});
 }

@@ -115,6 +115,11 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"run: {name: a/b}\n",
              "job.yaml:4:13: run.name cannot be a folder's name; use letters, digits, - and _ [E119]"},
         Case{"tokenizer: {kind: huggingface}\n", "tokenizer.path is missing for kind huggingface"},
+        Case{"precision: {fp8: true}\n",
+             "job.yaml:4:18: fp8 products stand beside bf16, not beside compute fp32; set compute: bf16, or fp8: false "
+             "[E127]"},
+        Case{"device: cpu\nprecision: {compute: bf16, fp8: true}\n",
+             "job.yaml:5:33: fp8 products run on GPUs only; set device: cuda, or fp8: false [E127]"},
         Case{"fault: {heartbeat: 5s, node_timeout: 3s}\n", "job.yaml:4:38: node_timeout must be longer than heartbeat"},
         Case{"lr_schedule: {min_lr: 0.1}\n", "job.yaml:4:23: min_lr 0.1 is above optimizer.lr 0.0003;"}));
 

@@ -53,6 +53,16 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"tp: 2",
              "over tp 2; nearest: sequence_length 254 or 256, or sequence_parallel: false",
              {"training.global_batch_size=1", "training.sequence_length=255"}},
+        Case{"tp: 4",
+             "fp8 needs multiples of 16: the inner columns of a rank are 88; change intermediate_size or tp, or set "
+             "fp8: "
+             "false [E127]",
+             {"precision.compute=bf16", "precision.fp8=true"}},
+        Case{"tp: 1",
+             "fp8 needs microbatches of a multiple of 16 tokens, not micro_batch_size 1 · sequence_length 255 = 255; "
+             "nearest: sequence_length 240 or 256, or fp8: false [E127]",
+             {"precision.compute=bf16", "precision.fp8=true", "training.micro_batch_size=1",
+              "training.sequence_length=255"}},
         Case{"tp: 2, dp: 16",
              "over tp 2; nearest: sequence_length 254 or 256, or sequence_parallel: false",
              {"training.sequence_length=255"}}));

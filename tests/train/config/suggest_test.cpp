@@ -100,7 +100,7 @@ TEST(Suggest, ForeignNamesLeadToLegalPaths) {
 }
 
 TEST(Suggest, FarOffKeysListWhatIsLegal) {
-  EXPECT_EQ(suggest_key("precision", "quux").remedy, "keys of precision: compute, deterministic");
+  EXPECT_EQ(suggest_key("precision", "quux").remedy, "keys of precision: compute, fp8, deterministic");
   EXPECT_EQ(suggest_key("run", "name:x").remedy, "put a space after the colon");
   EXPECT_THAT(suggest_key("", std::string(1000, 'x')).remedy, testing::StartsWith("top-level keys: schema, run, "));
 }
