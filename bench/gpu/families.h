@@ -28,6 +28,9 @@ void bench_cross_entropy(Bench& bench, int64_t rows, int64_t vocabulary);
 
 // linear.cpp: the products of a layer and of the head
 void bench_linears(Bench& bench, const Model& model);
+/// The products of a layer with all that fp8 takes, and its rounding alone. Where the GPU has fp8.
+void bench_fp8_linears(Bench& bench, const Model& model);
+void bench_quantize(Bench& bench, const Model& model);
 
 // attention.cpp: nothing where the kernel does not support the model's shape
 void bench_attention(Bench& bench, const Model& model, cuda::AttentionKernel kernel, const std::string& name);

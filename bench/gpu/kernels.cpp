@@ -16,6 +16,8 @@
 
 #include "bench/gpu/families.h"
 #include "core/cuda_devices.h"
+#include "core/error.h"
+#include "kernels/linear.h"
 
 namespace trident::bench {
 namespace {
@@ -27,6 +29,15 @@ constexpr Model kModels[] = {
     {"gpt2-1558m", 16, 1024, 1600, 6400, 25, 25, 64, 50304, false},
     {"llama-8b", 2, 8192, 4096, 14336, 32, 8, 128, 128256, true},
 };
+
+bool has_fp8(const Stream& stream) {
+  try {
+    require_fp8(stream);
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
 
 int run(const Options& options) {
   const std::vector<std::string> devices = cuda_device_names();
@@ -48,6 +59,9 @@ int run(const Options& options) {
     bench_attention(bench, model, cuda::AttentionKernel::flash, "mma");
     bench_attention(bench, model, cuda::AttentionKernel::wgmma, "wgmma");
     bench_linears(bench, model);
+    if (!has_fp8(bench.stream)) continue;
+    bench_quantize(bench, model);
+    bench_fp8_linears(bench, model);
   }
   bench_cross_entropy(bench, kModels[1].rows(), 50257);  // rows that no 16-byte access may begin at
   bench_optimizer(bench);

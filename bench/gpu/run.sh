@@ -23,7 +23,7 @@
 #                         --limit-s 90"); "none" leaves PyTorch out. The 48 layers of gpt2-1558m are compiled as blocks
 #                         unless --compile is among them
 #   --python PROGRAM      that has PyTorch (default: python3)
-#   --racecheck FILTER    tests for racecheck (default: *CudaElementwise*:*CudaNorm*)
+#   --racecheck FILTER    tests for racecheck (default: *CudaElementwise*:*CudaNorm*:CudaFp8.Quantizes*)
 #
 # Exit code: 0 when nothing failed, 1 when something did, 64 for a wrong command line, 77 without a GPU.
 set -euo pipefail
@@ -33,7 +33,7 @@ root=$(cd "$here/../.." && pwd)
 prebuilt='' build='' out=${OUT:-gpu-results} budget=570 only='' skip='' python=python3 timed=30
 workloads=gpt2-124m,gpt2-1558m,llama-8b-slice
 torch_arguments='--sdpa cudnn --mode default --weights autocast,master --limit-s 90'
-racecheck='*CudaElementwise*:*CudaNorm*'
+racecheck='*CudaElementwise*:*CudaNorm*:CudaFp8.Quantizes*'
 steps=(tests kernels parity repeat ranks sanitizer speed)
 declare -A limit=([tests]=120 [kernels]=90 [parity]=90 [repeat]=45 [ranks]=60 [sanitizer]=90 [speed]=570)
 gpu_tests='*Cuda*:*Gpu*'
@@ -299,6 +299,7 @@ step_speed() {
     [ -e "$work/tokens-$vocabulary.idx" ] || "$python" "$here/checks.py" tokens "$work/tokens-$vocabulary" "$vocabulary" 3000000
     sample "$workload" "$vocabulary" || status=1
     sample "$workload" "$vocabulary" precision.deterministic=false || status=1
+    sample "$workload" "$vocabulary" precision.fp8=true || status=1
     if [ "$torch_arguments" != none ]; then
       # shellcheck disable=SC2086  # words; a later --compile wins
       "$python" "$here/torch_baseline.py" --compile $compile --steps "$timed" $torch_arguments -- "$workload" |
