@@ -134,7 +134,8 @@ TEST(Fp8Tile, IsTransposed) {
     EXPECT_EQ(place % 4, 0);  // of 16 bytes
     EXPECT_TRUE(read.insert({row, column}).second);
     for (int i = 0; i < tile::kChunkRows; ++i) {
-      const uint32_t word = words.at(static_cast<size_t>(place + i / 4));
+      const int word_of_row = place + i / 4;
+      const uint32_t word = words.at(static_cast<size_t>(word_of_row));
       ASSERT_EQ(word >> 8 * (i % 4) & 0xff, mark(row + i, column)) << row + i << ", " << column;
     }
   }
