@@ -22,6 +22,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <new>
@@ -337,11 +338,7 @@ bool verdicts(const std::vector<int>& sizes, bool times) {
   return well;
 }
 
-}  // namespace
-}  // namespace trident
-
-int main(int argc, char** argv) {
-  using namespace trident;
+int run(int argc, char** argv) {
   std::vector<int> sizes;
   bool only_beats = false, only_verdicts = false, times = true;
   double seconds = 10;
@@ -364,4 +361,16 @@ int main(int argc, char** argv) {
   if (!only_verdicts) well = beats(sizes, seconds);
   if (!only_beats) well = verdicts(sizes, times) && well;
   return well ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace trident
+
+int main(int argc, char** argv) {
+  try {
+    return trident::run(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
 }

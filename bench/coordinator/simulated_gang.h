@@ -21,7 +21,7 @@ struct SimulatedGang {
   [[nodiscard]] int culprit() const { return ranks - 3; }
   /// What a node's agent would say of it `seconds` after its start; the fault came `since_fault` seconds ago, not yet
   /// where negative.
-  [[nodiscard]] RankState rank(int rank, double seconds, double since_fault) const;
+  [[nodiscard]] RankState rank(int number, double seconds, double since_fault) const;
 
  private:
   void hurt(RankState& rank, double since_fault) const;
