@@ -2,10 +2,10 @@
 
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
-#include <stdlib.h>
 
 #include <filesystem>
 
+#include "tests/scratch_dir.h"
 #include "train/metrics/append_file.h"
 
 namespace trident {
@@ -16,17 +16,11 @@ namespace fs = std::filesystem;
 /// A run of three nodes, whose coordinator is on the first.
 class ChaosLogTest : public testing::Test {
  protected:
-  ChaosLogTest() {
-    std::string name = fs::temp_directory_path() / "chaos_log.XXXXXX";
-    run_.emplace(fs::path(::mkdtemp(name.data())));
-  }
-  ~ChaosLogTest() override { fs::remove_all(run_->root()); }
-
   void inject(const std::string& fault, int64_t epoch, const std::string& host) {
-    append_injection(run_->injections(), parse_faults(fault).at(0), epoch, {-1, host});
+    append_injection(run_.injections(), parse_faults(fault).at(0), epoch, {-1, host});
   }
   [[nodiscard]] ChaosLog log(const std::string& faults, int node = 0) const {
-    return {*run_, parse_faults(faults), {node, {}}};
+    return {run_, parse_faults(faults), {node, {}}};
   }
   static void lose(ChaosLog& log, int64_t epoch, const std::string& host, int exit_code = 0) {
     Verdict verdict;
@@ -40,21 +34,22 @@ class ChaosLogTest : public testing::Test {
     EventRecord record{.event = event, .attempt = 1};
     record.host = host;
     record.cause = cause;
-    AppendFile(run_->events()).append(to_json_line(record));
+    AppendFile(run_.events()).append(to_json_line(record));
   }
   [[nodiscard]] std::vector<nlohmann::json> lines() const {
     std::vector<nlohmann::json> all;
-    for_each_line(run_->chaos(), [&](std::string_view line) { all.push_back(nlohmann::json::parse(line)); });
+    for_each_line(run_.chaos(), [&](std::string_view line) { all.push_back(nlohmann::json::parse(line)); });
     return all;
   }
 
-  std::optional<RunDirectory> run_;
+  test::ScratchDir folder_;
+  const RunDirectory run_{folder_.path()};
 };
 
 TEST_F(ChaosLogTest, ANodeIsNamedByItsHost) {
   const std::string fault = "agent_kill@node=1,step=5,epoch=once";
   for (const std::string named : {"b", "c"}) {
-    fs::remove(run_->injections()), fs::remove(run_->chaos());
+    fs::remove(run_.injections()), fs::remove(run_.chaos());
     ChaosLog chaos = log(fault);
     inject(fault, 1, "b");
     lose(chaos, 1, named);
@@ -76,7 +71,7 @@ TEST_F(ChaosLogTest, ALinkIsNamedByEitherEnd) {
 
 TEST_F(ChaosLogTest, AShortCutMayPassUnnoticedAndALongOneMayNot) {
   for (const bool is_long : {false, true}) {
-    fs::remove(run_->injections()), fs::remove(run_->chaos());
+    fs::remove(run_.injections()), fs::remove(run_.chaos());
     const std::string fault = std::string("cut_link@node=1,step=5,epoch=once,seconds=") + (is_long ? "4" : "1");
     ChaosLog chaos = log(fault);
     inject(fault, 1, "b");
@@ -137,7 +132,7 @@ TEST_F(ChaosLogTest, ForgedFramesAreToldByAnEvent) {
     ChaosLog chaos = log(fault);
     EXPECT_FALSE(chaos.finish());
   }
-  fs::remove(run_->chaos());
+  fs::remove(run_.chaos());
   tell(RunEvent::fault, "a", "forged frames");
   ChaosLog chaos = log(fault);
   EXPECT_TRUE(chaos.finish());

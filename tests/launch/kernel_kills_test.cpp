@@ -3,8 +3,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <string>
+
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
@@ -16,14 +19,6 @@ constexpr pid_t kProcess = 4711;
 // Folders that look like /proc and /sys/fs/cgroup.
 class KernelKillsTest : public testing::Test {
  protected:
-  KernelKillsTest() {
-    std::string name = (fs::temp_directory_path() / "kernel_kills.XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) ADD_FAILURE() << "mkdtemp " << name;
-    root_ = name;
-    folders_ = {root_ / "proc", root_ / "cgroup"};
-  }
-  ~KernelKillsTest() override { fs::remove_all(root_); }
-
   void groups(const std::string& lines) { write(folders_.proc / std::to_string(kProcess) / "cgroup", lines); }
   void version1(const std::string& group, int kills) {
     write(folders_.mount / "memory" / group / "memory.oom_control",
@@ -42,8 +37,8 @@ class KernelKillsTest : public testing::Test {
     std::ofstream(file) << text;
   }
 
-  fs::path root_;
-  CgroupFolders folders_;
+  test::ScratchDir scratch_;
+  const CgroupFolders folders_{scratch_ / "proc", scratch_ / "cgroup"};
 };
 
 TEST_F(KernelKillsTest, Version1) {

@@ -1,11 +1,11 @@
 #include "launch/node_faults.h"
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <csignal>
 
 #include "launch/injection_journal.h"
+#include "tests/scratch_dir.h"
 
 namespace trident {
 namespace {
@@ -14,18 +14,12 @@ namespace fs = std::filesystem;
 
 class NodeFaultsTest : public testing::Test {
  protected:
-  NodeFaultsTest() {
-    std::string name = fs::temp_directory_path() / "node_faults.XXXXXX";
-    folder_ = ::mkdtemp(name.data());
-  }
-  ~NodeFaultsTest() override { fs::remove_all(folder_); }
-
   [[nodiscard]] NodeFaults node(int number, const std::string& faults) const {
     return NodeFaults({parse_faults(faults), number, std::string(1, static_cast<char>('a' + number)), journal()});
   }
-  [[nodiscard]] fs::path journal() const { return folder_ / "injected.jsonl"; }
+  [[nodiscard]] fs::path journal() const { return folder_.path() / "injected.jsonl"; }
 
-  fs::path folder_;
+  test::ScratchDir folder_;
 };
 
 TEST_F(NodeFaultsTest, CutsALinkOnceAtItsStep) {

@@ -33,7 +33,7 @@ GroupRecord collective(Dice& dice, const std::string& name) {
   GroupRecord group;
   group.group = name;
   group.op = dice.one_in(5) ? CollectiveOp::broadcast : CollectiveOp::all_reduce;
-  group.entered = static_cast<uint64_t>(2 + dice.below(3));
+  group.entered = 2 + static_cast<uint64_t>(dice.below(3));
   group.left = group.entered - static_cast<uint64_t>(dice.below(2));
   group.bytes = 8;
   return group;

@@ -144,7 +144,7 @@ class MeshDecision {
 }  // namespace
 
 JobConfig decide_mesh(JobConfig job, const ResolvedOrigins& origins, const LaunchEnvironment& launch,
-                      const plan::ClusterSpec* cluster, std::optional<StartCommand> start) {
+                      const plan::ClusterSpec* cluster, const std::optional<StartCommand>& start) {
   if (launch.size < 1) return job;
   return MeshDecision(std::move(job), origins, launch, cluster, start.value_or(command_of(launch.launcher))).run();
 }

@@ -24,6 +24,6 @@ struct StartCommand {
 /// `start` is the command that is advised; nothing: the launcher's own.
 [[nodiscard]] JobConfig decide_mesh(JobConfig job, const ResolvedOrigins& origins, const LaunchEnvironment& launch,
                                     const plan::ClusterSpec* cluster = nullptr,
-                                    std::optional<StartCommand> start = std::nullopt);
+                                    const std::optional<StartCommand>& start = std::nullopt);
 
 }  // namespace trident
