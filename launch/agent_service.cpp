@@ -69,7 +69,7 @@ std::shared_ptr<WireCable> AgentService::cable() const {
 }
 
 void AgentService::inject() {
-  if (options_.faults == nullptr || options_.faults->none() || !agent_.ready()) return;
+  if (options_.faults == nullptr || options_.faults->none() || !agent_.begun()) return;
   options_.faults->advance({.epoch = agent_.epoch(),
                             .step = furthest_step(agent_.look().ranks),
                             .coordinator = {view_.coordinator, {}, options_.address, options_.port}});
@@ -209,7 +209,7 @@ void AgentService::report_if_due() {
   const auto now = Clock::now();
   const std::tuple state(agent_.epoch(), agent_.ready(), agent_.alive().has_value(), agent_.news());
   const auto interval = fast_ ? Clock::duration(fast_interval(view_.peers.size(), options_.times.heartbeat))
-                              : std::chrono::duration_cast<Clock::duration>(options_.times.heartbeat);
+                              : std::chrono::duration_cast<Clock::duration>(options_.times.unasked());
   const bool due = report_now_ || state != told_ || now - reported_ >= interval;
   if (!due || !link_ || !greeted_ || link_->closed()) return;
   NodeReport report;

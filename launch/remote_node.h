@@ -20,6 +20,9 @@ struct NodeTimes {
   /// The coordinator calls a node lost that it has not heard of for so long.
   std::chrono::duration<double> timeout{3};
 
+  /// An agent that was not asked for so long reports by itself. Whoever is asked answers at once.
+  [[nodiscard]] std::chrono::duration<double> unasked() const { return heartbeat * 1.5; }
+
   /// An agent kills its workers when the coordinator has not answered for so long: before that gives their work to
   /// others.
   [[nodiscard]] std::chrono::duration<double> lease() const { return timeout * (2.0 / 3.0); }

@@ -38,11 +38,9 @@ mirror=$(apt-get indextargets --format '$(SITE)|$(RELEASE)|$(COMPONENT)' 'Create
 [ -n "$mirror" ] || fail "no apt source for $suite main on this machine"
 
 target=$(mktemp -d --suffix=.trident-bare)
+chmod 755 "$target" # tests that give up being root must still reach it
 clean_up() {
-  local mounted
-  for mounted in proc sys dev; do
-    ! mountpoint -q "$target/$mounted" || umount -R -l "$target/$mounted"
-  done
+  while mountpoint -q "$target"; do umount -R -l "$target"; done
   # --one-file-system: whatever could not be unmounted is not deleted through.
   if [ $keep = yes ]; then
     echo "bare_rootfs: kept $target"
@@ -101,6 +99,8 @@ debootstrap --variant=minbase "$suite" "$target" "$mirror" >"$target.log" 2>&1 |
 rm -f "$target.log"
 copy_apt_configuration
 copy_checkout
+mount --bind "$target" "$target" # a mount, as every root is: tests make namespaces of it
+mount --make-private "$target"
 mount -t proc proc "$target/proc"
 mount -t sysfs -o ro sysfs "$target/sys" # mpirun counts cores there
 mount --rbind /dev "$target/dev" && mount --make-rslave "$target/dev"

@@ -77,9 +77,7 @@ int64_t resident_bytes() {
 class Workplace {
  public:
   Workplace() {
-    std::string name = (std::filesystem::temp_directory_path() / "bench_coordinator.XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw system_error(errno, "bench", "cannot make " + name);
-    path_ = name;
+    std::filesystem::create_directories(path_);
     std::ofstream(path_ / "mpirun") << "#!/bin/sh\nexec sleep 1000\n";
     std::filesystem::permissions(path_ / "mpirun", std::filesystem::perms::owner_all);
   }
@@ -92,7 +90,8 @@ class Workplace {
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
 
  private:
-  std::filesystem::path path_;
+  std::filesystem::path path_ =
+      std::filesystem::temp_directory_path() / ("bench_coordinator." + std::to_string(::getpid()));
 };
 
 /// Looks on at every look of the coordinator.

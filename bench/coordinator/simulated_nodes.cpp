@@ -16,7 +16,7 @@
 namespace trident {
 namespace {
 
-constexpr int64_t kBeatNs = 250'000'000;
+const auto kUnaskedNs = static_cast<int64_t>(NodeTimes().unasked().count() * 1e9);
 constexpr int64_t kStartNs = 500'000'000;  // from `begin` to ranks that train
 
 struct Node {
@@ -118,7 +118,7 @@ class Simulation {
   }
   void report(Node& node) {
     if (log_.steady) note_lag(node);
-    node.due_ns = now_ + kBeatNs;
+    node.due_ns = now_ + kUnaskedNs;
     node.report_now = false;
     NodeReport report;
     report.asked_ns = now_;
