@@ -39,8 +39,7 @@ const NodePeer* next_in_ring(const NodeView& view, uint32_t self) {
 
 }  // namespace
 
-AgentPeers::AgentPeers(NodePeer self, NodeTimes times, const JobSecret& secret,
-                       std::shared_ptr<WireCable> cable)
+AgentPeers::AgentPeers(NodePeer self, NodeTimes times, const JobSecret& secret, std::shared_ptr<WireCable> cable)
     : self_(std::move(self)),
       times_(times),
       secret_(secret),
