@@ -239,7 +239,7 @@ void Coordinator::wait(Gang& gang, int milliseconds) {
   std::vector<pollfd> events{{signals_.get(), POLLIN, 0}};
   gang.watch(events);
   nodes_.watch(events);
-  (void)::poll(events.data(), events.size(), milliseconds);
+  (void)::poll(events.data(), events.size(), nodes_.patience(milliseconds));
   nodes_.advance();
   gang.advance();
 }

@@ -238,6 +238,16 @@ void Nodes::watch(std::vector<pollfd>& events) const {
   for (const auto& node : remote_) node->watch(events);
 }
 
+int Nodes::patience(int milliseconds) const {
+  const auto now = std::chrono::steady_clock::now();
+  for (const auto& node : remote_) {
+    if (!node->connected()) continue;
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(node->next_ask() - now).count();
+    milliseconds = std::min(milliseconds, static_cast<int>(std::max<int64_t>(left, 0)));
+  }
+  return milliseconds;
+}
+
 void Nodes::advance() {
   self_.advance();
   if (!listener_) return;

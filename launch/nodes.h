@@ -59,6 +59,8 @@ class Nodes {
 
   /// This node's too.
   void watch(std::vector<pollfd>& events) const;
+  /// The most of that time that may pass before advance() has to ask a node again.
+  [[nodiscard]] int patience(int milliseconds) const;
   void advance();
   /// Those of this epoch's that are lost; they are given up.
   [[nodiscard]] std::optional<LostNodes> give_up_lost();

@@ -122,6 +122,10 @@ void RemoteNode::watch(std::vector<pollfd>& events) const {
   if (connected()) events.push_back({link_->descriptor(), link_->events(), 0});
 }
 
+RemoteNode::Clock::time_point RemoteNode::next_ask() const {
+  return asked_ + std::chrono::duration_cast<Clock::duration>(times_.heartbeat);
+}
+
 void RemoteNode::advance() {
   if (!connected()) return;
   const auto now = Clock::now();
@@ -129,7 +133,7 @@ void RemoteNode::advance() {
   const auto gap = now - std::exchange(looked_, now);
   if (gap > kOwnSleep) heard_ += gap;
   while (const auto frame = link_->receive()) take(*frame);
-  if (now - asked_ >= times_.heartbeat) ask();
+  if (now >= next_ask()) ask();
 }
 
 void RemoteNode::take(const Frame& frame) {

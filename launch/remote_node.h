@@ -62,6 +62,8 @@ class RemoteNode final : public Node {
   void send_view(int64_t epoch);
   /// It answers at once.
   void ask();
+  /// When advance() asks it next.
+  [[nodiscard]] std::chrono::steady_clock::time_point next_ask() const;
   /// The job has ended.
   void say_goodbye();
 
