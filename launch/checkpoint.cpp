@@ -8,6 +8,10 @@ namespace trident {
 
 namespace fs = std::filesystem;
 
+void add_checkpoint_place(Verb& verb, std::string& place) {
+  verb.add_option("checkpoint", place, "A checkpoint, or a run: its newest").required().type_name("CKPT");
+}
+
 fs::path checkpoint_at(const fs::path& path) {
   if (const auto checkpoint = checkpoint_in(path)) return *checkpoint;
   const fs::path whole = path.lexically_normal();

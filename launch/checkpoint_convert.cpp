@@ -39,7 +39,7 @@ void add_checkpoint_export(Verb& verb, Action& action) {
   exported.add_option("--out", arguments->out, "The directory to write").required().type_name("HF_DIR");
   add_dtype(exported, "--dtype", arguments->dtype, {DType::fp32, DType::bf16}, "fp32 unless given");
   exported.add_flag("--overwrite", arguments->overwrite, "Replace what is in HF_DIR");
-  exported.add_flag("--json", arguments->json, "Report as JSON");
+  add_json(exported, arguments->json);
   exported.footer(
       "Weights go through memory in bands of rows. Then all are read back and compared with the source, and so are "
       "the\n"
@@ -60,7 +60,7 @@ void add_checkpoint_import(Verb& verb, Action& action) {
       .required()
       .type_name("HF_DIR");
   imported.add_option("--out", arguments->out, "The run to make, <run.dir>/<run.name>").required().type_name("RUN");
-  imported.add_flag("--json", arguments->json, "Report as JSON");
+  add_json(imported, arguments->json);
   imported.footer(
       "The run's checkpoint of step 0 has the weights in fp32, without moments.\n"
       "Example:\n  trident checkpoint import gpt2/ --out runs/gpt2\n"

@@ -5,6 +5,7 @@
 #include "checkpoint/checkpoint_reader.h"
 #include "checkpoint/diff_checkpoints.h"
 #include "launch/checkpoint_verbs.h"
+#include "launch/options.h"
 #include "launch/text_table.h"
 
 namespace trident {
@@ -67,7 +68,7 @@ void add_checkpoint_diff(Verb& verb, Action& action) {
   Verb diff = verb.add_verb("diff", "Compare two checkpoints, tensor by tensor");
   diff.add_option("a", arguments->a, "A checkpoint, or a run: its newest").required().type_name("A");
   diff.add_option("b", arguments->b, "Another").required().type_name("B");
-  diff.add_flag("--json", arguments->json, "Report as JSON");
+  add_json(diff, arguments->json);
   diff.footer(
       "Compares weights and moments, under whatever layouts they were saved: how many elements differ, the largest\n"
       "difference, and the norm of the differences relative to that of A. Steps are told but not compared.\n"

@@ -11,6 +11,7 @@
 #include "checkpoint/checkpoint_reader.h"
 #include "checkpoint/checkpoint_root.h"
 #include "launch/checkpoint_verbs.h"
+#include "launch/options.h"
 #include "launch/text_table.h"
 #include "train/metrics/events_file.h"
 #include "train/metrics/run_directory.h"
@@ -142,7 +143,7 @@ void add_checkpoint_list(Verb& verb, Action& action) {
   auto arguments = std::make_shared<Arguments>();
   Verb list = verb.add_verb("list", "A run's checkpoints, newest first");
   list.add_option("run", arguments->run, "The run's folder").required().type_name("RUN");
-  list.add_flag("--json", arguments->json, "Report as JSON");
+  add_json(list, arguments->json);
   list.footer(
       "State: complete, by its manifest and the sizes of its files (`verify` reads them all); incomplete; damaged;\n"
       "newer format; abandoned, set aside when the run went on from an older one; unfinished, being written or left "

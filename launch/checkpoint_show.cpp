@@ -3,6 +3,7 @@
 #include <iostream>
 
 #include "launch/checkpoint_verbs.h"
+#include "launch/options.h"
 #include "launch/text_table.h"
 
 namespace trident {
@@ -104,10 +105,8 @@ int run(const Arguments& arguments) {
 void add_checkpoint_show(Verb& verb, Action& action) {
   auto arguments = std::make_shared<Arguments>();
   Verb show = verb.add_verb("show", "What a checkpoint holds, as its manifest says");
-  show.add_option("checkpoint", arguments->checkpoint, "A checkpoint, or a run: its newest")
-      .required()
-      .type_name("CKPT");
-  show.add_flag("--json", arguments->json, "Report as JSON");
+  add_checkpoint_place(show, arguments->checkpoint);
+  add_json(show, arguments->json);
   show.footer(
       "A digest is of a tensor's weights and does not depend on the layout that they were saved under: equal digests,\n"
       "equal weights.\n"

@@ -18,6 +18,9 @@ void add_checkpoint_diff(Verb& verb, Action& action);
 void add_checkpoint_export(Verb& verb, Action& action);
 void add_checkpoint_import(Verb& verb, Action& action);
 
+/// Adds the word that checkpoint_at() takes.
+void add_checkpoint_place(Verb& verb, std::string& place);
+
 /// The checkpoint that the command line names: its folder, or a run, which stands for its newest. A folder that only
 /// looks like a checkpoint is returned as it is. Throws Error(input_missing) for anything else.
 [[nodiscard]] std::filesystem::path checkpoint_at(const std::filesystem::path& path);

@@ -5,6 +5,7 @@
 
 #include "checkpoint/verify_checkpoint.h"
 #include "launch/checkpoint_verbs.h"
+#include "launch/options.h"
 #include "launch/text_table.h"
 
 namespace trident {
@@ -89,10 +90,8 @@ int run(const Arguments& arguments) {
 void add_checkpoint_verify(Verb& verb, Action& action) {
   auto arguments = std::make_shared<Arguments>();
   Verb verify = verb.add_verb("verify", "Prove every byte of a checkpoint, or name what is damaged");
-  verify.add_option("checkpoint", arguments->checkpoint, "A checkpoint, or a run: its newest")
-      .required()
-      .type_name("CKPT");
-  verify.add_flag("--json", arguments->json, "Report as JSON");
+  add_checkpoint_place(verify, arguments->checkpoint);
+  add_json(verify, arguments->json);
   verify.footer(
       "Reads all files and compares hashes and digests. Exit codes: 0 intact, 1 corrupt, 2 incomplete, 3 of a newer\n"
       "format. A block is 4 MiB of a file, counted from 0.\n"

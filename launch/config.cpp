@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "launch/options.h"
 #include "launch/verbs.h"
 
 namespace trident {
@@ -41,8 +42,7 @@ void add_config(Verb& program, Action& action) {
 
   auto arguments = std::make_shared<Arguments>();
   Verb shown = verb.add_verb("show", "The resolved configuration, which can be run again");
-  shown.add_option("job", arguments->job, "The job file (YAML)").required().type_name("JOB.yaml");
-  shown.add_option("overrides", arguments->overrides, "Values that replace the file's").type_name("key=value");
+  add_job(shown, arguments->job, arguments->overrides);
   shown.add_flag("--origin", arguments->origin, "Say where each value comes from");
   shown.footer("Example:\n  trident config show configs/smoke.yaml training.steps=10 --origin");
   shown.on_parsed([&action, arguments] { action = [arguments] { return show(*arguments); }; });

@@ -16,6 +16,7 @@
 #include "core/build_features.h"
 #include "core/cuda_devices.h"
 #include "kernels/gemm_tuning.h"
+#include "launch/options.h"
 #include "launch/verbs.h"
 #include "plan/predict.h"
 #include "train/calibrate.h"
@@ -171,7 +172,7 @@ int run(bool as_json) {
 void add_doctor(Verb& program, Action& action) {
   Verb verb = program.add_verb("doctor", "What this machine has and lacks");
   auto json = std::make_shared<bool>(false);
-  verb.add_flag("--json", *json, "Report as JSON");
+  add_json(verb, *json);
   auto file = std::make_shared<std::string>();
   verb.add_option("--calibrate", *file, "Measure this machine for the planner and write its cluster file")
       .type_name("FILE");

@@ -69,9 +69,7 @@ int run(const Arguments& arguments) {
 void add_eval(Verb& program, Action& action) {
   auto arguments = std::make_shared<Arguments>();
   Verb verb = program.add_verb("eval", "Mean loss and perplexity of a model on a data set");
-  verb.add_option("model", arguments->model, "A run, a checkpoint or a Hugging Face directory")
-      .required()
-      .type_name("RUN_OR_HF_DIR");
+  add_model(verb, arguments->model);
   verb.add_option("--data", arguments->data, "The data set's .bin/.idx prefix").required().type_name("PREFIX");
   verb.add_option("--sequence-length", arguments->sequence_length, "Window; 0: all of the model's positions")
       .non_negative()
@@ -82,7 +80,7 @@ void add_eval(Verb& program, Action& action) {
       .show_default();
   add_precision(verb, arguments->precision);
   add_threads(verb, arguments->threads);
-  verb.add_flag("--json", arguments->json, "Report as JSON");
+  add_json(verb, arguments->json);
   verb.footer(
       "Every token but the first is predicted once, from the tokens before it in its window.\n"
       "Example:\n  trident eval runs/kjv --data data/kjv-val --json");

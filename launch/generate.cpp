@@ -62,9 +62,7 @@ int run(const Arguments& arguments) {
 void add_generate(Verb& program, Action& action) {
   auto arguments = std::make_shared<Arguments>();
   Verb verb = program.add_verb("generate", "Continue a text with a trained model");
-  verb.add_option("model", arguments->model, "A run, a checkpoint or a Hugging Face directory")
-      .required()
-      .type_name("RUN_OR_HF_DIR");
+  add_model(verb, arguments->model);
   const VerbOption prompt = verb.add_option("--prompt", arguments->prompt, "The text to continue").type_name("TEXT");
   arguments->ids_given =
       verb.add_option("--ids", arguments->ids, "The token ids to continue; ids are printed too").type_name("1,2,3");

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "launch/fault_schedule.h"
+#include "launch/options.h"
 #include "train/config/config.h"
 #include "train/config/decide_mesh.h"
 #include "train/config/remaining_mesh.h"
@@ -138,8 +139,7 @@ LaunchPlan plan_launch(const LaunchArguments& arguments) {
 }
 
 void add_launch_options(Verb& verb, LaunchArguments& arguments) {
-  verb.add_option("job", arguments.job, "The job file (YAML)").required().type_name("JOB.yaml");
-  verb.add_option("overrides", arguments.overrides, "Values that replace the file's").type_name("key=value");
+  add_job(verb, arguments.job, arguments.overrides);
   verb.add_option("--ranks", arguments.ranks, "Ranks to start; otherwise dp·tp·pp of the job, or all slots")
       .range(1, 1 << 20)
       .type_name("N");

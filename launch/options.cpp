@@ -22,6 +22,19 @@ void add_precision(Verb& verb, DType& precision) {
             "What to compute in; fp32 unless given");
 }
 
+void add_job(Verb& verb, std::string& file, std::vector<std::string>& overrides) {
+  verb.add_option("job", file, "The job file (YAML)").required().type_name("JOB.yaml");
+  verb.add_option("overrides", overrides, "Values that replace the file's").type_name("key=value");
+}
+
+void add_model(Verb& verb, std::string& model) {
+  verb.add_option("model", model, "A run, a checkpoint or a Hugging Face directory")
+      .required()
+      .type_name("RUN_OR_HF_DIR");
+}
+
+void add_json(Verb& verb, bool& json) { verb.add_flag("--json", json, "Report as JSON"); }
+
 void add_threads(Verb& verb, int& threads) {
   verb.add_option("--threads", threads, "Compute threads; 0: one per processor").range(0, 1024).show_default();
 }

@@ -6,6 +6,7 @@
 
 #include "core/atomic_file.h"
 #include "core/error.h"
+#include "launch/options.h"
 #include "launch/plan_goodput.h"
 #include "launch/plan_report.h"
 #include "launch/verbs.h"
@@ -131,15 +132,14 @@ int run(const Arguments& arguments) {
 void add_plan(Verb& program, Action& action) {
   auto arguments = std::make_shared<Arguments>();
   Verb verb = program.add_verb("plan", "Rank layouts by predicted step time before anything runs");
-  verb.add_option("job", arguments->job, "The job file (YAML)").required().type_name("JOB.yaml");
-  verb.add_option("overrides", arguments->overrides, "Values that replace the file's").type_name("key=value");
+  add_job(verb, arguments->job, arguments->overrides);
   verb.add_option("--cluster", arguments->cluster, "The machine, e.g. of configs/clusters; default: this one")
       .type_name("CLUSTER.yaml");
   verb.add_option("--gpus,--ranks", arguments->ranks, "Ranks; default: what the job fixes, or the whole cluster")
       .type_name("N")
       .range(1, 1 << 20);
   verb.add_option("--tokens", arguments->tokens, "Also the days and the cost of so many tokens").type_name("N");
-  verb.add_flag("--json", arguments->json, "Report as JSON");
+  add_json(verb, arguments->json);
   verb.add_option("--top", arguments->top, "Layouts to list").type_name("N").show_default();
   verb.add_option("--explain", arguments->explained, "Where time and memory of the N-th layout go").type_name("N");
   verb.add_option("--write", arguments->write, "Write the job with the first (or explained) layout").type_name("FILE");

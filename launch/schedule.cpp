@@ -11,6 +11,7 @@
 
 #include "core/atomic_file.h"
 #include "core/error.h"
+#include "launch/options.h"
 #include "launch/verbs.h"
 #include "parallel/pipeline/lower.h"
 #include "parallel/pipeline/render.h"
@@ -136,7 +137,7 @@ void add_schedule(Verb& program, Action& action) {
       .show_default();
   verb.add_flag("--one-queue", arguments->one_queue, "Transfers of a rank wait for one another in one queue");
   verb.add_flag("--comm", arguments->lowered, "List sends and receives too");
-  verb.add_flag("--json", arguments->json, "Report as JSON");
+  add_json(verb, arguments->json);
   verb.add_option("--svg", arguments->svg, "Draw the timeline into this file").type_name("FILE");
   verb.add_option("--trace", arguments->trace, "Write the timeline for Perfetto (Chrome trace JSON)").type_name("FILE");
   verb.footer(

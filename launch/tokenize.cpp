@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "data/tokenize_corpus.h"
 #include "data/tokenizer.h"
+#include "launch/options.h"
 #include "launch/token_ids.h"
 #include "launch/verbs.h"
 
@@ -81,7 +82,7 @@ void add_tokenize(Verb& program, Action& action) {
   arguments->encode = verb.add_option("--ids", arguments->text, "Print the ids of this text only").type_name("TEXT");
   arguments->decode = verb.add_option("--decode", arguments->ids, "Print the text of these ids only").type_name("IDS");
   arguments->encode->excludes(*arguments->decode);
-  verb.add_flag("--json", arguments->json, "Report as JSON");
+  add_json(verb, arguments->json);
   verb.footer(
       "Examples:\n  trident tokenize book.txt --tokenizer byte --validation-fraction 0.05 --out data/book\n"
       "  trident tokenize web-*.jsonl --tokenizer tokenizer.json --out data/web\n"

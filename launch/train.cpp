@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "launch/agent_link.h"
 #include "launch/exit.h"
+#include "launch/options.h"
 #include "launch/signals.h"
 #include "launch/verbs.h"
 #include "parallel/comm/launch_environment.h"
@@ -152,8 +153,7 @@ int run(const Arguments& arguments) {
 void add_train(Verb& program, Action& action) {
   auto arguments = std::make_shared<Arguments>();
   Verb verb = program.add_verb("train", "Run a job in this process");
-  verb.add_option("job", arguments->job, "The job file (YAML)").required().type_name("JOB.yaml");
-  verb.add_option("overrides", arguments->overrides, "Values that replace the file's").type_name("key=value");
+  add_job(verb, arguments->job, arguments->overrides);
   verb.add_option("--snapshots", arguments->snapshots,
                   "Keep the state of the last steps in shared memory of this name, and go on from it if it is there. "
                   "It outlives the ranks: whoever gives the name removes it")

@@ -6,13 +6,13 @@
 
 #include <chrono>
 #include <cstring>
-#include <functional>
 #include <map>
 #include <thread>
 
 #include "checkpoint/snapshot.h"
 #include "launch/copy_messages.h"
 #include "launch/node_messages.h"
+#include "tests/launch/until.h"
 
 namespace trident {
 namespace {
@@ -22,15 +22,8 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using Clock = WireLink::Clock;
 
-constexpr auto kWatchdog = 20s;
 constexpr int64_t kBytes = kHashBlockBytes + 1000;
 constexpr int64_t kEpoch = 4;
-
-bool until(const std::function<bool()>& done) {
-  for (const auto end = Clock::now() + kWatchdog; Clock::now() < end; std::this_thread::sleep_for(1ms))
-    if (done()) return true;
-  return false;
-}
 
 /// Two nodes, whose shared memory is this machine's under two names. Rank 0 is on the first, rank 1 on the second.
 class SnapshotExchangeTest : public ::testing::Test {

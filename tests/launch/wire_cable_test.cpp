@@ -1,6 +1,5 @@
 #include <gmock/gmock.h>
 
-#include <functional>
 #include <thread>
 
 #include "launch/refusal_watch.h"
@@ -8,6 +7,7 @@
 #include "launch/wire/forgery.h"
 #include "launch/wire/link.h"
 #include "launch/wire/listener.h"
+#include "tests/launch/until.h"
 
 namespace trident {
 namespace {
@@ -15,14 +15,6 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = WireCable::Clock;
 using Cut = WireCable::Cut;
-
-constexpr auto kWatchdog = 20s;
-
-bool until(const std::function<bool()>& done) {
-  for (const auto end = Clock::now() + kWatchdog; Clock::now() < end; std::this_thread::sleep_for(1ms))
-    if (done()) return true;
-  return false;
-}
 
 TEST(WireCable, IsCutAndWholeByTurns) {
   WireCable cable;

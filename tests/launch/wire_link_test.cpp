@@ -5,7 +5,6 @@
 #include <chrono>
 #include <functional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "core/error.h"
@@ -13,20 +12,13 @@
 #include "launch/wire/link.h"
 #include "launch/wire/listener.h"
 #include "launch/wire/socket_address.h"
+#include "tests/launch/until.h"
 
 namespace trident {
 namespace {
 
 using namespace std::chrono_literals;
 using Clock = WireLink::Clock;
-
-constexpr auto kWatchdog = 20s;
-
-bool until(const std::function<bool()>& done) {
-  for (const auto end = Clock::now() + kWatchdog; Clock::now() < end; std::this_thread::sleep_for(1ms))
-    if (done()) return true;
-  return false;
-}
 
 std::string text(const WireNonce& nonce) { return {reinterpret_cast<const char*>(nonce.data()), nonce.size()}; }
 

@@ -4,19 +4,16 @@
 #include "kernels/gemm_tuning.h"
 #include "kernels/linear.h"
 #include "tests/kernels/cuda/fp8_values.h"
-#include "tests/kernels/cuda/gpu.h"
+#include "tests/kernels/cuda/linear_products.h"
 
 namespace trident::testing {
 namespace {
 
 using cuda::Orientation;
 
-struct Sizes {
-  int64_t rows, in, out;
-  [[nodiscard]] std::string name() const {
-    return std::to_string(rows) + " x " + std::to_string(in) + " to " + std::to_string(out);
-  }
-};
+using Outputs = LinearOutputs;
+using Sizes = LinearSizes;
+
 constexpr Sizes kSizes[] = {{16, 16, 16}, {128, 64, 192}, {48, 1024, 144}, {2048, 32, 80}, {256, 512, 1536}};
 
 class CudaFp8 : public GpuTest {
@@ -99,24 +96,12 @@ TEST_F(CudaFp8, WhatIsNotFiniteIsTold) {
   }
 }
 
-/// Inputs on the host; dy is small, as gradients are.
-struct Inputs {
-  explicit Inputs(const Sizes& sizes)
-      : x(random_tensor({sizes.rows, sizes.in}, DType::bf16, 1)),
-        w(random_tensor({sizes.out, sizes.in}, DType::bf16, 2)),
-        bias(random_tensor({sizes.out}, DType::bf16, 3)),
-        dy(random_tensor({sizes.rows, sizes.out}, DType::bf16, 4)),
-        dw(random_tensor({sizes.out, sizes.in}, DType::fp32, 5)),
-        dbias(random_tensor({sizes.out}, DType::fp32, 6)) {
+/// Gradients are small.
+struct Inputs : LinearInputs {
+  explicit Inputs(const Sizes& sizes) : LinearInputs(sizes, DType::bf16) {
     for (int64_t i = 0; i < dy.elements(); ++i) set(dy, i, 1e-6 * get(dy, i));
     for (int64_t i = 0; i < dw.elements(); ++i) set(dw, i, 1e-6 * get(dw, i));
   }
-  Tensor x, w, bias, dy, dw, dbias;
-};
-
-struct Outputs {
-  Tensor y, y_with_bias, dx, dw, dbias;
-  [[nodiscard]] std::vector<Tensor*> all() { return {&y, &y_with_bias, &dx, &dw, &dbias}; }
 };
 
 class CudaFp8Linear : public CudaFp8 {
@@ -130,7 +115,7 @@ class CudaFp8Linear : public CudaFp8 {
     linear_forward(stream, x, w, upload(in.bias), out.y_with_bias, kFp8);
     linear_backward_input(stream, dy, w, out.dx, kFp8);
     linear_backward_weight(stream, dy, x, out.dw, out.dbias, kFp8);
-    for (Tensor* tensor : out.all()) *tensor = to_host(stream, *tensor);
+    for (Tensor* tensor : {&out.y, &out.y_with_bias, &out.dx, &out.dw, &out.dbias}) *tensor = to_host(stream, *tensor);
     return out;
   }
   [[nodiscard]] Outputs on_gpu(const Inputs& in) const { return on_gpu(gpu, in); }
@@ -165,14 +150,6 @@ void expect_near(const Outputs& found, const Outputs& expected, double activatio
   EXPECT_LT(relative_error(found.dx, expected.dx), gradients) << what;
   EXPECT_LT(relative_error(found.dw, expected.dw), gradients) << what;
   EXPECT_LT(relative_error(found.dbias, expected.dbias), allowed_error(DType::fp32)) << what;
-}
-
-void expect_equal_bits(const Outputs& one, const Outputs& other, const std::string& what) {
-  EXPECT_TRUE(same_bits(one.y, other.y)) << what;
-  EXPECT_TRUE(same_bits(one.y_with_bias, other.y_with_bias)) << what;
-  EXPECT_TRUE(same_bits(one.dx, other.dx)) << what;
-  EXPECT_TRUE(same_bits(one.dw, other.dw)) << what;
-  EXPECT_TRUE(same_bits(one.dbias, other.dbias)) << what;
 }
 
 // Operands are exact in fp64; results are rounded to bf16, and tensor cores add fp8 products with fewer bits than fp32

@@ -5,37 +5,23 @@
 
 #include "kernels/cuda/algorithm_text.h"
 #include "kernels/gemm_tuning.h"
-#include "tests/kernels/cuda/gpu.h"
+#include "tests/kernels/cuda/linear_products.h"
 
 namespace trident::testing {
 namespace {
 
 constexpr DType kDTypes[] = {DType::fp64, DType::fp32, DType::bf16};
 
-struct Sizes {
-  int64_t rows, in, out;
-  [[nodiscard]] std::string name(DType dtype) const {
-    return std::to_string(rows) + " x " + std::to_string(in) + " to " + std::to_string(out) + " " +
-           std::string(to_string(dtype));
-  }
-};
+using Inputs = LinearInputs;
+using Sizes = LinearSizes;
+
 constexpr Sizes kSizes[] = {{1, 1, 1},   {3, 5, 7},    {130, 257, 65}, {256, 64, 192},
                             {1, 96, 40}, {200, 1, 24}, {5, 16, 50257}, {1000, 24, 33}};
 
-/// Inputs of all three products on the host, rounded to the dtype.
-struct Inputs {
-  Inputs(const Sizes& sizes, DType dtype)
-      : x(random_tensor({sizes.rows, sizes.in}, dtype, 1)),
-        w(random_tensor({sizes.out, sizes.in}, dtype, 2)),
-        bias(random_tensor({sizes.out}, dtype, 3)),
-        dy(random_tensor({sizes.rows, sizes.out}, dtype, 4)),
-        dw(random_tensor({sizes.out, sizes.in}, accumulation_dtype(dtype), 5)),
-        dbias(random_tensor({sizes.out}, accumulation_dtype(dtype), 6)) {}
-  Tensor x, w, bias, dy, dw, dbias;
-};
+std::string name_of(const Sizes& sizes, DType dtype) { return sizes.name() + " " + std::string(to_string(dtype)); }
 
-struct Outputs {
-  Tensor y, y_with_bias, dx, dw, dbias, dw_alone;
+struct Outputs : LinearOutputs {
+  Tensor dw_alone;
 };
 
 class CudaLinear : public GpuTest {
@@ -58,8 +44,9 @@ class CudaLinear : public GpuTest {
     const Tensor x = place(in.x, where), w = place(in.w, where), bias = place(in.bias, where);
     const Tensor dy = place(in.dy, where);
     const Tensor nothing = poisoned({in.x.rows(), in.w.rows()}, in.x.dtype());
-    Outputs out{place(nothing, where), place(nothing, where),  place(poisoned(in.x.shape(), in.x.dtype()), where),
-                place(in.dw, where),   place(in.dbias, where), place(in.dw, where)};
+    Outputs out{{place(nothing, where), place(nothing, where), place(poisoned(in.x.shape(), in.x.dtype()), where),
+                 place(in.dw, where), place(in.dbias, where)},
+                place(in.dw, where)};
     linear_forward(stream, x, w, {}, out.y);
     linear_forward(stream, x, w, bias, out.y_with_bias);
     linear_backward_input(stream, dy, w, out.dx);
@@ -74,11 +61,8 @@ class CudaLinear : public GpuTest {
   /// In fp64 by the CPU.
   [[nodiscard]] Outputs expected(const Inputs& in) const {
     const Tensor x = in_fp64(in.x), w = in_fp64(in.w), dy = in_fp64(in.dy);
-    Outputs out{poisoned(in.dy.shape(), DType::fp64),
-                poisoned(in.dy.shape(), DType::fp64),
-                poisoned(in.x.shape(), DType::fp64),
-                in_fp64(in.dw),
-                in_fp64(in.dbias),
+    Outputs out{{poisoned(in.dy.shape(), DType::fp64), poisoned(in.dy.shape(), DType::fp64),
+                 poisoned(in.x.shape(), DType::fp64), in_fp64(in.dw), in_fp64(in.dbias)},
                 Tensor()};
     linear_forward(cpu, x, w, {}, out.y);
     linear_forward(cpu, x, w, in_fp64(in.bias), out.y_with_bias);
@@ -87,14 +71,6 @@ class CudaLinear : public GpuTest {
     return out;
   }
 };
-
-void expect_equal_bits(const Outputs& one, const Outputs& other, const std::string& what) {
-  EXPECT_TRUE(same_bits(one.y, other.y)) << what;
-  EXPECT_TRUE(same_bits(one.y_with_bias, other.y_with_bias)) << what;
-  EXPECT_TRUE(same_bits(one.dx, other.dx)) << what;
-  EXPECT_TRUE(same_bits(one.dw, other.dw)) << what;
-  EXPECT_TRUE(same_bits(one.dbias, other.dbias)) << what;
-}
 
 void expect_near(const Outputs& found, const Outputs& expected, DType dtype, const std::string& what) {
   const double rounded = allowed_error(dtype), summed = allowed_error(accumulation_dtype(dtype));
@@ -111,9 +87,9 @@ TEST_F(CudaLinear, MultipliesAsTheCpuDoesWhereverTensorsLie) {
     for (const Sizes& sizes : kSizes) {
       const Inputs in(sizes, dtype);
       const Outputs reference = expected(in);
-      expect_near(on_gpu(in), reference, dtype, sizes.name(dtype));
+      expect_near(on_gpu(in), reference, dtype, name_of(sizes, dtype));
       const Outputs moved = on_gpu(in, Place::one_element_off);
-      expect_near(moved, reference, dtype, sizes.name(dtype) + " one element off");
+      expect_near(moved, reference, dtype, name_of(sizes, dtype) + " one element off");
     }
   }
 }
@@ -129,7 +105,7 @@ TEST_F(CudaLinear, RepeatsItsBits) {
   for (const DType dtype : kDTypes) {
     for (const Sizes& sizes : {Sizes{640, 384, 1152}, Sizes{2048, 64, 64}, Sizes{17, 3, 50257}}) {
       const Inputs in(sizes, dtype);
-      expect_equal_bits(on_gpu(in), on_gpu(in), sizes.name(dtype));
+      expect_equal_bits(on_gpu(in), on_gpu(in), name_of(sizes, dtype));
     }
   }
 }
@@ -179,11 +155,11 @@ TEST_F(CudaLinear, ChoicesByTimingAreKeptAndGiveTheSameBits) {
       const Inputs in(sizes, dtype);
       follow_gemm_choices(gpu, choices);
       const Outputs first = on_gpu(in);
-      expect_near(first, expected(in), dtype, sizes.name(dtype));
+      expect_near(first, expected(in), dtype, name_of(sizes, dtype));
       const Stream resumed = Stream::cuda(0);
       follow_gemm_choices(resumed, kept);
-      expect_equal_bits(on_gpu(resumed, in), first, sizes.name(dtype));
-      expect_near(on_gpu(in, Place::one_element_off), expected(in), dtype, sizes.name(dtype) + " one element off");
+      expect_equal_bits(on_gpu(resumed, in), first, name_of(sizes, dtype));
+      expect_near(on_gpu(in, Place::one_element_off), expected(in), dtype, name_of(sizes, dtype) + " one element off");
     }
   }
 }
