@@ -8,7 +8,6 @@
 #include <array>
 #include <csignal>
 #include <iostream>
-#include <set>
 #include <thread>
 #include <utility>
 
@@ -183,7 +182,7 @@ Coordinator::End Coordinator::supervise(Gang& gang) {
     gang.set_limits(limits_);
     const GangState& state = gang.state();
     chaos_.look(state);
-    inject(state);
+    inject(gang);
     tell_refused(state);
     if (options_.publish) options_.publish(state, epoch_);
     End end{.seen = Clock::now(), .committed = committed_by_all(state)};
@@ -222,14 +221,12 @@ Coordinator::End Coordinator::supervise(Gang& gang) {
   }
 }
 
-void Coordinator::inject(const GangState& state) {
-  if (options_.node_faults == nullptr || state.ranks.empty()) return;
-  std::set<std::string> hosts;
-  for (const RankState& rank : state.ranks) hosts.insert(rank.host);
+void Coordinator::inject(const Gang& gang) {
+  if (options_.node_faults == nullptr) return;
   options_.node_faults->advance({.epoch = epoch_,
-                                 .step = furthest_step(state.ranks),
+                                 .step = furthest_step(gang.ranks()),
                                  .coordinates = true,
-                                 .nodes = static_cast<int>(hosts.size()),
+                                 .nodes = gang.nodes(),
                                  .coordinator = nodes_.own()});
 }
 
@@ -365,14 +362,7 @@ void Coordinator::grow_if_due(const Gang& gang, const GangState& state) {
 void Coordinator::copy_snapshots(const GangState& state) {
   int64_t newest = -1;
   for (const RankState& rank : state.ranks) newest = std::max(newest, rank.record.committed);
-  const auto problem = copies_.advance(newest);
-  if (!problem) return;
-  EventRecord record{.event = RunEvent::fault, .attempt = static_cast<int>(epoch_), .step = newest};
-  record.phase = "checkpoint";
-  record.cause = "no copies";
-  record.detail = "no copies of snapshots on other nodes: " + *problem;
-  events_.append(to_json_line(record));
-  log::warning("{}; where a node is lost, the newest checkpoint is gone on from", record.detail);
+  if (const auto problem = copies_.advance(newest)) tell_no_copies(newest, *problem);
 }
 
 }  // namespace trident

@@ -76,7 +76,7 @@ class Coordinator {
   void take_over(const LostNodes& replaced);
   [[nodiscard]] End run_gang();
   [[nodiscard]] End supervise(Gang& gang);
-  void inject(const GangState& state);
+  void inject(const Gang& gang);
   void learn(const GangState& state);
   void tell_recovery(const GangState& state);
   void take_signals(const Gang& gang);
@@ -90,6 +90,7 @@ class Coordinator {
   void tell_stragglers(const GangState& state);
   void tell_refused(const GangState& state);
   void copy_snapshots(const GangState& state);
+  void tell_no_copies(int64_t step, const std::string& problem);
   void tell(const Verdict& verdict);
   void event(RunEvent event, const Verdict& verdict, const std::string& detail);
   [[nodiscard]] LauncherOptions launcher_options(const std::vector<GangShare>& shares) const;

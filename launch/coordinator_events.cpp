@@ -58,6 +58,15 @@ void Coordinator::tell_stragglers(const GangState& state) {
   }
 }
 
+void Coordinator::tell_no_copies(int64_t step, const std::string& problem) {
+  EventRecord record{.event = RunEvent::fault, .attempt = static_cast<int>(epoch_), .step = step};
+  record.phase = "checkpoint";
+  record.cause = "no copies";
+  record.detail = "no copies of snapshots on other nodes: " + problem;
+  events_.append(to_json_line(record));
+  log::warning("{}; where a node is lost, the newest checkpoint is gone on from", record.detail);
+}
+
 void Coordinator::tell_refused(const GangState& state) {
   const auto what = refusals_.look(nodes_.refused());
   if (!what) return;

@@ -37,6 +37,8 @@ class Gang {
   /// started.
   [[nodiscard]] const GangState& state() const { return state_; }
   [[nodiscard]] const std::vector<RankState>& ranks() const { return state_.ranks; }
+  /// How many nodes have ranks.
+  [[nodiscard]] int nodes() const { return static_cast<int>(shares_.size()); }
   /// How long ranks may go without a heartbeat.
   void set_limits(const ProgressLimits& limits);
   /// All nodes were ready, and mpirun was started.
