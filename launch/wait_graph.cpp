@@ -10,8 +10,13 @@ uint64_t entered(const RankRecord& record, std::string_view name) {
   return group == nullptr ? 0 : group->entered;
 }
 
+// A rank that has left the training still waits for the others' end, but has let go of all calls that it had begun.
+bool moves(const RankRecord& record, const GroupRecord& group) {
+  return record.state == RankRecord::State::finished ? waited_in(record) == &group : record.waits_in.has_value();
+}
+
 bool neglects(const RankRecord& record, const GroupRecord* group, uint64_t call) {
-  return group != nullptr && group->entered >= call && group->left < call && !record.waits_in;
+  return group != nullptr && group->entered >= call && group->left < call && !moves(record, *group);
 }
 
 size_t below(const std::vector<uint64_t>& sorted, uint64_t value) {
@@ -82,7 +87,7 @@ WaitGraph::Group WaitGraph::make_group(std::string_view name, const RankGroup& m
     const RankRecord& record = record_of(member);
     const GroupRecord* seen = find_group(record, name);
     group.entered.push_back(seen == nullptr ? 0 : seen->entered);
-    if (seen == nullptr || record.waits_in || seen->left >= seen->entered) continue;
+    if (seen == nullptr || seen->left >= seen->entered || moves(record, *seen)) continue;
     group.neglected_from.push_back(seen->left);
     group.neglected_to.push_back(seen->entered);
   }
@@ -146,7 +151,7 @@ size_t WaitGraph::waiters_in(const Group& group, int member) const {
   size_t count = group.for_late.size() - up_to(group.for_late, begun);
   const Wait& own = wait_of(member);
   if (own.group == &group && own.kind == Wait::Kind::late && own.call > begun) --count;  // itself
-  if (seen != nullptr && !record.waits_in && seen->left < begun)
+  if (seen != nullptr && seen->left < begun && !moves(record, *seen))
     count += up_to(group.for_neglectful, begun) - up_to(group.for_neglectful, seen->left);
   return count;
 }

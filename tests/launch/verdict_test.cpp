@@ -308,6 +308,23 @@ TEST(Verdict, WhoIsDoneWaitsForTheOthersOnly) {
   expect_verdict(gang, 2, FaultCause::left_early);
 }
 
+// Parameters are gathered while the next step begins: both have begun it, and one has left without seeing to its end.
+TEST(Verdict, WhoIsDoneHasLetGoOfWhatItHadBegun) {
+  GangState gang = gang_of_4();
+  for (RankState& rank : gang.ranks) collective(rank, "world", 3, 3);
+  wait_for_message(gang.ranks[0], 1, 6, 4);
+  wait_for_message(gang.ranks[1], 1, 6, 4);
+  collective(gang.ranks[2], "dp", 5, 4);
+  gang.ranks[2].record.groups[0].entered = 4;
+  gang.ranks[2].record.waits_in = 0;
+  gang.ranks[2].idle_s = 4;
+  gang.ranks[2].record.state = State::finished;
+  wait_in(gang.ranks[3], "dp", 5, 4);
+  EXPECT_THAT(waits_for(gang, 3), ElementsAre(2));
+  EXPECT_EQ(WaitGraph(gang).waiter_counts()[2], 2U);
+  expect_verdict(gang, 2, FaultCause::left_early);
+}
+
 // Whoever finds it first: the one that is done, or one of the others.
 TEST(Verdict, WhoIsDoneWhileOthersMakeAnotherCall) {
   for (const bool by_the_one : {true, false}) {

@@ -99,8 +99,10 @@ struct Lateness {
 Lateness lateness(const GangState& gang, int rank, const GroupRecord& in, int peer, CollectiveOp op) {
   const GroupRecord* own = record_of(gang, rank, in, peer, op);
   const bool begun = own != nullptr && own->entered > in.left;
-  const bool waits = gang.ranks[static_cast<size_t>(rank)].record.waits_in.has_value();
-  return {own != nullptr, begun, begun && own->left <= in.left && !waits};
+  const RankRecord& record = gang.ranks[static_cast<size_t>(rank)].record;
+  const bool in_it = own != nullptr && record.waits_in && &record.groups[*record.waits_in] == own;
+  const bool moves_it = in_it || (record.waits_in && record.state != RankRecord::State::finished);
+  return {own != nullptr, begun, begun && own->left <= in.left && !moves_it};
 }
 
 std::vector<int> plain_targets(const GangState& gang, int rank) {
