@@ -45,8 +45,9 @@ int64_t committed_by_all(const GangState& gang) {
 void hear_mpirun(Gang& gang, Verdict& verdict, const GangState& state) {
   if (!is_mpirun_to_be_heard(verdict, state)) return;
   gang.wait_for_launcher(kLauncherEndMs);
-  std::cerr << gang.launcher_words() << std::flush;
-  explain_start_failure(verdict, state, lack_of_shared_memory(kMessageSegment));
+  const std::string words = gang.launcher_words();
+  std::cerr << words << std::flush;
+  explain_start_failure(verdict, state, words, lack_of_shared_memory(kMessageSegment));
 }
 
 std::vector<std::pair<std::string, int>> hosts_of(const std::vector<GangShare>& shares) {
@@ -284,11 +285,28 @@ void Coordinator::take_signals(const Gang& gang) {
 
 std::optional<int> Coordinator::give_up(const End& end) {
   const Verdict& verdict = *end.verdict;
-  const int code = static_cast<int>(ErrorCode::peer_lost);
   const bool fruitful = end.committed > committed_;
   committed_ = std::max(committed_, end.committed);
   fruitless_ = fruitful ? 0 : fruitless_ + 1;
   failed_step_ = fruitless_ <= 1 || failed_step_ == verdict.step ? verdict.step : -2;
+  if (!set_aside(verdict, fruitful)) {
+    if (const auto code = no_more_starts(verdict)) return code;
+  }
+  lose_place(verdict);
+  if (verdict.cause == FaultCause::node_lost) nodes_.gather_again();
+  places_ = nodes_.places() - lost_places_;
+  const auto mesh = options_.remaining(places_);
+  if (!mesh) {
+    log::error("places for {} ranks are left, and no layout of at least {} (fault.min_ranks) is legal", places_,
+               options_.job.fault.min_ranks);
+    return static_cast<int>(ErrorCode::peer_lost);
+  }
+  change_layout(*mesh);
+  return std::nullopt;
+}
+
+std::optional<int> Coordinator::no_more_starts(const Verdict& verdict) {
+  const int code = static_cast<int>(ErrorCode::peer_lost);
   if (verdict.cause == FaultCause::not_finite && std::exchange(suspect_step_, verdict.step) != verdict.step) {
     log::warning("step {} is done again, to see whether it is the data or the program", verdict.step);
   } else if (verdict.exit_code != 0) {
@@ -308,21 +326,28 @@ std::optional<int> Coordinator::give_up(const End& end) {
                           : "");
     return code;
   }
-  if (restarts_ >= options_.job.fault.max_restarts) {
-    log::error("{} restarts are enough (fault.max_restarts): giving up", restarts_);
-    return code;
+  if (restarts_ < options_.job.fault.max_restarts) return std::nullopt;
+  log::error("{} restarts are enough (fault.max_restarts): giving up", restarts_);
+  return code;
+}
+
+// A node whose ranks fail before anything is committed, and again, or where none has ever come on while others have.
+bool Coordinator::set_aside(const Verdict& verdict, bool fruitful) {
+  if (fruitful) nodes_.prove_members();
+  worked_ = worked_ || fruitful;
+  const std::string before = std::exchange(blamed_host_, fruitful ? "" : verdict.host);
+  if (fruitful || !may_be_the_nodes(verdict.cause) || restarts_ >= options_.job.fault.max_restarts) return false;
+  const bool again = before == verdict.host;
+  if (!again && (!worked_ || nodes_.proven(verdict.host))) return false;
+  if (!nodes_.set_aside(verdict.host, true)) return false;
+  if (!options_.remaining(nodes_.places() - lost_places_)) {
+    nodes_.set_aside(verdict.host, false);
+    return false;
   }
-  lose_place(verdict);
-  if (verdict.cause == FaultCause::node_lost) nodes_.gather_again();
-  places_ = nodes_.places() - lost_places_;
-  const auto mesh = options_.remaining(places_);
-  if (!mesh) {
-    log::error("places for {} ranks are left, and no layout of at least {} (fault.min_ranks) is legal", places_,
-               options_.job.fault.min_ranks);
-    return code;
-  }
-  change_layout(*mesh);
-  return std::nullopt;
+  tell_set_aside(verdict, again);
+  blamed_host_.clear();
+  fruitless_ = 0;
+  return true;
 }
 
 void Coordinator::change_layout(const MeshShape& mesh) {

@@ -83,6 +83,8 @@ class Coordinator {
   [[nodiscard]] std::optional<int> ended_well(const Gang& gang) const;
   /// An exit code where there is nothing to go on with.
   [[nodiscard]] std::optional<int> give_up(const End& end);
+  [[nodiscard]] std::optional<int> no_more_starts(const Verdict& verdict);
+  [[nodiscard]] bool set_aside(const Verdict& verdict, bool fruitful);
   void change_layout(const MeshShape& mesh);
   void lose_place(const Verdict& verdict);
   void grow_if_due(const Gang& gang, const GangState& state);
@@ -90,6 +92,7 @@ class Coordinator {
   void tell_stragglers(const GangState& state);
   void tell_refused(const GangState& state);
   void copy_snapshots(const GangState& state);
+  void tell_set_aside(const Verdict& verdict, bool again);
   void tell_no_copies(int64_t step, const std::string& problem);
   void tell(const Verdict& verdict);
   void event(RunEvent event, const Verdict& verdict, const std::string& detail);
@@ -116,6 +119,8 @@ class Coordinator {
   int64_t committed_ = -1;               // by any gang so far
   int fruitless_ = 0;                    // gangs in a row that committed nothing
   int64_t failed_step_ = -1;             // of the last of them; -2: of several
+  std::string blamed_host_;              // by the last of them
+  bool worked_ = false;                  // some gang has committed something
   std::optional<int64_t> suspect_step_;  // whose result was not finite
   bool stopping_ = false;
   bool abandoned_ = false;  // by a second Ctrl-C

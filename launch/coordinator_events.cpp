@@ -58,6 +58,17 @@ void Coordinator::tell_stragglers(const GangState& state) {
   }
 }
 
+void Coordinator::tell_set_aside(const Verdict& verdict, bool again) {
+  EventRecord record{.event = RunEvent::fault, .attempt = static_cast<int>(epoch_), .step = verdict.step};
+  record.host = verdict.host;
+  record.cause = "node set aside";
+  record.detail = fmt::format("node {} takes no more ranks: {}", verdict.host,
+                              again ? "they have failed there in two starts, and committed nothing"
+                                    : "none has come on there yet, while others have");
+  events_.append(to_json_line(record));
+  log::warning("{}; once it is mended, end its agent (`trident agent`): another is started, and used", record.detail);
+}
+
 void Coordinator::tell_no_copies(int64_t step, const std::string& problem) {
   EventRecord record{.event = RunEvent::fault, .attempt = static_cast<int>(epoch_), .step = step};
   record.phase = "checkpoint";

@@ -267,6 +267,31 @@ void Nodes::remove_snapshots() {
   for (const auto& node : remote_) node->remove_snapshots();
 }
 
+// ---- nodes where ranks fail
+
+RemoteNode* Nodes::find(const std::string& host) const {
+  const auto found =
+      std::find_if(remote_.begin(), remote_.end(), [&](const auto& node) { return node->host() == host; });
+  return found == remote_.end() ? nullptr : found->get();
+}
+
+void Nodes::prove_members() {
+  for (const auto& node : remote_) {
+    if (is_member(*node)) node->prove();
+  }
+}
+
+bool Nodes::proven(const std::string& host) const {
+  const RemoteNode* node = find(host);
+  return node == nullptr || node->proven();
+}
+
+bool Nodes::set_aside(const std::string& host, bool aside) {
+  RemoteNode* node = find(host);
+  if (node != nullptr) node->set_aside(aside);
+  return node != nullptr;
+}
+
 // ---- nodes go
 
 bool Nodes::is_member(const RemoteNode& node) const { return holds(next_members_, node.index()); }

@@ -69,6 +69,13 @@ class Nodes {
   void ask();
   void remove_snapshots();
 
+  /// Ranks of this epoch have come on.
+  void prove_members();
+  /// Whether that has happened on this node since its agent came; this machine is known to work.
+  [[nodiscard]] bool proven(const std::string& host) const;
+  /// Whether the node may have ranks; false where there is no such node, as is this machine.
+  bool set_aside(const std::string& host, bool aside);
+
  private:
   struct Starting {
     RemoteNode* node = nullptr;
@@ -85,6 +92,7 @@ class Nodes {
   void wait_while(const std::function<bool(const RemoteNode&)>& missing, std::chrono::steady_clock::duration most);
   void renew_own_lease();
   [[nodiscard]] bool is_member(const RemoteNode& node) const;
+  [[nodiscard]] RemoteNode* find(const std::string& host) const;
   [[nodiscard]] bool may_go_on(const std::vector<uint32_t>& members) const;
   [[nodiscard]] int64_t lease_of(const std::vector<uint32_t>& members) const;
   [[nodiscard]] std::shared_ptr<const NodeView> view() const;

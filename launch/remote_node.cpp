@@ -23,6 +23,11 @@ RemoteNode::RemoteNode(uint32_t index, Host place, NodeTimes times)
     : index_(index), place_(std::move(place)), times_(times) {}
 
 void RemoteNode::connect(WireLink link, const NodeHello& hello, int64_t epoch) {
+  if (hello.self != peer_) {
+    set_aside_ = proven_ = false;
+  } else if (!silent_) {
+    count_eviction();  // the link was at fault, or the node so slow that its lease ran out
+  }
   link_.emplace(std::move(link));
   peer_ = hello.self;
   share_ = {epoch, 0, 0};
@@ -36,7 +41,7 @@ void RemoteNode::connect(WireLink link, const NodeHello& hello, int64_t epoch) {
 }
 
 bool RemoteNode::usable() const {
-  if (!connected() || lost()) return false;
+  if (!connected() || lost() || set_aside_) return false;
   if (evictions_ == 0) return true;
   const auto hold_off = kFirstHoldOff * (1 << std::min(evictions_ - 1, kMostDoublings));
   return Clock::now() - steady_since_ >= hold_off;
@@ -53,11 +58,16 @@ void RemoteNode::forget_its_past() {
   if (connected() && std::exchange(passed_over_, false)) remove_snapshots();
 }
 
+// Only of what it was entrusted with: while it waits to be taken in again, a link may fail as often as it will.
+void RemoteNode::count_eviction() {
+  if (share_.ranks > 0) ++evictions_;
+}
+
 // An agent that has ended took its ranks with it and left its node's memory as it was.
 void RemoteNode::evict() {
   if (!connected()) return;
   silent_ = true;
-  ++evictions_;
+  count_eviction();
   link_->close("it was given up");
 }
 

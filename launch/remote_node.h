@@ -49,6 +49,11 @@ class RemoteNode final : public Node {
   [[nodiscard]] std::optional<std::string> lost() const;
   /// It is given up; it may come back.
   void evict();
+  /// Ranks fail there: it takes none until another agent comes, which somebody has started who has mended it.
+  void set_aside(bool aside) { set_aside_ = aside; }
+  /// Ranks have come on there, or have not yet under this agent.
+  void prove() { proven_ = true; }
+  [[nodiscard]] bool proven() const { return proven_; }
   /// It was given up because nothing was heard, not because its agent had ended.
   [[nodiscard]] bool silent() const { return silent_ && !connected(); }
   /// When what it has answered last was sent to it.
@@ -88,6 +93,7 @@ class RemoteNode final : public Node {
   void send(NodeMessage message, std::string payload = {});
   void take(const Frame& frame);
   void forget_its_past();
+  void count_eviction();
 
   uint32_t index_;
   Host place_;
@@ -102,9 +108,11 @@ class RemoteNode final : public Node {
   Clock::time_point steady_since_;
   Clock::time_point looked_;
   Clock::time_point asked_;
-  int evictions_ = 0;  // for silence
+  int evictions_ = 0;  // for silence, or a link that was lost and its agent was not
   bool silent_ = false;
   bool passed_over_ = false;
+  bool set_aside_ = false;
+  bool proven_ = false;
 };
 
 }  // namespace trident

@@ -313,6 +313,21 @@ std::string_view to_string(FaultCause cause) {
   return names[static_cast<size_t>(cause)];
 }
 
+bool may_be_the_nodes(FaultCause cause) {
+  switch (cause) {
+    case FaultCause::killed:
+    case FaultCause::crash:
+    case FaultCause::out_of_memory:
+    case FaultCause::exit:
+    case FaultCause::error:
+    case FaultCause::stopped:
+    case FaultCause::hang:
+    case FaultCause::corrupted:
+    case FaultCause::launcher_lost: return true;
+    default: return false;
+  }
+}
+
 std::string Verdict::sentence() const {
   std::string text = rank < 0 ? what : fmt::format("rank {} (pid {} on {}) {}, in {}", rank, pid, host, what, phase);
   if (!evidence.empty()) text += ": " + evidence;

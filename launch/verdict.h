@@ -26,6 +26,8 @@ enum class FaultCause {
   node_lost,               ///< nothing is heard of a node any more
 };
 [[nodiscard]] std::string_view to_string(FaultCause cause);
+/// Whether it may be due to the machine, so that another may not have it.
+[[nodiscard]] bool may_be_the_nodes(FaultCause cause);
 
 /// Who sank a gang, and why: one sentence for the operator, and what the agent needs to go on.
 struct Verdict {

@@ -40,19 +40,19 @@ TEST(StartFailure, OfARankThatLeftBeforeItHadJoinedOpenMpiIsHeard) {
   killed.cause = FaultCause::killed;
   EXPECT_FALSE(is_mpirun_to_be_heard(killed, gang(TrainPhase::starting)));
   Verdict verdict = left();
-  explain_start_failure(verdict, gang(TrainPhase::starting), std::nullopt);
+  explain_start_failure(verdict, gang(TrainPhase::starting), {}, std::nullopt);
   EXPECT_THAT(verdict.sentence(), HasSubstr("Open MPI ended it"));
   EXPECT_EQ(verdict.exit_code, 0);
 }
 
 TEST(StartFailure, FullSharedMemoryIsNamedWhileRanksStart) {
   Verdict verdict = left();
-  explain_start_failure(verdict, gang(TrainPhase::starting), "/dev/shm is full");
+  explain_start_failure(verdict, gang(TrainPhase::starting), {}, "/dev/shm is full");
   EXPECT_THAT(verdict.sentence(), HasSubstr("/dev/shm is full"));
   EXPECT_THAT(verdict.sentence(), HasSubstr("--shm-size"));
   Verdict later;
   later.cause = FaultCause::launcher_lost;
-  explain_start_failure(later, gang(TrainPhase::resuming), "/dev/shm is full");
+  explain_start_failure(later, gang(TrainPhase::resuming), {}, "/dev/shm is full");
   EXPECT_EQ(later.evidence, "");
 }
 
@@ -62,9 +62,38 @@ TEST(StartFailure, WhereNoRankStartedItEndsTheJob) {
   Verdict verdict;
   verdict.cause = FaultCause::launcher_lost;
   EXPECT_TRUE(is_mpirun_to_be_heard(verdict, none));
-  explain_start_failure(verdict, none, std::nullopt);
+  explain_start_failure(verdict, none, {}, std::nullopt);
   EXPECT_EQ(verdict.exit_code, 69);
   EXPECT_THAT(verdict.advice, HasSubstr("--mpirun=--oversubscribe"));
+}
+
+TEST(StartFailure, MpirunsWordsNameTheHost) {
+  for (const char* words :
+       {"mpirun noticed that process rank 1 with PID 0 on node b exited on signal 11 (Segmentation fault).",
+        "The first process to do so was:\n\n  Process name: [[42937,1],1]\n  Exit code:    127\n",
+        "This error was first reported for process rank 1; this may have occurred for other processes"}) {
+    GangState half = gang(TrainPhase::starting);
+    half.ranks[1].pid = 0;
+    half.ranks[1].host = "b";
+    Verdict verdict;
+    verdict.cause = FaultCause::launcher_lost;
+    explain_start_failure(verdict, half, words, std::nullopt);
+    EXPECT_EQ(verdict.host, "b") << words;
+    EXPECT_THAT(verdict.sentence(), HasSubstr("rank 1 did not start on b"));
+  }
+}
+
+TEST(StartFailure, WordsThatNameNobodyNameNobody) {
+  for (const char* words : {"", "process rank ", "process rank 7", "process rank -1", "Process name: [[1,1",
+                            "Process name: [[1,1],x", "process rank 99999999999", "process rank 0"}) {
+    GangState half = gang(TrainPhase::starting);
+    half.ranks[1].pid = 0;
+    Verdict verdict;
+    verdict.cause = FaultCause::launcher_lost;
+    explain_start_failure(verdict, half, words, std::nullopt);
+    EXPECT_EQ(verdict.host, "") << words;
+    EXPECT_EQ(verdict.evidence, "") << words;
+  }
 }
 
 TEST(SharedMemoryRoom, IsLackingWhereLessIsFree) {

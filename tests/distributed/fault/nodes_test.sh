@@ -1,6 +1,6 @@
 #!/bin/bash
 # Several nodes: as one, bit for bit, and when one of them, a link or a daemon fails. Scenarios: node-off, partition,
-# one-way-partition, flapping-link, kill9-orted, kill9-agent, coordinator-kill9, forged.
+# one-way-partition, flapping-link, kill9-orted, kill9-agent, coordinator-kill9, bad-spare, forged.
 #   nodes_test.sh PROGRAM JSON_KEYS [--long] [SCENARIO...]
 set -euo pipefail
 # shellcheck source=tests/distributed/fault/fault.sh
@@ -232,6 +232,37 @@ coordinator_of_two() {
   nothing_left of-two a b
 }
 
+# A node that is lost, and of the two that wait for that the first is no good: its ranks find no data, or their program
+# does not run. It is set aside, and the second is used.
+bad_spare() {
+  local name=bad-spare-$1 breaks=$2
+  hostfile 2 a b c d
+  start_on a "$name" "${steps[@]}" "${slowly[@]}"
+  until_step "$name" 12 || return 0
+  on c mount --bind "$breaks" "$3"
+  power_off b
+  ends "$name" 0
+  grep -q '"cause":"node set aside".*"host":"c"\|"host":"c".*"cause":"node set aside"' "runs/$name/events.jsonl" ||
+    report "$name: c is not set aside: $(grep -E '"event":"(fault|verdict)"' "runs/$name/events.jsonl")"
+  [ "$(meshes "$name")" = "4 4 4 " ] || report "$name: gangs of $(meshes "$name"): $(cat "$name.log")"
+  grep '"event":"begin"' "runs/$name/epochs.jsonl" | tail -n 1 | grep -q '"host":"d"' || report "$name: d is not used"
+  same_run whole-60 "$name"
+  on c umount "$3"
+  nothing_left "$name" a c d
+  power_on b
+  mend_cable b
+  hostfile 2 a b
+}
+bad_spare_without_data() {
+  : >nothing
+  bad_spare data nothing data.idx
+}
+bad_spare_that_crashes() {
+  printf '#!/bin/sh\nkill -SEGV $$\n' >crashes
+  chmod +x crashes
+  bad_spare program crashes "$program"
+}
+
 # As srun would start it: once a node, without a remote shell to start agents with.
 slurm_step() {
   local task=(env SLURM_JOB_ID=7 SLURM_JOBID=7 SLURM_STEP_ID=0 SLURM_NTASKS=2 SLURM_NNODES=2 SLURM_LOCALID=0
@@ -292,7 +323,7 @@ YAML
 hosts_of_three() { printf 'a slots=2\nb slots=1\nc slots=1\n' >hostfile; }
 
 flaps=3 scenarios=(two_nodes node_off node_off_damaged_copy partition one_way_partition kill9_orted kill9_agent flapping_link
-  coordinator_kill9 coordinator_off coordinator_cut_off coordinator_of_two slurm_step scheduled scheduled_takeover)
+  coordinator_kill9 coordinator_off coordinator_cut_off coordinator_of_two bad_spare_without_data bad_spare_that_crashes slurm_step scheduled scheduled_takeover)
 shift 2
 if [ "${1:-}" = --long ]; then
   flaps=150
@@ -301,7 +332,7 @@ fi
 [ $# -eq 0 ] || scenarios=("$@")
 
 small_job
-make_nodes a b c
+make_nodes a b c d
 hostfile 2 a b
 launch whole || report "whole: exit $?: $(tail -n 20 whole.log)"
 launch whole-60 training.steps=60 || report "whole-60: exit $?: $(tail -n 20 whole-60.log)"
