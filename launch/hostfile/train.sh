@@ -13,10 +13,11 @@ trident=${TRIDENT:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/build/tri
 [ $# -ge 2 ] || { echo "usage: launch/hostfile/train.sh HOSTFILE JOB.yaml [key=value ...]" >&2; exit 64; }
 [ -r "$1" ] || { echo "train.sh: error: cannot read the hostfile $1" >&2; exit 66; }
 
-# As `trident launch` starts ranks: over TCP and shared memory alone, and with keepalive a node that is cut off ends the job in three seconds, not in eight minutes.
+# As `trident launch` starts ranks: over TCP and shared memory alone, and with keepalive a node that is cut off ends the job
+# in ten seconds, not in eight minutes.
 set -m # a process group of its own: Ctrl-C is this script's to pass on
 mpirun --hostfile "$1" --bind-to none --mca pml ob1 \
-  --mca oob_tcp_keepalive_time 1 --mca oob_tcp_keepalive_intvl 1 --mca oob_tcp_keepalive_probes 2 \
+  --mca oob_tcp_keepalive_time 1 --mca oob_tcp_keepalive_intvl 1 --mca oob_tcp_keepalive_probes 9 \
   "$trident" train "${@:2}" </dev/null &
 training=$!
 set +m

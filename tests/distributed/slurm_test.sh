@@ -1,6 +1,7 @@
 #!/bin/bash
-# launch/slurm/trident.sbatch under a Slurm of two nodes on this machine: the signal before the time limit makes a job
-# save and queue itself again, it goes on, and its losses are those of a run that never stopped.
+# launch/slurm/trident.sbatch under a Slurm of two nodes on this machine: the signal before the time limit, or a job that
+# takes its place, makes a job save and queue itself again, it goes on, and its losses are those of a run that never
+# stopped. Scenario: slurm-preempt.
 #   slurm_test.sh PROGRAM JSON_KEYS
 set -euo pipefail
 here=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
@@ -33,29 +34,62 @@ has_rows() { [ -e "runs/$1/metrics.jsonl" ] && [ "$(rows "$1" "$2")" -ge 20 ]; }
 waits_again() { [ "$(squeue -h -j "$1" -o '%T %r')" = "PENDING BeginTime" ]; }
 losses() { grep '"loss"' "runs/$1/metrics.jsonl" | sed -E 's/.*"step":([0-9]+),"loss":([^,]*),.*/\1 \2/'; }
 
+# submit NAME OPTIONS...: the job as the run of that name; its number is in `id`.
+submit() {
+  id=$(sbatch --parsable --output="$1.log" --cpus-per-task=1 "${@:2}" "$script" job.yaml run.name="$1" "${job[@]}")
+  until_true "$1: does not start" has_rows "$1" 1
+}
+
+# goes_on NAME: from where it stopped. Slurm would wait for two minutes; a node takes back a job that it has ended from the
+# next second on.
+goes_on() {
+  local last
+  last=$(losses "$1" | tail -n 1 | cut -d' ' -f1)
+  sleep 2
+  scontrol update JobId="$id" StartTime=now
+  until_true "$1: does not go on" has_rows "$1" 2 || return 1
+  grep -q "resumed step $last from" "$1.log" || report "$1: goes on elsewhere than from step $last"
+}
+
+# as_never_stopped NAME: its losses so far.
+as_never_stopped() {
+  local last
+  last=$(losses "$1" | tail -n 1 | cut -d' ' -f1)
+  "$program" train job.yaml run.name="$1-whole" "${job[@]}" parallelism.dp=1 training.stop_after="$last" 2>>whole.log
+  cmp -s <(losses "$1") <(losses "$1-whole") || report "$1: other losses than those of a run that never stopped"
+}
+
 # requeued NAME OPTIONS...: the job, interrupted twice.
 requeued() {
-  local name=$1 id last
-  shift
-  id=$(sbatch --parsable --output="$name.log" --cpus-per-task=1 "$@" "$script" job.yaml run.name="$name" "${job[@]}")
-  until_true "$name: does not start" has_rows "$name" 1 || return 0
+  local name=$1 id
+  submit "$@" || return 0
   scancel --batch --signal=USR1 "$id"
   until_true "$name: does not queue itself again" waits_again "$id" || return 0
   grep -q '^trident.sbatch: the state is saved; back to the queue' "$name.log" || report "$name: does not say what it does"
-  last=$(losses "$name" | tail -n 1 | cut -d' ' -f1)
-  # Slurm would wait for two minutes; a node takes back a job that it has ended from the next second on.
-  sleep 2
-  scontrol update JobId="$id" StartTime=now
-  until_true "$name: does not go on" has_rows "$name" 2 || return 0
-  grep -q "resumed step $last from" "$name.log" || report "$name: goes on elsewhere than from step $last"
+  goes_on "$name" || return 0
   scancel --batch --signal=USR1 "$id"
   until_true "$name: does not queue itself a second time" waits_again "$id" || return 0
   scancel "$id"
-
-  last=$(losses "$name" | tail -n 1 | cut -d' ' -f1)
-  "$program" train job.yaml run.name="$name-whole" "${job[@]}" parallelism.dp=1 training.stop_after="$last" 2>>whole.log
-  cmp -s <(losses "$name") <(losses "$name-whole") || report "$name: other losses than those of a run that never stopped"
+  as_never_stopped "$name"
 }
+
+# preempted NAME OPTIONS...: another job takes its place, and what it had done is on disk before the grace of 20 s is over.
+preempted() {
+  local name=$1 id urgent began=$SECONDS
+  submit "$@" || return 0
+  urgent=$(sbatch --parsable --partition=urgent --exclusive --nodes=2 --output=/dev/null --wrap 'sleep 2')
+  until_true "$name: keeps its place" waits "$id" || return 0
+  grep -q '^trident.sbatch: the state is saved; back to the queue' "$name.log" || report "$name: does not say what it does"
+  [ $((SECONDS - began)) -lt 20 ] || report "$name: is saved only when the grace is over"
+  until_true "$name: the other job does not end" is_over "$urgent" || return 0
+  goes_on "$name" || return 0
+  scancel --batch --signal=USR1 "$id"
+  until_true "$name: does not stop" waits "$id" || return 0
+  scancel "$id"
+  as_never_stopped "$name"
+}
+waits() { [ "$(squeue -h -j "$1" -o %T)" = PENDING ]; }
+is_over() { [ -z "$(squeue -h -j "$1" -o %T 2>/dev/null)" ]; }
 
 # Open MPI needs PMIx of Slurm; the program says so in words of its own.
 without_pmix() {
@@ -70,6 +104,8 @@ start_slurm
 without_pmix
 requeued one-node --nodes=1 --ntasks-per-node=2
 requeued two-nodes --nodes=2 --ntasks-per-node=1
+preempted preempted --nodes=1 --ntasks-per-node=2
+preempted preempted-two --nodes=2 --ntasks-per-node=1
 end_slurm
 left=$(leftovers)
 [ -z "$left" ] || report "$left"
