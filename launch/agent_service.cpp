@@ -210,8 +210,10 @@ void AgentService::report_if_due() {
   const std::tuple state(agent_.epoch(), agent_.ready(), agent_.alive().has_value(), agent_.news());
   const auto interval = fast_ ? Clock::duration(fast_interval(view_.peers.size(), options_.times.heartbeat))
                               : std::chrono::duration_cast<Clock::duration>(options_.times.unasked());
-  const bool due = report_now_ || state != told_ || now - reported_ >= interval;
-  if (!due || !link_ || !greeted_ || link_->closed()) return;
+  if (!link_ || !greeted_ || link_->closed()) return;
+  // Reports must not wait behind one another where the link is slow: the lease is as old as the one that was heard last.
+  const bool due = report_now_ || state != told_ || (now - reported_ >= interval && link_->all_arrived());
+  if (!due) return;
   NodeReport report;
   report.asked_ns = steady_now_ns();
   report.answered_ns = lease_asked_ns_;

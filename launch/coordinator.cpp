@@ -179,6 +179,11 @@ Coordinator::End Coordinator::supervise(Gang& gang) {
     wait(gang, launcher_gone ? 1 : eager ? std::min(interval, kRecoveryLookMs) : interval);
     if (gang.launched()) nodes_.commit_members();
     take_signals(gang);
+    // Whoever it will be, the verdict waits for them: looks at many ranks would only keep their answers waiting.
+    if (suspected_ns_ && !nodes_.answered_since(*suspected_ns_) && !nodes_.any_lost() && !abandoned_) {
+      look_cost_ = {};
+      continue;
+    }
     const auto look_began = Clock::now();
     gang.set_limits(limits_);
     const GangState& state = gang.state();
@@ -289,7 +294,8 @@ std::optional<int> Coordinator::give_up(const End& end) {
   committed_ = std::max(committed_, end.committed);
   fruitless_ = fruitful ? 0 : fruitless_ + 1;
   failed_step_ = fruitless_ <= 1 || failed_step_ == verdict.step ? verdict.step : -2;
-  if (!set_aside(verdict, fruitful)) {
+  const bool aside = set_aside(verdict, fruitful);
+  if (!aside) {
     if (const auto code = no_more_starts(verdict)) return code;
   }
   lose_place(verdict);
@@ -301,7 +307,9 @@ std::optional<int> Coordinator::give_up(const End& end) {
                options_.job.fault.min_ranks);
     return static_cast<int>(ErrorCode::peer_lost);
   }
+  const int fruitless = fruitless_;
   change_layout(*mesh);
+  if (aside) fruitless_ = fruitless;  // a fault that is not the node's would else take one after the other
   return std::nullopt;
 }
 
@@ -336,7 +344,8 @@ bool Coordinator::set_aside(const Verdict& verdict, bool fruitful) {
   if (fruitful) nodes_.prove_members();
   worked_ = worked_ || fruitful;
   const std::string before = std::exchange(blamed_host_, fruitful ? "" : verdict.host);
-  if (fruitful || !may_be_the_nodes(verdict.cause) || restarts_ >= options_.job.fault.max_restarts) return false;
+  const bool last = fruitless_ >= kFruitlessGangs || restarts_ >= options_.job.fault.max_restarts;
+  if (fruitful || last || !may_be_the_nodes(verdict.cause)) return false;
   const bool again = before == verdict.host;
   if (!again && (!worked_ || nodes_.proven(verdict.host))) return false;
   if (!nodes_.set_aside(verdict.host, true)) return false;
@@ -346,7 +355,6 @@ bool Coordinator::set_aside(const Verdict& verdict, bool fruitful) {
   }
   tell_set_aside(verdict, again);
   blamed_host_.clear();
-  fruitless_ = 0;
   return true;
 }
 

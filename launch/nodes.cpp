@@ -339,6 +339,11 @@ std::string Nodes::heard_by_others(const RemoteNode& lost) const {
   return {};
 }
 
+bool Nodes::any_lost() const {
+  return std::any_of(remote_.begin(), remote_.end(),
+                     [&](const auto& node) { return is_member(*node) && node->lost(); });
+}
+
 std::optional<LostNodes> Nodes::give_up_lost() {
   std::optional<LostNodes> found;
   const bool majority = may_go_on(members_) && may_go_on(next_members_);

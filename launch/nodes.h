@@ -64,6 +64,7 @@ class Nodes {
   void advance();
   /// Those of this epoch's that are lost; they are given up.
   [[nodiscard]] std::optional<LostNodes> give_up_lost();
+  [[nodiscard]] bool any_lost() const;
   /// Whether every node of this epoch has answered to what was sent to it after that.
   [[nodiscard]] bool answered_since(int64_t steady_ns) const;
   void ask();

@@ -71,6 +71,8 @@ class WireLink {
 
   /// -1 once closed, and while its cable lets nothing through.
   [[nodiscard]] int descriptor() const { return lets_in() ? socket_.get() : -1; }
+  /// The peer's machine has all that was sent.
+  [[nodiscard]] bool all_arrived() const;
   /// There are bytes that the connection has not taken yet.
   [[nodiscard]] bool wants_write() const { return state_ == State::connecting || !outbox_.empty(); }
   /// For poll().

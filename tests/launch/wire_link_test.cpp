@@ -200,6 +200,7 @@ TEST_F(WireLinkTest, APeerThatDoesNotReadFillsABoundedQueue) {
   ASSERT_LT(sent, 100U);
   EXPECT_EQ(agent.counters().overflowed, 1U);
   EXPECT_TRUE(agent.wants_write());
+  EXPECT_FALSE(agent.all_arrived());
   uint64_t heard = 0;
   EXPECT_TRUE(until([&] {
     (void)agent.receive();
@@ -208,6 +209,7 @@ TEST_F(WireLinkTest, APeerThatDoesNotReadFillsABoundedQueue) {
   }));
   EXPECT_TRUE(agent.send({1, 1, "again"}));
   EXPECT_EQ(next(accepted_[0]), (Frame{1, 1, "again"}));
+  EXPECT_TRUE(until([&] { return agent.all_arrived(); }));
 }
 
 TEST_F(WireLinkTest, WhoIsSilentAtTheDoorHoldsUpNobodyForLong) {

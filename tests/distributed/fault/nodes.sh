@@ -49,7 +49,7 @@ power_on() {
   # shellcheck disable=SC2016  # the inner shell expands
   ip netns exec "$mark-$1" unshare --mount --uts bash -c '
     hostname "$0" && mount --make-rprivate / && mount -t tmpfs tmpfs /dev/shm && mount --bind "$1" /etc/hosts &&
-    echo $$ >"$2" && exec sleep 1000' "$1" "$work/hosts" "$work/holder.$1" &
+    echo $$ >"$2" && exec sleep 10000' "$1" "$work/hosts" "$work/holder.$1" &
   disown
   local waited=0
   until [ -s "$work/holder.$1" ] || [ $waited -gt 50 ]; do sleep 0.05; waited=$((waited + 1)); done
