@@ -16,7 +16,6 @@ set(TRIDENT_TESTS AUTO CACHE STRING "Build the test suite: AUTO (where GoogleTes
 option(TRIDENT_BENCH "Build the benchmarks in bench/" ON)
 option(TRIDENT_FUZZERS "Build the libFuzzer targets (needs clang)" OFF)
 option(TRIDENT_WERROR "Treat warnings in our own code as errors" ON)
-option(TRIDENT_PRECOMPILE "Precompile common headers: faster builds, but a missing #include goes unseen" OFF)
 set(TRIDENT_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize= (address,undefined or thread)")
 set(TRIDENT_CUDA AUTO CACHE STRING "CUDA support: AUTO, ON or OFF")
 set(TRIDENT_MPI AUTO CACHE STRING "MPI support: AUTO, ON or OFF")

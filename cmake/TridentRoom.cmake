@@ -1,12 +1,3 @@
-# trident_precompile(TARGET HEADERS...): where builds are made once and thrown away, these headers are read once a target.
-# Other builds show that every file includes what it uses.
-function(trident_precompile target)
-  if(TRIDENT_PRECOMPILE)
-    list(TRANSFORM ARGN REPLACE "(.+)" "$<$<COMPILE_LANGUAGE:CXX>:\\1>" OUTPUT_VARIABLE headers)
-    target_precompile_headers(${target} PRIVATE ${headers})
-  endif()
-endfunction()
-
 # trident_room(NAME SOURCES ... DEPENDS rooms... LIBRARIES public-libs... PRIVATE_LIBRARIES libs...)
 # One static library per room: target trident_NAME, alias Trident::NAME, installed with the headers that lie in its
 # folder and its sources' folders (those in cpu/, cuda/, mpi/, nccl/ and their no_ stubs are private).
@@ -23,7 +14,6 @@ function(trident_room name)
   endforeach()
   target_link_libraries(trident_${name} PUBLIC ${ARG_LIBRARIES} PRIVATE ${ARG_PRIVATE_LIBRARIES})
   trident_warnings(trident_${name})
-  trident_precompile(trident_${name} <algorithm> <chrono> <functional> <map> <memory> <string> <vector> <fmt/format.h>)
 
   set(folders ${CMAKE_CURRENT_SOURCE_DIR})
   foreach(source ${ARG_SOURCES})
@@ -56,7 +46,6 @@ function(trident_test name)
   target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE TRIDENT_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   trident_warnings(${name})
-  trident_precompile(${name} <gmock/gmock.h> <gtest/gtest.h> <algorithm> <functional> <fmt/format.h>)
   set(timeout 300)
   if(TRIDENT_SANITIZE)
     set(timeout 900)

@@ -211,7 +211,7 @@ void AgentService::report_if_due() {
   const auto interval = fast_ ? Clock::duration(fast_interval(view_.peers.size(), options_.times.heartbeat))
                               : std::chrono::duration_cast<Clock::duration>(options_.times.unasked());
   if (!link_ || !greeted_ || link_->closed()) return;
-  // Reports must not wait behind one another where the link is slow: the lease is as old as the one that was heard last.
+  // Reports must not queue where the link is slow: the lease is as old as the one that was heard last.
   const bool due = report_now_ || state != told_ || (now - reported_ >= interval && link_->all_arrived());
   if (!due) return;
   NodeReport report;

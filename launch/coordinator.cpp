@@ -104,6 +104,10 @@ void Coordinator::take_over(const LostNodes& replaced) {
 int Coordinator::run() {
   if (options_.replaced) take_over(*options_.replaced);
   for (;;) {
+    if (!nodes_.confirmed()) {
+      log::error("{}", kMinority);
+      return static_cast<int>(ErrorCode::peer_lost);
+    }
     const End end = run_gang();
     if (!end.verdict && growing_ && !stopping_ && end.exit_code != 0) {
       growing_ = false;

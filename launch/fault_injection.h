@@ -39,6 +39,7 @@ class FaultInjector final : public TrainProgress {
   void resumed(int64_t step) override { inner_.resumed(step); }
   void step_done(int64_t step, double loss, double busy) override { inner_.step_done(step, loss, busy); }
   void committed(int64_t step) override { inner_.committed(step); }
+  [[nodiscard]] bool may_commit() const override { return inner_.may_commit(); }
   void entered(const ProgressRecord& record) override { inner_.entered(record); }
   void left(const ProgressRecord& record) override { inner_.left(record); }
   void waits(const ProgressRecord& record) override { inner_.waits(record); }

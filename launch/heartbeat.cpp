@@ -78,6 +78,8 @@ void Heartbeat::committed(int64_t step) {
   put(slot_.committed, step);
 }
 
+bool Heartbeat::may_commit() const { return steady_ns() < memory_.lease(); }
+
 // A group's name stays where it is as long as the group lives, so that its address is enough.
 std::optional<size_t> Heartbeat::group_of(const ProgressRecord& record) {
   const bool send = record.op == CollectiveOp::send;

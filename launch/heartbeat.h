@@ -21,6 +21,8 @@ class Heartbeat final : public TrainProgress {
   void resumed(int64_t step) override;
   void step_done(int64_t step, double loss, double busy_seconds) override;
   void committed(int64_t step) override;
+  /// The node's lease has not run out.
+  [[nodiscard]] bool may_commit() const override;
   void entered(const ProgressRecord& record) override;
   void left(const ProgressRecord& record) override;
   void waits(const ProgressRecord& record) override;

@@ -28,8 +28,8 @@ constexpr int kLastWordsMs = 200;
 constexpr std::string_view kWordsTo = "OPAL_OUTPUT_STDERR_FD";
 
 // Open MPI's parameters, unless the user has set them. Without the grace that mpirun gives ranks before it kills them a
-// gang is gone at once. Keepalive ends the daemon of a node that is cut off in ten seconds instead of eight minutes; fewer
-// probes would end it where a link only loses frames: who is lost, agents find out.
+// gang is gone at once. Keepalive ends the daemon of a node that is cut off in ten seconds instead of eight minutes;
+// fewer probes would end it where a link only loses frames: who is lost, agents find out.
 constexpr std::pair<std::string_view, std::string_view> kParameters[] = {
     {"OMPI_MCA_pml", "ob1"},
     {"OMPI_MCA_btl_vader_single_copy_mechanism", "none"},

@@ -215,12 +215,18 @@ std::vector<GangShare> Nodes::share_out(int ranks, int64_t epoch) {
     give(*node, node->places());
   }
   std::sort(next_members_.begin(), next_members_.end());
+  // Those with ranks are told when they begin.
   const auto seen = view();
-  for (const auto& node : remote_) node->set_view(seen);
+  for (const auto& node : remote_) {
+    node->set_view(seen);
+    if (!is_member(*node)) node->send_view(epoch);
+  }
+  shared_out_ns_ = steady_now_ns();
   return shares;
 }
 
 void Nodes::commit_members() {
+  if (agreed_ns(members_) < shared_out_ns_) return;
   members_ = next_members_;
   for (const auto& node : remote_) {
     if (!is_member(*node)) node->pass_over();
@@ -310,17 +316,22 @@ bool Nodes::may_go_on(const std::vector<uint32_t>& members) const {
   return 2 * seen >= members.size();
 }
 
-// Until when at least half of the members have agreed that this is the coordinator.
-int64_t Nodes::lease_of(const std::vector<uint32_t>& members) const {
-  const size_t needed = (members.size() + 1) / 2 - 1;  // besides this one
-  if (needed == 0) return std::numeric_limits<int64_t>::max();
+// When at least half of the members were asked whether this is the coordinator, and have answered.
+int64_t Nodes::agreed_ns(const std::vector<uint32_t>& members) const {
+  const size_t needed = (members.size() + 1) / 2;  // this one too
+  if (needed <= 1) return std::numeric_limits<int64_t>::max();
   std::vector<int64_t> answers;
   for (const auto& node : remote_) {
     if (holds(members, node->index())) answers.push_back(node->answered_ns());
   }
   std::sort(answers.rbegin(), answers.rend());
-  const auto lease = std::chrono::duration_cast<std::chrono::nanoseconds>(options_.times.lease());
-  return answers.size() < needed ? 0 : answers[needed - 1] + lease.count();
+  return answers.size() < needed - 1 ? 0 : answers[needed - 2];
+}
+
+int64_t Nodes::lease_of(const std::vector<uint32_t>& members) const {
+  const auto lease = std::chrono::duration_cast<std::chrono::nanoseconds>(options_.times.lease()).count();
+  const int64_t agreed = agreed_ns(members);
+  return agreed == std::numeric_limits<int64_t>::max() ? agreed : agreed + lease;
 }
 
 void Nodes::renew_own_lease() { self_.extend_lease(std::min(lease_of(members_), lease_of(next_members_))); }
@@ -339,6 +350,20 @@ std::string Nodes::heard_by_others(const RemoteNode& lost) const {
   return {};
 }
 
+bool Nodes::confirmed() {
+  const int64_t asked = steady_now_ns();
+  const auto missing = [&](const RemoteNode&) { return agreed_ns(members_) < asked; };
+  ask();
+  wait_while(missing, std::chrono::duration_cast<Clock::duration>(options_.times.timeout));
+  return agreed_ns(members_) >= asked;
+}
+
+// Too few have answered for so long that the others may have chosen another coordinator.
+bool Nodes::outvoted() const {
+  const int64_t timeout = std::chrono::duration_cast<std::chrono::nanoseconds>(options_.times.timeout).count();
+  return several() && std::max(agreed_ns(members_), shared_out_ns_) < steady_now_ns() - timeout;
+}
+
 bool Nodes::any_lost() const {
   return std::any_of(remote_.begin(), remote_.end(),
                      [&](const auto& node) { return is_member(*node) && node->lost(); });
@@ -354,6 +379,7 @@ std::optional<LostNodes> Nodes::give_up_lost() {
     found->what += (found->what.empty() ? "node " : " and node ") + node->host() + " is lost";
     found->evidence += (found->evidence.empty() ? "" : "; ") + *why + heard_by_others(*node);
   }
+  if (!found && outvoted()) found = {own_.host, "most nodes have not answered", {}, false};
   for (const auto& node : remote_) {
     if (node->connected() ? node->lost().has_value() : is_member(*node)) node->evict();
   }

@@ -54,7 +54,8 @@ class Nodes {
 
   /// Who takes how many ranks of the epoch that begins; this machine first. They learn of one another.
   [[nodiscard]] std::vector<GangShare> share_out(int ranks, int64_t epoch);
-  /// All of them are ready: from now on they are those of which most must agree.
+  /// All of them are ready: once most of those before know of it, they are those of which most must agree. Before that
+  /// the others could still choose another coordinator. To be called until the epoch ends.
   void commit_members();
 
   /// This node's too.
@@ -65,6 +66,9 @@ class Nodes {
   /// Those of this epoch's that are lost; they are given up.
   [[nodiscard]] std::optional<LostNodes> give_up_lost();
   [[nodiscard]] bool any_lost() const;
+  /// Asks whether this machine still coordinates: at least half of those that ran the last epoch, itself among them,
+  /// must answer within the timeout before another epoch may begin.
+  [[nodiscard]] bool confirmed();
   /// Whether every node of this epoch has answered to what was sent to it after that.
   [[nodiscard]] bool answered_since(int64_t steady_ns) const;
   void ask();
@@ -95,6 +99,8 @@ class Nodes {
   [[nodiscard]] bool is_member(const RemoteNode& node) const;
   [[nodiscard]] RemoteNode* find(const std::string& host) const;
   [[nodiscard]] bool may_go_on(const std::vector<uint32_t>& members) const;
+  [[nodiscard]] bool outvoted() const;
+  [[nodiscard]] int64_t agreed_ns(const std::vector<uint32_t>& members) const;
   [[nodiscard]] int64_t lease_of(const std::vector<uint32_t>& members) const;
   [[nodiscard]] std::shared_ptr<const NodeView> view() const;
   void spread_view();
@@ -113,6 +119,7 @@ class Nodes {
   std::chrono::steady_clock::time_point tried_;  // to start agents that are missing
   bool view_changed_ = false;                    // since it was sent to all
   std::chrono::steady_clock::time_point view_sent_;
+  int64_t shared_out_ns_ = 0;  // to next_members_
   // Sorted.
   std::vector<uint32_t> members_;       // most of which must agree
   std::vector<uint32_t> next_members_;  // most of these too, as long as they are others

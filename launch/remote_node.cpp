@@ -148,13 +148,14 @@ void RemoteNode::advance() {
 
 void RemoteNode::take(const Frame& frame) {
   const auto now = Clock::now();
-  if (now - heard_ > kGap) steady_since_ = now;
-  heard_ = now;
+  const auto gap = now - std::exchange(heard_, now);
+  if (gap > kGap) steady_since_ = now;
   if (frame.kind != static_cast<uint16_t>(NodeMessage::report)) return;
   auto report = decode_report(frame.payload, steady_now_ns());
   if (!report) return link_->close("it sent a report that makes no sense");
   for (RankState& rank : report->state.ranks) rank.host = host();
   report_ = std::move(*report);
+  if (gap > 2 * times_.heartbeat) ask();  // its lease may be about to run out
 }
 
 }  // namespace trident

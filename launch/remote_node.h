@@ -25,7 +25,7 @@ struct NodeTimes {
 
   /// An agent kills its workers when the coordinator has not answered for so long: before that gives their work to
   /// others.
-  [[nodiscard]] std::chrono::duration<double> lease() const { return timeout * (2.0 / 3.0); }
+  [[nodiscard]] std::chrono::duration<double> lease() const { return timeout * (5.0 / 6.0); }
 };
 
 /// Nanoseconds of the steady clock.

@@ -48,6 +48,9 @@ class TrainProgress : public ProgressSink {
   virtual void step_done(int64_t step, double loss, double busy_seconds) = 0;
   /// This rank's part of the state after `step` is where a restart finds it.
   virtual void committed(int64_t step) = 0;
+  /// Whether a checkpoint may still be made visible: not where others may have gone on without this node. By any
+  /// thread.
+  [[nodiscard]] virtual bool may_commit() const = 0;
 };
 
 }  // namespace trident

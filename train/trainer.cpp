@@ -164,6 +164,7 @@ CheckpointerOptions Trainer::checkpointer_options() const {
   CheckpointerOptions options;
   options.root = run_.checkpoints();
   options.files = options_.files;
+  options.progress = options_.progress;
   options.memory = options_.snapshots;
   options.attempt = broadcast_text(mesh_.world(), random_id());
   options.keep = job_.checkpoint.keep;

@@ -72,6 +72,18 @@ TEST_F(HeartbeatTest, SaysWhereTheRankIs) {
   EXPECT_EQ(memory_.read(0).state, State::absent);
 }
 
+TEST_F(HeartbeatTest, CheckpointsBecomeVisibleWhileTheNodeHasItsLease) {
+  const Heartbeat heartbeat(HeartbeatMemory::attach(name_), 1, 6);
+  EXPECT_TRUE(heartbeat.may_commit());
+  const auto in = [](std::chrono::seconds time) {
+    return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch() + time).count();
+  };
+  memory_.extend_lease(in(std::chrono::seconds(-1)));
+  EXPECT_FALSE(heartbeat.may_commit());
+  memory_.extend_lease(in(std::chrono::seconds(60)));
+  EXPECT_TRUE(heartbeat.may_commit());
+}
+
 TEST_F(HeartbeatTest, CountsCallsByGroupAndPeer) {
   Heartbeat heartbeat(HeartbeatMemory::attach(name_), 0, 0);
   const std::string dp = "dp", pp = "pp";

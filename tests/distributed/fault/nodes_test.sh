@@ -245,7 +245,7 @@ bad_spare() {
   grep -q '"cause":"node set aside".*"host":"c"\|"host":"c".*"cause":"node set aside"' "runs/$name/events.jsonl" ||
     report "$name: c is not set aside: $(grep -E '"event":"(fault|verdict)"' "runs/$name/events.jsonl")"
   [ "$(meshes "$name")" = "4 4 4 " ] || report "$name: gangs of $(meshes "$name"): $(cat "$name.log")"
-  grep '"event":"begin"' "runs/$name/epochs.jsonl" | tail -n 1 | grep -q '"host":"d"' || report "$name: d is not used"
+  [[ $(grep '"event":"begin"' "runs/$name/epochs.jsonl" | tail -n 1) == *'"host":"d"'* ]] || report "$name: d is not used"
   same_run whole-60 "$name"
   on c umount "$3"
   nothing_left "$name" a c d
