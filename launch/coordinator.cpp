@@ -104,9 +104,10 @@ void Coordinator::take_over(const LostNodes& replaced) {
 int Coordinator::run() {
   if (options_.replaced) take_over(*options_.replaced);
   for (;;) {
-    if (!nodes_.confirmed()) {
-      log::error("{}", kMinority);
-      return static_cast<int>(ErrorCode::peer_lost);
+    if (const auto others = nodes_.confirm()) {
+      const Verdict verdict = of_lost_nodes(*others, {});
+      tell(verdict);
+      return verdict.exit_code;
     }
     const End end = run_gang();
     if (!end.verdict && growing_ && !stopping_ && end.exit_code != 0) {
@@ -304,7 +305,7 @@ std::optional<int> Coordinator::give_up(const End& end) {
   }
   lose_place(verdict);
   if (verdict.cause == FaultCause::node_lost) nodes_.gather_again();
-  places_ = nodes_.places() - lost_places_;
+  places_ = places_left();
   const auto mesh = options_.remaining(places_);
   if (!mesh) {
     log::error("places for {} ranks are left, and no layout of at least {} (fault.min_ranks) is legal", places_,
@@ -349,11 +350,11 @@ bool Coordinator::set_aside(const Verdict& verdict, bool fruitful) {
   worked_ = worked_ || fruitful;
   const std::string before = std::exchange(blamed_host_, fruitful ? "" : verdict.host);
   const bool last = fruitless_ >= kFruitlessGangs || restarts_ >= options_.job.fault.max_restarts;
-  if (fruitful || last || !may_be_the_nodes(verdict.cause)) return false;
+  if (fruitful || last || !may_be_the_machine(verdict.cause)) return false;
   const bool again = before == verdict.host;
   if (!again && (!worked_ || nodes_.proven(verdict.host))) return false;
   if (!nodes_.set_aside(verdict.host, true)) return false;
-  if (!options_.remaining(nodes_.places() - lost_places_)) {
+  if (!options_.remaining(places_left())) {
     nodes_.set_aside(verdict.host, false);
     return false;
   }
@@ -382,7 +383,7 @@ bool Coordinator::places_return(const GangState& state) {
            std::all_of(state.ranks.begin(), state.ranks.end(), past);
   };
   if (std::any_of(options_.faults.begin(), options_.faults.end(), due)) lost_places_ = 0;
-  const int now = nodes_.places() - lost_places_;
+  const int now = places_left();
   return now > std::exchange(places_, std::max(places_, now));
 }
 

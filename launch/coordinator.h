@@ -88,6 +88,7 @@ class Coordinator {
   void change_layout(const MeshShape& mesh);
   void lose_place(const Verdict& verdict);
   void grow_if_due(const Gang& gang, const GangState& state);
+  [[nodiscard]] int places_left() const { return nodes_.places() - lost_places_; }
   [[nodiscard]] bool places_return(const GangState& state);
   void tell_stragglers(const GangState& state);
   void tell_refused(const GangState& state);

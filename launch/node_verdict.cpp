@@ -22,7 +22,9 @@ Verdict of_lost_nodes(const LostNodes& lost, const GangState& gang) {
   verdict.advice = "it is taken in again when its agent can be heard for a while";
   if (lost.majority) return verdict;
   verdict.exit_code = static_cast<int>(ErrorCode::peer_lost);
-  verdict.advice = kMinority;
+  verdict.advice =
+      "fewer than half of the nodes are left on this side: its ranks are ended, since the others may have "
+      "gone on without it; start the same command again once the nodes see one another";
   return verdict;
 }
 

@@ -16,11 +16,6 @@ struct LostNodes {
   bool majority = true;  ///< those that are left may go on
 };
 
-/// Why a coordinator that most nodes do not hear gives up.
-inline constexpr const char* kMinority =
-    "fewer than half of the nodes are left on this side: its ranks are ended, since the others may have "
-    "gone on without it; start the same command again once the nodes see one another";
-
 /// The step that the first of these ranks is at; 0: none is at any.
 [[nodiscard]] int64_t furthest_step(const std::vector<RankState>& ranks);
 

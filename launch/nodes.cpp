@@ -350,12 +350,12 @@ std::string Nodes::heard_by_others(const RemoteNode& lost) const {
   return {};
 }
 
-bool Nodes::confirmed() {
+std::optional<LostNodes> Nodes::confirm() {
   const int64_t asked = steady_now_ns();
   const auto missing = [&](const RemoteNode&) { return agreed_ns(members_) < asked; };
   ask();
   wait_while(missing, std::chrono::duration_cast<Clock::duration>(options_.times.timeout));
-  return agreed_ns(members_) >= asked;
+  return agreed_ns(members_) < asked ? std::optional(too_few()) : std::nullopt;
 }
 
 // Too few have answered for so long that the others may have chosen another coordinator.
@@ -379,7 +379,7 @@ std::optional<LostNodes> Nodes::give_up_lost() {
     found->what += (found->what.empty() ? "node " : " and node ") + node->host() + " is lost";
     found->evidence += (found->evidence.empty() ? "" : "; ") + *why + heard_by_others(*node);
   }
-  if (!found && outvoted()) found = {own_.host, "most nodes have not answered", {}, false};
+  if (!found && outvoted()) found = too_few();
   for (const auto& node : remote_) {
     if (node->connected() ? node->lost().has_value() : is_member(*node)) node->evict();
   }

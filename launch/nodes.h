@@ -66,9 +66,9 @@ class Nodes {
   /// Those of this epoch's that are lost; they are given up.
   [[nodiscard]] std::optional<LostNodes> give_up_lost();
   [[nodiscard]] bool any_lost() const;
-  /// Asks whether this machine still coordinates: at least half of those that ran the last epoch, itself among them,
-  /// must answer within the timeout before another epoch may begin.
-  [[nodiscard]] bool confirmed();
+  /// Before another epoch may begin, at least half of the nodes that ran the last one, this one among them, must answer
+  /// within the timeout. Otherwise what is wrong.
+  [[nodiscard]] std::optional<LostNodes> confirm();
   /// Whether every node of this epoch has answered to what was sent to it after that.
   [[nodiscard]] bool answered_since(int64_t steady_ns) const;
   void ask();
@@ -100,6 +100,7 @@ class Nodes {
   [[nodiscard]] RemoteNode* find(const std::string& host) const;
   [[nodiscard]] bool may_go_on(const std::vector<uint32_t>& members) const;
   [[nodiscard]] bool outvoted() const;
+  [[nodiscard]] LostNodes too_few() const { return {own_.host, "most nodes have not answered", {}, false}; }
   [[nodiscard]] int64_t agreed_ns(const std::vector<uint32_t>& members) const;
   [[nodiscard]] int64_t lease_of(const std::vector<uint32_t>& members) const;
   [[nodiscard]] std::shared_ptr<const NodeView> view() const;

@@ -51,7 +51,7 @@ class RemoteNode final : public Node {
   void evict();
   /// Ranks fail there: it takes none until another agent comes, which somebody has started who has mended it.
   void set_aside(bool aside) { set_aside_ = aside; }
-  /// Ranks have come on there, or have not yet under this agent.
+  /// Ranks have come on there under this agent.
   void prove() { proven_ = true; }
   [[nodiscard]] bool proven() const { return proven_; }
   /// It was given up because nothing was heard, not because its agent had ended.

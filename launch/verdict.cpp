@@ -313,7 +313,7 @@ std::string_view to_string(FaultCause cause) {
   return names[static_cast<size_t>(cause)];
 }
 
-bool may_be_the_nodes(FaultCause cause) {
+bool may_be_the_machine(FaultCause cause) {
   switch (cause) {
     case FaultCause::killed:
     case FaultCause::crash:

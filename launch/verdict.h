@@ -27,7 +27,7 @@ enum class FaultCause {
 };
 [[nodiscard]] std::string_view to_string(FaultCause cause);
 /// Whether it may be due to the machine, so that another may not have it.
-[[nodiscard]] bool may_be_the_nodes(FaultCause cause);
+[[nodiscard]] bool may_be_the_machine(FaultCause cause);
 
 /// Who sank a gang, and why: one sentence for the operator, and what the agent needs to go on.
 struct Verdict {

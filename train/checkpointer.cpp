@@ -186,7 +186,7 @@ CommitResult Checkpointer::commit(const Save& save, std::vector<SaveReport> repo
       result.error = sums.difference;
       manifest.digests = std::move(sums.digests);
     }
-    if (result.error.empty() && options_.progress != nullptr && !options_.progress->may_commit())
+    if (result.error.empty() && options_.may_commit && !options_.may_commit())
       result.error = "this node's lease has run out: the others may have gone on without it";
     if (result.error.empty()) {
       (void)commit_checkpoint(*options_.files, root_, temporary(save.step), manifest, options_.attachments);

@@ -13,7 +13,6 @@
 #include "checkpoint/checkpoint_root.h"
 #include "checkpoint/snapshot_writer.h"
 #include "train/node_snapshots.h"
-#include "train/progress.h"
 #include "train/restore_from_memory.h"
 #include "train/save_report.h"
 #include "train/saved_state.h"
@@ -29,7 +28,8 @@ struct CheckpointerOptions {
   Manifest manifest;             ///< what is the same for all checkpoints of this start
   std::vector<Attachment> attachments;
   FileSystem* files = &posix_file_system();
-  const TrainProgress* progress = nullptr;  ///< asked before a checkpoint is made visible; null: it always may be
+  std::function<bool()>
+      may_commit;  ///< asked before a checkpoint is made visible, by a thread; empty: it always may be
 };
 
 /// How a save ended, the same on every rank.

@@ -164,7 +164,7 @@ CheckpointerOptions Trainer::checkpointer_options() const {
   CheckpointerOptions options;
   options.root = run_.checkpoints();
   options.files = options_.files;
-  options.progress = options_.progress;
+  if (options_.progress != nullptr) options.may_commit = [this] { return options_.progress->may_commit(); };
   options.memory = options_.snapshots;
   options.attempt = broadcast_text(mesh_.world(), random_id());
   options.keep = job_.checkpoint.keep;

@@ -75,42 +75,25 @@ void with_checkpointer(const LayoutRun& run, const fs::path& root, FileSystem& f
               }});
 }
 
-/// Of a rank whose node may have been given up by the others.
-class Leased final : public TrainProgress {
- public:
-  void phase(TrainPhase /*phase*/, int64_t /*step*/) override {}
-  void action(const pipeline::Action& /*action*/) override {}
-  void resumed(int64_t /*step*/) override {}
-  void step_done(int64_t /*step*/, double /*loss*/, double /*busy_seconds*/) override {}
-  void committed(int64_t /*step*/) override {}
-  [[nodiscard]] bool may_commit() const override { return may; }
-  void entered(const ProgressRecord& /*record*/) override {}
-  void left(const ProgressRecord& /*record*/) override {}
-  void waits(const ProgressRecord& /*record*/) override {}
-  void waited(const ProgressRecord& /*record*/) override {}
-
-  std::atomic<bool> may = true;
-};
-
 TEST(Checkpointer, WithoutALeaseNothingBecomesVisible) {
   const ScratchDir scratch;
-  Leased lease;
+  std::atomic<bool> leased = true;
   (void)train(two_by_two(), {.end = [&](const Engine& engine) {
                 const Communicator& world = engine.mesh().world();
                 CheckpointerOptions options = options_of(two_by_two(), scratch / "root");
-                options.progress = &lease;
+                options.may_commit = [&] { return leased.load(); };
                 Checkpointer checkpointer(engine, std::move(options));
                 ASSERT_TRUE(checkpointer.save(1, 4));
                 EXPECT_EQ(checkpointer.finish().at(0).error, "");
                 world.barrier();
-                lease.may = false;
+                leased = false;
                 ASSERT_TRUE(checkpointer.save(2, 8));
                 EXPECT_THAT(checkpointer.finish().at(0).error, HasSubstr("lease has run out"));
                 world.barrier();
                 if (world.rank() == 0) {
                   EXPECT_THAT(names_in(scratch / "root"), UnorderedElementsAre("step_00000001", "latest", ".writer"));
                 }
-                lease.may = true;
+                leased = true;
                 world.barrier();
                 ASSERT_TRUE(checkpointer.save(3, 12));
                 EXPECT_EQ(checkpointer.finish().at(0).error, "");

@@ -71,23 +71,8 @@ mend_cable() { ip -n "$switch" link set dev "$1" up; }
 cut_one_way() { ip -n "$mark-$1" neigh replace "$2" lladdr 02:00:00:00:00:99 dev link0 nud permanent; }
 mend_one_way() { ip -n "$mark-$1" neigh del "$2" dev link0; }
 
-# slow_cable NAME DELAY_MS LOSS_PERCENT: in the place of the node's cable; DELAY_MS is of one direction.
-slow_cables=()
-slow_cable() {
-  local said
-  ip -n "$switch" link delete dev "$1"
-  coproc slow_cable_process { exec "$(dirname "$json_keys")/slow_cable" "$switch" "$1" "$mark-$1" link0 "$2" "$3" "${TRIDENT_SEED:-1}"; }
-  slow_cables+=("$slow_cable_process_PID")
-  read -r said <&"${slow_cable_process[0]}" || skip "no tap devices here"
-  [ "$said" = ready ] || skip "no tap devices here"
-  ip -n "$switch" link set dev "$1" master bridge up
-  ip -n "$mark-$1" address add "$(awk -v name="$1" '$2 == name { print $1 }' "$work/hosts")/24" dev link0
-  ip -n "$mark-$1" link set link0 up
-}
-
 remove_nodes() {
   local name pid
-  for pid in "${slow_cables[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
   for name in $(ip netns list 2>/dev/null | grep -oE "^$mark-[a-z0-9]*"); do
     for pid in $(ip netns pids "$name" 2>/dev/null); do kill -KILL "$pid" 2>/dev/null || true; done
     ip netns delete "$name" 2>/dev/null || true

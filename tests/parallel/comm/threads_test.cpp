@@ -25,15 +25,7 @@ TEST_P(ThreadRanks, Do) {
   run_ranks(ranks, suite_case.run);
 }
 
-// Sanitized, more ranks take most of the suite's time and run the same code.
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr int kMostRanks = 5;
-#else
-constexpr int kMostRanks = 8;
-#endif
-
-INSTANTIATE_TEST_SUITE_P(, ThreadRanks,
-                         testing::Combine(testing::ValuesIn(comm_suite::kCases), testing::Range(1, kMostRanks + 1)),
+INSTANTIATE_TEST_SUITE_P(, ThreadRanks, testing::Combine(testing::ValuesIn(comm_suite::kCases), testing::Range(1, 9)),
                          comm_suite::NameOnRanks());
 
 /// The same where buffers are out of one another's reach.
